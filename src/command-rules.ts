@@ -1,0 +1,57 @@
+import { ValidateBy, type ValidationOptions } from 'class-validator';
+
+/** Text that PostgreSQL can store: so many characters (code points), well-formed, without NUL. */
+export const Text = (min: number, max: number, options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'text',
+      constraints: [min, max],
+      validator: {
+        validate: (value) => isText(value) && [...value].length >= min && [...value].length <= max,
+        defaultMessage: () => `$property must be text of ${min} to ${max} characters, without NUL`,
+      },
+    },
+    options,
+  );
+
+/** An object that is the same after a round trip through JSON and that PostgreSQL can store as jsonb. */
+export const JsonObject = (options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'jsonObject',
+      validator: {
+        validate: (value) => isPlainObject(value) && isJson(value),
+        defaultMessage: () => '$property must be a plain object of JSON values, its texts without NUL',
+      },
+    },
+    options,
+  );
+
+/** An object whose values are text. */
+export const TextMap = (options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'textMap',
+      validator: {
+        validate: (value) => isPlainObject(value) && Object.entries(value).flat().every(isText),
+        defaultMessage: () => '$property must be an object of texts, without NUL',
+      },
+    },
+    options,
+  );
+
+const isText = (value: unknown): value is string =>
+  typeof value === 'string' && !value.includes('\0') && value.isWellFormed();
+
+const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' &&
+  value !== null &&
+  [Object.prototype, null].includes(Object.getPrototypeOf(value) as null);
+
+function isJson(value: unknown): boolean {
+  if (value === null || typeof value === 'boolean') return true;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value === 'string') return isText(value);
+  if (Array.isArray(value)) return value.every(isJson);
+  return isPlainObject(value) && Object.entries(value).every(([key, inner]) => isText(key) && isJson(inner));
+}

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import { type PaymentEventsDataSourceSettings } from './data-source';
+import { ConfigurationError } from './errors';
+
+/** Where the database is when nobody says otherwise: what Docker Compose and the embedded server offer. */
+export const DEFAULT_DATABASE_URL = 'postgresql://postgres:password@localhost:5432/payment_events_db';
+
+const LONGEST_TIMEOUT_MS = 2_147_483_647;
+
+const databaseUrl = z.string().refine(isDatabaseUrl, {
+  error:
+    'must look like postgresql://user:password@host:5432/database, ' +
+    'with special characters of the password percent-encoded (@ as %40, / as %2F, % as %25)',
+});
+const wholeNumber = (from: number, to: number) =>
+  z
+    .string()
+    .refine((text) => /^\d+$/.test(text) && Number(text) >= from && Number(text) <= to, {
+      error: `must be a whole number from ${from} to ${to}`,
+    })
+    .transform(Number);
+const timeoutMs = (from: number) => wholeNumber(from, LONGEST_TIMEOUT_MS).optional();
+
+const environment = z.object({
+  NODE_ENV: z.string().default('development'),
+  DATABASE_URL: databaseUrl.default(DEFAULT_DATABASE_URL),
+  PAYMENT_EVENTS_DB_APPLICATION_NAME: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,63}$/, { error: 'must be 1 to 63 printable ASCII characters' })
+    .optional(),
+  PAYMENT_EVENTS_DB_POOL_SIZE: wholeNumber(1, 1000).optional(),
+  PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: timeoutMs(1),
+  PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_TIMEOUTS_VIA: z.enum(['startup', 'role'], { error: 'must be startup or role' }).optional(),
+});
+
+/** What the environment says, checked and frozen. */
+export interface Config {
+  /** `DATABASE_URL`, or {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs. */
+  readonly databaseUrl: string;
+  /** `NODE_ENV`. Default `development`. */
+  readonly nodeEnv: string;
+  /** For `createDataSourceOptions`: the URL, and the `PAYMENT_EVENTS_DB_…` settings that are set. */
+  readonly dataSource: Readonly<Omit<PaymentEventsDataSourceSettings, 'logger'>>;
+}
+
+/**
+ * Reads the settings of this package. A variable that is empty counts as not set.
+ *
+ * | variable | meaning | default |
+ * |---|---|---|
+ * | `DATABASE_URL` | the database | {@link DEFAULT_DATABASE_URL} |
+ * | `NODE_ENV` | `production` forbids development data | `development` |
+ * | `PAYMENT_EVENTS_DB_APPLICATION_NAME` | name in `pg_stat_activity` | `payment-events-db` |
+ * | `PAYMENT_EVENTS_DB_POOL_SIZE` | connections a process may hold | 10 |
+ * | `PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS` | longest wait for a connection | 5000 |
+ * | `PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS` | longest run of a statement, 0 for no limit | 30000 |
+ * | `PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS` | longest wait for a lock, 0 for no limit | 5000 |
+ * | `PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS` | longest silence in a transaction, 0 for no limit | 30000 |
+ * | `PAYMENT_EVENTS_DB_TIMEOUTS_VIA` | `startup`, or `role` behind PgBouncer | `startup` |
+ *
+ * ```ts
+ * const options = createDataSourceOptions(readConfig().dataSource);
+ * ```
+ *
+ * @throws ConfigurationError naming each variable that is wrong and what it should look like, never its value.
+ */
+export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const settings = environment.safeParse(Object.fromEntries(Object.entries(env).filter(([, value]) => value !== '')));
+  if (!settings.success) {
+    // zod's own error stays here: a message that names the variable is all that may leave.
+    throw new ConfigurationError(
+      settings.error.issues.map(({ path, message }) => `${path.join('.')} ${message}.`).join('\n'),
+    );
+  }
+  const { data } = settings;
+  const dataSource = {
+    url: data.DATABASE_URL,
+    applicationName: data.PAYMENT_EVENTS_DB_APPLICATION_NAME,
+    poolSize: data.PAYMENT_EVENTS_DB_POOL_SIZE,
+    connectTimeoutMs: data.PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS,
+    statementTimeoutMs: data.PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS,
+    lockTimeoutMs: data.PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS,
+    idleInTransactionTimeoutMs: data.PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    timeoutsVia: data.PAYMENT_EVENTS_DB_TIMEOUTS_VIA,
+  };
+  return Object.freeze({
+    databaseUrl: data.DATABASE_URL,
+    nodeEnv: data.NODE_ENV,
+    dataSource: Object.freeze(withoutUndefined(dataSource)),
+  });
+}
+
+function isDatabaseUrl(text: string): boolean {
+  // URL() forgives white space and a raw @ or / in the password; the drivers each read such a text differently.
+  if (/\s/.test(text)) return false;
+  try {
+    const url = new URL(text);
+    for (const part of [url.username, url.password, url.hostname, url.pathname]) decodeURIComponent(part);
+    const host = url.hostname || url.searchParams.get('host');
+    return /^postgres(ql)?:$/.test(url.protocol) && !!host && /^\/[^/]+$/.test(url.pathname);
+  } catch {
+    return false;
+  }
+}
+
+function withoutUndefined<T extends object>(settings: T): T {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as T;
+}

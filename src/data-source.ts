@@ -1,0 +1,109 @@
+import 'reflect-metadata';
+import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor } from 'typeorm';
+import { type StatementSettings } from './database/run';
+import { entities } from './entities';
+import { migrations } from './migrations';
+import { withoutValues } from './migrator/without-values';
+import { RedactingLogger } from './redacting-logger';
+
+/** The name of TypeORM's own history table: ours by name, so that a service may keep its own `migrations` beside it. */
+export const MIGRATIONS_TABLE = 'payment_events_db_migrations';
+
+/** What TypeORM takes for PostgreSQL. */
+export type PostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>;
+
+/** What {@link createDataSourceOptions} takes. Every time is in milliseconds. */
+export interface PaymentEventsDataSourceSettings {
+  /** `postgresql://user:password@host:port/database`. */
+  url: string;
+  /** Shown in `pg_stat_activity`. Default `payment-events-db`. */
+  applicationName?: string;
+  /** Connections this process may hold. Each costs the server memory; two cores are busy at about 16. Default 10. */
+  poolSize?: number;
+  /** How long to wait for a connection, be it a new one or one of the pool, before an error. Default 5,000. */
+  connectTimeoutMs?: number;
+  /** Longest run of one statement. Default 30,000; 0 for no limit. */
+  statementTimeoutMs?: number;
+  /** Longest wait for a lock. Default 5,000; 0 for no limit. */
+  lockTimeoutMs?: number;
+  /** Longest silence inside an open transaction before the server ends it. Default 30,000; 0 for no limit. */
+  idleInTransactionTimeoutMs?: number;
+  /**
+   * Who sets the three time-outs above. `startup` (default) sends them when connecting. PgBouncer refuses that: say
+   * `role` and set them once with `ALTER ROLE … SET statement_timeout = …`.
+   */
+  timeoutsVia?: 'startup' | 'role';
+  /**
+   * `named` (default) prepares each statement of the operations once a connection, which doubles their throughput.
+   * `unnamed` is for PgBouncer before 1.21 in transaction mode.
+   */
+  preparedStatements?: 'named' | 'unnamed';
+  /** Where TypeORM's messages go. Default: warnings and errors on standard error, without any values. */
+  logger?: PostgresOptions['logger'];
+}
+
+/**
+ * The options of the one DataSource of this database. Spread them to change one:
+ *
+ * ```ts
+ * const dataSource = new PaymentEventsDataSource({ ...createDataSourceOptions({ url }), poolSize: 20 });
+ * ```
+ */
+export function createDataSourceOptions(settings: PaymentEventsDataSourceSettings): PostgresOptions {
+  const timeouts = {
+    statement_timeout: settings.statementTimeoutMs ?? 30_000,
+    lock_timeout: settings.lockTimeoutMs ?? 5_000,
+    idle_in_transaction_session_timeout: settings.idleInTransactionTimeoutMs ?? 30_000,
+  };
+  return {
+    type: 'postgres',
+    url: settings.url,
+    applicationName: settings.applicationName ?? 'payment-events-db',
+    entities,
+    migrations,
+    migrationsTableName: MIGRATIONS_TABLE,
+    migrationsTransactionMode: 'each',
+    migrationsRun: false,
+    synchronize: false,
+    // gen_random_uuid() is built in; without these two every connect tries CREATE EXTENSION.
+    installExtensions: false,
+    uuidExtension: 'pgcrypto',
+    poolSize: settings.poolSize ?? 10,
+    connectTimeoutMS: settings.connectTimeoutMs ?? 5_000,
+    logger: settings.logger ?? new RedactingLogger(),
+    extra: {
+      keepAlive: true,
+      ...(settings.timeoutsVia === 'role' ? {} : timeouts),
+      preparedStatements: settings.preparedStatements ?? 'named',
+      // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
+      answerTimeoutMs: timeouts.statement_timeout && timeouts.statement_timeout + 5_000,
+    } satisfies StatementSettings & Record<string, unknown>,
+  };
+}
+
+/**
+ * The DataSource of `payment_events_db`: TypeORM's own, but that a migration which runs without a transaction is
+ * reverted without one, and that the error of a failed migration holds no values of rows. TypeORM reads
+ * `transaction = false` on the way up only, and CREATE INDEX CONCURRENTLY cannot run inside a transaction on the way
+ * down either.
+ */
+export class PaymentEventsDataSource extends DataSource {
+  constructor(options: PostgresOptions) {
+    super(options);
+  }
+
+  override async runMigrations(options?: Parameters<DataSource['runMigrations']>[0]): Promise<Migration[]> {
+    return super.runMigrations(options).catch(rethrowWithoutValues);
+  }
+
+  override async undoLastMigration(options?: Parameters<DataSource['undoLastMigration']>[0]): Promise<void> {
+    const [last] = await new MigrationExecutor(this).getExecutedMigrations();
+    const instance = this.migrations.find(({ name }) => name === last?.name);
+    const transaction = instance?.transaction === false ? 'none' : (options?.transaction ?? 'each');
+    await super.undoLastMigration({ ...options, transaction }).catch(rethrowWithoutValues);
+  }
+}
+
+function rethrowWithoutValues(error: unknown): never {
+  throw withoutValues(error);
+}

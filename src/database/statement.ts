@@ -1,0 +1,16 @@
+import { createHash } from 'node:crypto';
+
+/** One SQL statement as it is sent: values travel beside it as `$1`, `$2` …. */
+export interface Statement {
+  /** Under which it is prepared on a connection: at most 63 bytes, unlike any other text's. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * A named statement. The name ends in a digest of the text: two versions of this package that share a pooler's server
+ * connection never run each other's statement.
+ */
+export function statement(name: string, text: string): Statement {
+  return { name: `${name}_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`, text };
+}

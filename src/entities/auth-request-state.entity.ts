@@ -1,0 +1,144 @@
+import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { HasDefault, IsAnyUUID, NotMoreThan } from './rules';
+import { safeInteger } from './transformers';
+
+/** Where a request can be in its life. All but PENDING and PROCESSING are settled. */
+export const AUTH_REQUEST_STATUSES = [
+  'PENDING',
+  'PROCESSING',
+  'AUTHORIZED',
+  'DENIED',
+  'FAILED',
+  'VOIDED',
+  'EXPIRED',
+] as const;
+
+/** One of {@link AUTH_REQUEST_STATUSES}. */
+export type AuthRequestStatus = (typeof AUTH_REQUEST_STATUSES)[number];
+
+const isAuthorized = ({ status }: AuthRequestState) => status === 'AUTHORIZED';
+const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && status !== 'PROCESSING';
+
+/** What one authorization request is now: the fold of its events, kept up to date in the same statement. */
+@Entity('auth_request_state')
+@Check('check_status', `status IN ('PENDING', 'PROCESSING', 'AUTHORIZED', 'DENIED', 'FAILED', 'VOIDED', 'EXPIRED')`)
+@Check('auth_request_state_amount_positive', 'amount_cents > 0')
+@Check('auth_request_state_authorized_amount_within', 'authorized_amount_cents BETWEEN 1 AND amount_cents')
+@Check('auth_request_state_currency_iso', `currency ~ '^[A-Z]{3}$'`)
+@Check(
+  'auth_request_state_authorized_complete',
+  `status <> 'AUTHORIZED' OR (processor_auth_id IS NOT NULL AND authorized_amount_cents IS NOT NULL)`,
+)
+@Check('auth_request_state_settled_completed', `status IN ('PENDING', 'PROCESSING') OR completed_at IS NOT NULL`)
+@Check('auth_request_state_retry_count_not_negative', 'retry_count >= 0')
+@Index('idx_restaurant_created', ['restaurantId', 'createdAt'])
+@Index('idx_payment_token', ['paymentToken'])
+@Index('idx_auth_request_state_created_at', { synchronize: false })
+export class AuthRequestState {
+  /** A UUIDv7; legacy ones are v4. */
+  @PrimaryColumn({ name: 'auth_request_id', type: 'uuid', primaryKeyConstraintName: 'auth_request_state_pkey' })
+  @IsAnyUUID()
+  authRequestId: string;
+
+  @Column({ name: 'restaurant_id', type: 'uuid' })
+  @IsAnyUUID()
+  restaurantId: string;
+
+  /** Stands for the card. Not for logs. */
+  @Column({ name: 'payment_token', type: 'varchar', length: 64 })
+  @Length(1, 64)
+  paymentToken: string;
+
+  @Column({ type: 'varchar', length: 20 })
+  @IsIn(AUTH_REQUEST_STATUSES)
+  status: AuthRequestStatus;
+
+  /** What was asked for, in the currency's minor unit. */
+  @Column({ name: 'amount_cents', type: 'bigint', transformer: safeInteger })
+  @IsInt()
+  @Min(1)
+  @Max(Number.MAX_SAFE_INTEGER)
+  amountCents: number;
+
+  /** ISO 4217, upper case. */
+  @Column({ type: 'varchar', length: 3 })
+  @Matches(/^[A-Z]{3}$/)
+  currency: string;
+
+  @Column({ name: 'processor_auth_id', type: 'varchar', length: 255, nullable: true })
+  @ValidateIf((state: AuthRequestState) => isAuthorized(state) || state.processorAuthId != null)
+  @Length(1, 255)
+  processorAuthId: string | null;
+
+  @Column({ name: 'processor_name', type: 'varchar', length: 50, nullable: true })
+  @IsOptional()
+  @Length(0, 50)
+  processorName: string | null;
+
+  /** What the processor granted: at most what was asked for. */
+  @Column({ name: 'authorized_amount_cents', type: 'bigint', nullable: true, transformer: safeInteger })
+  @ValidateIf((state: AuthRequestState) => isAuthorized(state) || state.authorizedAmountCents != null)
+  @IsInt()
+  @Min(1)
+  @NotMoreThan('amountCents')
+  authorizedAmountCents: number | null;
+
+  @Column({ name: 'authorization_code', type: 'varchar', length: 100, nullable: true })
+  @IsOptional()
+  @Length(0, 100)
+  authorizationCode: string | null;
+
+  @Column({ name: 'denial_code', type: 'varchar', length: 50, nullable: true })
+  @IsOptional()
+  @Length(0, 50)
+  denialCode: string | null;
+
+  @Column({ name: 'denial_reason', type: 'text', nullable: true })
+  denialReason: string | null;
+
+  @Column({ name: 'created_at', type: 'timestamptz' })
+  @IsDate()
+  createdAt: Date;
+
+  /** Set by the database at every change. */
+  @Column({ name: 'updated_at', type: 'timestamptz', default: () => 'now()' })
+  @HasDefault()
+  @IsDate()
+  updatedAt: Date;
+
+  /** When it was first settled. */
+  @Column({ name: 'completed_at', type: 'timestamptz', nullable: true })
+  @ValidateIf((state: AuthRequestState) => isSettled(state) || state.completedAt != null)
+  @IsDate()
+  completedAt: Date | null;
+
+  /** What the restaurant sent along. Nothing personal, no card data. */
+  @Column({ type: 'jsonb', default: {}, nullable: true })
+  metadata: Record<string, unknown> | null;
+
+  /** The number of its last event. */
+  @Column({ name: 'last_event_sequence', type: 'integer', default: 0 })
+  @HasDefault()
+  @IsInt()
+  @Min(0)
+  lastEventSequence: number;
+
+  @Column({ name: 'last_event_id', type: 'uuid', nullable: true })
+  @IsOptional()
+  @IsAnyUUID()
+  lastEventId: string | null;
+
+  /** Someone has asked the processor, and nobody has recorded the answer. */
+  @Column({ name: 'attempt_open', type: 'boolean', default: false })
+  @HasDefault()
+  @IsBoolean()
+  attemptOpen: boolean;
+
+  /** Attempts that failed and were to be tried again. */
+  @Column({ name: 'retry_count', type: 'integer', default: 0 })
+  @HasDefault()
+  @IsInt()
+  @Min(0)
+  retryCount: number;
+}

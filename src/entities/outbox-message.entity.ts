@@ -1,0 +1,99 @@
+import { IsDate, IsDefined, IsInt, IsObject, IsOptional, IsString, Length, Min, ValidateIf } from 'class-validator';
+import { Check, Column, Entity, Index } from 'typeorm';
+import { IdentityColumn } from './identity-column';
+import { HasDefault, IsAnyUUID } from './rules';
+
+const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage) =>
+  discardedAt != null || discardedBy != null || discardReason != null;
+
+/**
+ * One message on its way to a queue, written in the transaction of what it tells and delivered by a relay.
+ * Pending until processedAt is set; a dead letter once failedAt is, until someone requeues or discards it.
+ */
+@Entity('outbox')
+@Check('outbox_attempts_not_negative', 'attempts >= 0')
+@Check(
+  'outbox_discard_attributed',
+  'num_nulls(discarded_at, discarded_by, discard_reason) IN (0, 3) AND (discarded_at IS NULL OR processed_at IS NOT NULL)',
+)
+@Index('idx_outbox_pending', ['id'], { where: 'processed_at IS NULL AND failed_at IS NULL' })
+@Index('idx_outbox_unprocessed_aggregate', ['aggregateId', 'id'], { where: 'processed_at IS NULL' })
+export class OutboxMessage {
+  /** The order of delivery within one aggregate. */
+  @IdentityColumn('outbox_pkey')
+  id: bigint;
+
+  /** The authorization request. */
+  @Column({ name: 'aggregate_id', type: 'uuid' })
+  @IsAnyUUID()
+  aggregateId: string;
+
+  /** `auth_request_queued` or `void_request_queued`, or one of a service's own. Decides the queue. */
+  @Column({ name: 'message_type', type: 'varchar', length: 100 })
+  @Length(1, 100)
+  messageType: string;
+
+  /** The protobuf message. The relay never looks inside. */
+  @Column({ type: 'bytea' })
+  @IsDefined()
+  payload: Buffer;
+
+  @Column({ name: 'created_at', type: 'timestamptz', default: () => 'now()' })
+  @HasDefault()
+  @IsDate()
+  createdAt: Date;
+
+  /** When it was delivered or discarded. */
+  @Column({ name: 'processed_at', type: 'timestamptz', nullable: true })
+  @ValidateIf((message: OutboxMessage) => isDiscarded(message) || message.processedAt != null)
+  @IsDate()
+  processedAt: Date | null;
+
+  @Column({ name: 'restaurant_id', type: 'uuid' })
+  @IsAnyUUID()
+  restaurantId: string;
+
+  /** For whoever receives the message: the W3C trace context and the like. */
+  @Column({ type: 'jsonb', default: {} })
+  @HasDefault()
+  @IsObject()
+  headers: Record<string, string>;
+
+  /** Deliveries tried and refused. */
+  @Column({ type: 'integer', default: 0 })
+  @HasDefault()
+  @IsInt()
+  @Min(0)
+  attempts: number;
+
+  /** Not before then. Null: at once. */
+  @Column({ name: 'next_attempt_at', type: 'timestamptz', nullable: true })
+  @IsOptional()
+  @IsDate()
+  nextAttemptAt: Date | null;
+
+  /** Why the last delivery was refused. */
+  @Column({ name: 'last_error', type: 'text', nullable: true })
+  lastError: string | null;
+
+  /** When it was given up. */
+  @Column({ name: 'failed_at', type: 'timestamptz', nullable: true })
+  @IsOptional()
+  @IsDate()
+  failedAt: Date | null;
+
+  @Column({ name: 'discarded_at', type: 'timestamptz', nullable: true })
+  @ValidateIf(isDiscarded)
+  @IsDate()
+  discardedAt: Date | null;
+
+  @Column({ name: 'discarded_by', type: 'varchar', length: 255, nullable: true })
+  @ValidateIf(isDiscarded)
+  @Length(1, 255)
+  discardedBy: string | null;
+
+  @Column({ name: 'discard_reason', type: 'text', nullable: true })
+  @ValidateIf(isDiscarded)
+  @IsString()
+  discardReason: string | null;
+}

@@ -1,0 +1,283 @@
+/**
+ * The base of every error this package throws on purpose.
+ *
+ * `code` is stable and meant for programs, `message` says what to do next and is safe to log: it never holds the
+ * values of a row, a token, a key or a password. `retryable` says whether the same call may succeed when made again.
+ */
+export abstract class PaymentEventsDbError extends Error {
+  abstract readonly code: string;
+  readonly retryable: boolean = false;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** A setting is missing or malformed. The message names the setting and what it should look like, never its value. */
+export class ConfigurationError extends PaymentEventsDbError {
+  readonly code = 'CONFIGURATION';
+}
+
+/** An event has a type that this version of the package does not have. Upgrade the package before you read it. */
+export class UnknownEventTypeError extends PaymentEventsDbError {
+  readonly code = 'UNKNOWN_EVENT_TYPE';
+
+  constructor(
+    readonly eventType: string,
+    readonly eventId: string,
+  ) {
+    super(
+      `Event ${eventId} is of type ${eventType}, which this version of payment-events-db does not know. ` +
+        'Upgrade to the version that its writer uses.',
+    );
+  }
+}
+
+/** The stored bytes of an event are not a message of its type, or hold a value that this version cannot express. */
+export class UndecodableEventError extends PaymentEventsDbError {
+  readonly code = 'UNDECODABLE_EVENT';
+
+  constructor(
+    readonly eventType: string,
+    readonly eventId: string,
+  ) {
+    super(
+      `Event ${eventId} cannot be read as ${eventType}: event_data is malformed or was written by another version. ` +
+        'Find its writer; the row itself never changes.',
+    );
+  }
+}
+
+/** An outbox payload is of no type that this package has, or is not a message of its type. Sending it again is useless. */
+export class UndecodableOutboxMessageError extends PaymentEventsDbError {
+  readonly code = 'UNDECODABLE_OUTBOX_MESSAGE';
+
+  constructor(readonly messageType: string) {
+    super(
+      `The payload cannot be read as an outbox message of type ${messageType}: the type is not known to this version ` +
+        'of payment-events-db, or the payload is malformed. Set it aside and find its writer.',
+    );
+  }
+}
+
+/** A field of an event or outbox message holds what its type cannot carry. Nothing was written. */
+export class UnencodableMessageError extends PaymentEventsDbError {
+  readonly code = 'UNENCODABLE_MESSAGE';
+
+  constructor(
+    readonly messageName: string,
+    readonly field: string,
+  ) {
+    super(
+      `${messageName}.${field} cannot be encoded. Amounts are safe integers, times valid dates, texts well-formed ` +
+        'strings, statuses and types their defined names.',
+    );
+  }
+}
+
+/** A command is malformed. `problems` names each property and what it should be, never its value. Nothing was sent. */
+export class InvalidCommandError extends PaymentEventsDbError {
+  readonly code = 'INVALID_COMMAND';
+
+  constructor(
+    readonly command: string,
+    readonly problems: readonly string[],
+  ) {
+    super(`${command}: ${problems.join('; ')}.`);
+  }
+}
+
+/** There is no such request for that restaurant. */
+export class AuthRequestNotFoundError extends PaymentEventsDbError {
+  readonly code = 'AUTH_REQUEST_NOT_FOUND';
+
+  constructor(readonly authRequestId: string) {
+    super(`There is no authorization request ${authRequestId} of that restaurant.`);
+  }
+}
+
+/** The idempotency key has stood for another request or operation (HTTP 422). Send a new key with a new request. */
+export class IdempotencyKeyReuseError extends PaymentEventsDbError {
+  readonly code = 'IDEMPOTENCY_KEY_REUSE';
+
+  constructor(readonly authRequestId: string) {
+    super(
+      `The idempotency key belongs to another request or operation, on ${authRequestId}. ` +
+        'Use a new key for a new request, and the same body for the same key.',
+    );
+  }
+}
+
+/** The request is in a status that cannot be voided. The idempotency key is not used up. */
+export class NotVoidableError extends PaymentEventsDbError {
+  readonly code = 'NOT_VOIDABLE';
+
+  constructor(
+    readonly authRequestId: string,
+    readonly status: string,
+  ) {
+    super(
+      `Authorization request ${authRequestId} is ${status}: only PENDING, PROCESSING and AUTHORIZED can be voided.`,
+    );
+  }
+}
+
+/** The request is in a status that the operation does not start from. Nothing was written. */
+export class AuthRequestStatusError extends PaymentEventsDbError {
+  readonly code = 'AUTH_REQUEST_STATUS';
+
+  constructor(
+    readonly authRequestId: string,
+    readonly status: string,
+    readonly operation: string,
+  ) {
+    super(`${operation} does not apply to authorization request ${authRequestId}, which is ${status}.`);
+  }
+}
+
+/** The processor authorized another currency than was asked for, or more. Nothing was written: settle it by hand. */
+export class AuthorizationMismatchError extends PaymentEventsDbError {
+  readonly code = 'AUTHORIZATION_MISMATCH';
+
+  constructor(readonly authRequestId: string) {
+    super(
+      `The authorization for ${authRequestId} is in another currency than was asked for, or of a larger amount. ` +
+        'It was not recorded: void it at the processor and record a failure.',
+    );
+  }
+}
+
+/** The worker does not hold the lease any more: it expired, was released or was taken over. Nothing was written. */
+export class LockLostError extends PaymentEventsDbError {
+  readonly code = 'LOCK_LOST';
+
+  constructor(readonly authRequestId: string) {
+    super(
+      `The lease on authorization request ${authRequestId} is lost. Stop working on it; ` +
+        'the request is delivered again or has another worker.',
+    );
+  }
+}
+
+/** Another worker holds the lease. Try again when it may have expired. */
+export class LockHeldError extends PaymentEventsDbError {
+  readonly code = 'LOCK_HELD';
+  override readonly retryable = true;
+
+  constructor(readonly authRequestId: string) {
+    super(`Another worker holds the lease on authorization request ${authRequestId}.`);
+  }
+}
+
+/** Someone else has appended to the stream. Read it again, decide again, append again. */
+export class ConcurrencyConflictError extends PaymentEventsDbError {
+  readonly code = 'CONCURRENCY_CONFLICT';
+
+  /** @param actual the stream's last sequence number; unknown where the caller's own transaction has been aborted */
+  constructor(
+    readonly aggregateId: string,
+    readonly expected: number,
+    readonly actual: number | undefined,
+  ) {
+    super(
+      `The stream ${aggregateId} was expected to end at ${expected}` +
+        (actual === undefined ? ' and does not.' : ` and ends at ${actual}.`) +
+        ' Read it again, decide again, append again.',
+    );
+  }
+}
+
+/** An event id is taken by another event, or stands elsewhere in the stream. An event id is used once. */
+export class EventIdConflictError extends PaymentEventsDbError {
+  readonly code = 'EVENT_ID_CONFLICT';
+
+  constructor(readonly eventId: string) {
+    super(`Event id ${eventId} belongs to another event. Use a new id for a new event.`);
+  }
+}
+
+/** The method must be given the EntityManager of an open transaction, so that what it writes commits with the rest. */
+export class TransactionRequiredError extends PaymentEventsDbError {
+  readonly code = 'TRANSACTION_REQUIRED';
+
+  constructor(method: string) {
+    super(`${method} needs the manager of an open transaction: dataSource.transaction((manager) => …).`);
+  }
+}
+
+/**
+ * The database refused a row. `constraint` is the name of the check, key or guard, `sqlState` the SQLSTATE; the row
+ * itself is not told.
+ */
+export class ConstraintViolationError extends PaymentEventsDbError {
+  readonly code = 'CONSTRAINT_VIOLATION';
+
+  constructor(
+    readonly constraint: string,
+    readonly table: string | undefined,
+    readonly sqlState: string,
+  ) {
+    super(`The database refused a row${table ? ` of ${table}` : ''}: ${constraint}.`);
+  }
+}
+
+/** The database undid the transaction in favour of another one: a deadlock or a serialization failure. Do it again. */
+export class TransactionConflictError extends PaymentEventsDbError {
+  readonly code = 'TRANSACTION_CONFLICT';
+  override readonly retryable = true;
+
+  constructor(readonly sqlState: string) {
+    super('The transaction conflicted with another one and was undone. Run it again from its beginning.');
+  }
+}
+
+/** A time-out fired: waiting for a lock, or running. The database undid the statement. Do it again. */
+export class DatabaseTimeoutError extends PaymentEventsDbError {
+  readonly code = 'DATABASE_TIMEOUT';
+  override readonly retryable = true;
+
+  constructor(readonly sqlState: string) {
+    super(
+      sqlState === '55P03'
+        ? 'A lock was not to be had within lock_timeout. Try again.'
+        : 'The statement was cancelled, by statement_timeout or by somebody. Try again.',
+    );
+  }
+}
+
+/**
+ * The database cannot be reached, or the connection broke. Whether the operation took place is not known: try again with
+ * the same idempotency key, or under the same lease.
+ */
+export class DatabaseUnavailableError extends PaymentEventsDbError {
+  readonly code = 'DATABASE_UNAVAILABLE';
+  override readonly retryable = true;
+
+  /** @param reason an SQLSTATE, or the name of a network error such as `ECONNREFUSED` */
+  constructor(readonly reason: string) {
+    super(`The database cannot be reached or the connection broke (${reason}). Try again.`);
+  }
+}
+
+/** A migration changed a table while a transaction of the caller's was using it. Run that transaction again. */
+export class StalePlanError extends PaymentEventsDbError {
+  readonly code = 'STALE_PLAN';
+  override readonly retryable = true;
+
+  constructor() {
+    super('A table has changed since its statement was prepared. Run the transaction again from its beginning.');
+  }
+}
+
+/** The database reported something that this package has no better name for. See PostgreSQL's list of error codes. */
+export class DatabaseError extends PaymentEventsDbError {
+  readonly code = 'DATABASE_ERROR';
+
+  constructor(
+    readonly sqlState: string,
+    readonly severity: string | undefined,
+  ) {
+    super(`The database reported SQLSTATE ${sqlState}. Its own log has the text, which may quote values.`);
+  }
+}

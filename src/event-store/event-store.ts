@@ -1,0 +1,210 @@
+import { type DataSource, type EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { ConcurrencyConflictError, ConstraintViolationError, EventIdConflictError } from '../errors';
+import { validateCommand } from '../validate-command';
+import { AppendCommand, StreamRef } from './append-command';
+import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
+import { type EventMetadata, fromColumn, toColumn } from './event-metadata';
+
+/** An event to append. */
+export type NewEvent = PaymentEventBody & {
+  /** Makes a repeated append the same append. Default: a new UUIDv7. */
+  readonly eventId?: string;
+};
+
+/** Where an event stands. */
+export interface AppendedEvent {
+  readonly eventId: string;
+  readonly sequenceNumber: number;
+  /** Position in the store. */
+  readonly position: bigint;
+}
+
+/** An event as it was stored. */
+export type StoredEvent = PaymentEventBody &
+  AppendedEvent & {
+    readonly authRequestId: string;
+    readonly restaurantId: string;
+    readonly metadata: EventMetadata;
+    /** By the database's clock. */
+    readonly createdAt: Date;
+  };
+
+/**
+ * Writes only where the stream ends as expected and none of the ids is taken. Of two at once that both see the stream
+ * end there, the unique keys let one through: the other waits for its commit and gets a violation, which undoes all of
+ * its events.
+ */
+const APPEND = statement(
+  'append_events',
+  `INSERT INTO payment_events
+     (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
+   SELECT event_id, $1::uuid, 'auth_request', event_type, event_data, $7::jsonb, $3::integer + position, $2::uuid
+   FROM unnest($4::uuid[], $5::text[], $6::bytea[]) WITH ORDINALITY AS event (event_id, event_type, event_data, position)
+   WHERE $3::integer = (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1)
+     AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = ANY ($4::uuid[]))
+   ORDER BY position
+   RETURNING event_id, sequence_number, id`,
+);
+
+/** Where the ids stand already, and where the stream ends. */
+const READ_STANDING = statement(
+  'read_appended_events',
+  `SELECT (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1) AS stream_end,
+          event.event_id, event.sequence_number, event.id, event.aggregate_id, event.event_type, event.event_data
+   FROM (SELECT) AS always
+   LEFT JOIN payment_events AS event ON event.event_id = ANY ($2::uuid[])
+   ORDER BY event.sequence_number`,
+);
+
+const READ_STREAM = statement(
+  'read_stream',
+  `SELECT id, event_id, aggregate_id, restaurant_id, event_type, event_data, metadata, created_at, sequence_number
+   FROM payment_events
+   WHERE aggregate_id = $1 AND restaurant_id = $2 AND sequence_number >= $3
+   ORDER BY sequence_number LIMIT $4`,
+);
+
+/**
+ * The events themselves, stream by stream. A stream is one authorization request.
+ *
+ * `AuthRequests` appends what its operations do, together with the read model; appending here writes the event alone and
+ * leaves the read model to the caller's own transaction.
+ */
+export class EventStore {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  /**
+   * Appends events to a stream, all or none, in one statement.
+   *
+   * The same call again, with the same event ids, is answered with where the events stand.
+   *
+   * @param expectedSequence where the stream is thought to end; 0 for a new one
+   * @returns where each event stands, in their order
+   * @throws ConcurrencyConflictError the stream ends elsewhere
+   * @throws EventIdConflictError an id belongs to another event
+   * @throws UnencodableMessageError, InvalidCommandError before anything is sent
+   *
+   * @example
+   * const events = await store.readStream(stream);
+   * await store.append(stream, events.length, [
+   *   { type: 'AuthVoidRequested', data: { authRequestId, reason: 'duplicate', requestedAt: new Date() } },
+   * ], { metadata: { correlationId } });
+   */
+  async append(
+    stream: StreamRef,
+    expectedSequence: number,
+    events: readonly NewEvent[],
+    { metadata = {} }: { metadata?: EventMetadata } = {},
+    manager?: EntityManager,
+  ): Promise<AppendedEvent[]> {
+    const ids = events.map(({ eventId }) => eventId?.toLowerCase() ?? uuidv7());
+    const command = validateCommand(AppendCommand, { ...stream, expectedSequence, metadata, eventIds: ids });
+    const authRequestId = command.authRequestId.toLowerCase();
+    const restaurantId = command.restaurantId.toLowerCase();
+    const data = events.map((event) => Buffer.from(encodeEvent(event)));
+    const types = events.map(({ type }) => type);
+    const values = [authRequestId, restaurantId, expectedSequence, ids, types, data, toColumn(metadata)];
+    let appended: AppendedRow[] = [];
+    try {
+      appended = await run<AppendedRow>(this.#dataSource, APPEND, values, manager);
+    } catch (error) {
+      if (!isDuplicate(error)) throw error;
+      // The caller's transaction has been aborted by it: nothing more can be read there.
+      if (manager?.queryRunner) throw new ConcurrencyConflictError(authRequestId, expectedSequence, undefined);
+    }
+    if (appended.length === ids.length) return appended.map(toAppended);
+
+    const standing = await run<StandingRow>(this.#dataSource, READ_STANDING, [authRequestId, ids], manager);
+    const byId = new Map(standing.map((row) => [row.event_id, row]));
+    const found = ids.map((id) => byId.get(id));
+    for (const [index, row] of found.entries()) {
+      const same =
+        row?.aggregate_id === authRequestId && row.event_type === types[index] && row.event_data.equals(data[index]!);
+      if (row && !same) throw new EventIdConflictError(row.event_id);
+    }
+    if (found.every((row) => row !== undefined)) return found.map(toAppended);
+    throw new ConcurrencyConflictError(authRequestId, expectedSequence, standing[0]?.stream_end);
+  }
+
+  /**
+   * The events of a stream in order, from number `from` (default 1), at most `limit` (default 1,000).
+   *
+   * @throws UnknownEventTypeError, UndecodableEventError naming the event
+   */
+  async readStream(
+    stream: StreamRef,
+    { from = 1, limit = 1_000 }: { from?: number; limit?: number } = {},
+    manager?: EntityManager,
+  ): Promise<StoredEvent[]> {
+    const { authRequestId, restaurantId } = validateCommand(StreamRef, stream);
+    const values = [authRequestId, restaurantId, from, limit];
+    return (await run<StoredRow>(this.#dataSource, READ_STREAM, values, manager)).map(toStored);
+  }
+
+  /**
+   * The events of a stream in order, `batchSize` (default 500) in memory at a time.
+   *
+   * @example
+   * for await (const event of store.iterate(stream)) console.log(event.sequenceNumber, event.type);
+   */
+  async *iterate(
+    stream: StreamRef,
+    { from = 1, batchSize = 500 }: { from?: number; batchSize?: number } = {},
+    manager?: EntityManager,
+  ): AsyncGenerator<StoredEvent, void, undefined> {
+    for (let next = from; ;) {
+      const batch = await this.readStream(stream, { from: next, limit: batchSize }, manager);
+      yield* batch;
+      if (batch.length < batchSize) return;
+      next = batch.at(-1)!.sequenceNumber + 1;
+    }
+  }
+}
+
+interface AppendedRow {
+  event_id: string;
+  sequence_number: number;
+  id: string;
+}
+
+interface StandingRow extends AppendedRow {
+  stream_end: number;
+  aggregate_id: string;
+  event_type: string;
+  event_data: Buffer;
+}
+
+interface StoredRow extends AppendedRow {
+  aggregate_id: string;
+  restaurant_id: string;
+  event_type: string;
+  event_data: Buffer;
+  metadata: unknown;
+  created_at: Date;
+}
+
+const isDuplicate = (error: unknown) =>
+  error instanceof ConstraintViolationError &&
+  ['unique_aggregate_sequence', 'payment_events_event_id_key'].includes(error.constraint);
+
+const toAppended = (row: AppendedRow): AppendedEvent => ({
+  eventId: row.event_id,
+  sequenceNumber: row.sequence_number,
+  position: BigInt(row.id),
+});
+
+const toStored = (row: StoredRow): StoredEvent => ({
+  ...toAppended(row),
+  ...decodeEvent(row.event_type, row.event_data, { eventId: row.event_id }),
+  authRequestId: row.aggregate_id,
+  restaurantId: row.restaurant_id,
+  metadata: fromColumn(row.metadata),
+  createdAt: row.created_at,
+});

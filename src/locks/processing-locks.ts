@@ -1,0 +1,186 @@
+import { IsInt, IsUUID, Max, Min } from 'class-validator';
+import { type DataSource, type EntityManager } from 'typeorm';
+import { Text } from '../command-rules';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { LockHeldError, LockLostError } from '../errors';
+import { validateCommand } from '../validate-command';
+import { holdLease } from './hold-lease';
+
+/** A worker's claim on a request. Pass it to every write of that worker; it is checked inside each. */
+export interface Lease {
+  readonly restaurantId: string;
+  readonly authRequestId: string;
+  readonly workerId: string;
+  /** Drawn anew at every acquisition. Compared for equality, never for order. */
+  readonly fencingToken: bigint;
+  /** By the database's clock. */
+  readonly expiresAt: Date;
+}
+
+/** Who wants to work on what, and for how long. */
+export class AcquireCommand {
+  @IsUUID()
+  restaurantId: string;
+
+  @IsUUID()
+  authRequestId: string;
+
+  /** Unlike that of any other worker: a host and process, or a UUID. */
+  @Text(1, 255)
+  workerId: string;
+
+  /** Until others may take over, in milliseconds: 100 to 24 hours. Longer than the processor may take to answer. */
+  @IsInt()
+  @Min(100)
+  @Max(86_400_000)
+  ttlMs: number;
+}
+
+/**
+ * clock_timestamp() throughout: now() stands still in a caller's transaction. After waiting for a worker's write, which
+ * holds the row FOR SHARE, or for another acquire, WHERE and SET are evaluated on the row as it is then.
+ */
+const ACQUIRE = statement(
+  'acquire_lock',
+  `INSERT INTO auth_processing_locks AS held (auth_request_id, restaurant_id, worker_id, locked_at, expires_at)
+   VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond')
+   ON CONFLICT (auth_request_id) DO UPDATE
+     SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id,
+         fencing_token = nextval('auth_processing_fencing_tokens'),
+         locked_at = clock_timestamp(), expires_at = clock_timestamp() + $4 * interval '1 millisecond'
+     WHERE held.expires_at <= clock_timestamp()
+   RETURNING fencing_token, expires_at`,
+);
+
+const RENEW = statement(
+  'renew_lock',
+  `UPDATE auth_processing_locks SET expires_at = clock_timestamp() + $5 * interval '1 millisecond'
+   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4
+     AND expires_at > clock_timestamp()
+   RETURNING expires_at`,
+);
+
+const RELEASE = statement(
+  'release_lock',
+  `DELETE FROM auth_processing_locks
+   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4
+   RETURNING auth_request_id`,
+);
+
+/** Rows that somebody is taking over at this moment are left to them. */
+const PURGE = statement(
+  'purge_expired_locks',
+  `DELETE FROM auth_processing_locks WHERE auth_request_id IN (
+     SELECT auth_request_id FROM auth_processing_locks WHERE expires_at <= clock_timestamp()
+     LIMIT $1 FOR UPDATE SKIP LOCKED)
+   RETURNING auth_request_id`,
+);
+
+/**
+ * Leases: at most one worker works on a request, and one that was paused past its lease can write nothing more.
+ *
+ * The fencing token is after M. Kleppmann, "How to do distributed locking" (2016); here the database that the token
+ * protects is also the one that issues it, so equality in the writing statement suffices.
+ *
+ * @example
+ * const locks = new ProcessingLocks(dataSource);
+ * const lease = await locks.acquire({ restaurantId, authRequestId, workerId, ttlMs: 30_000 });
+ * if (!lease) return; // another worker has it
+ * try {
+ *   await requests.startAttempt(lease, { configVersion: 'v1' });
+ * } finally {
+ *   await locks.release(lease);
+ * }
+ */
+export class ProcessingLocks {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  /**
+   * Takes the lease, or an expired one over.
+   *
+   * @returns null while another worker holds it, or the same one: a lease is not re-entrant
+   * @throws InvalidCommandError
+   */
+  async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
+    const { authRequestId, restaurantId, workerId, ttlMs } = validateCommand(AcquireCommand, input);
+    const values = [authRequestId, restaurantId, workerId, ttlMs];
+    const [row] = await run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
+    return row
+      ? Object.freeze({
+          restaurantId: restaurantId.toLowerCase(),
+          authRequestId: authRequestId.toLowerCase(),
+          workerId,
+          fencingToken: BigInt(row.fencing_token),
+          expiresAt: row.expires_at,
+        })
+      : null;
+  }
+
+  /**
+   * Extends a lease that has not expired: from now on it lives for `ttlMs` milliseconds.
+   *
+   * @throws LockLostError
+   */
+  async renew(lease: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
+    validateCommand(AcquireCommand, { ...keyOf(lease), ttlMs });
+    const [row] = await run<{ expires_at: Date }>(this.#dataSource, RENEW, [...valuesOf(lease), ttlMs], manager);
+    if (!row) throw new LockLostError(lease.authRequestId);
+    return Object.freeze({ ...lease, expiresAt: row.expires_at });
+  }
+
+  /** Gives the lease back. @returns whether it was still held */
+  async release(lease: Lease, manager?: EntityManager): Promise<boolean> {
+    return (await run(this.#dataSource, RELEASE, valuesOf(lease), manager)).length > 0;
+  }
+
+  /**
+   * Runs `work` under a lease: acquires it, renews it at a third of its time to live, releases it in the end, whatever
+   * happens. The signal aborts when the lease is lost: stop asking processors then. A write that comes too late throws
+   * LockLostError by itself.
+   *
+   * @throws LockHeldError another worker holds it
+   *
+   * @example
+   * await locks.withLock({ restaurantId, authRequestId, workerId, ttlMs: 30_000 }, async (lease, signal) => {
+   *   const attempt = await requests.startAttempt(lease, { configVersion: 'v1' });
+   *   if (attempt.outcome === 'nothing_to_do') return;
+   *   const answer = await stripe.authorize(attempt, { idempotencyKey: lease.authRequestId, signal });
+   *   await requests.recordAuthorized(lease, answer);
+   * });
+   */
+  async withLock<T>(ref: AcquireCommand, work: (lease: Lease, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const askedAt = performance.now();
+    const lease = await this.acquire(ref);
+    if (!lease) throw new LockHeldError(ref.authRequestId);
+    return await holdLease(this, lease, { ttlMs: ref.ttlMs, askedAt }, work);
+  }
+
+  /**
+   * Deletes expired leases, `batchSize` at a time (default 1,000), each batch in a transaction of its own. Nothing waits
+   * for it: an expired lease is anybody's anyway.
+   *
+   * @returns how many there were
+   */
+  async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
+    let purged = 0;
+    for (;;) {
+      const batch = await run(this.#dataSource, PURGE, [batchSize]);
+      purged += batch.length;
+      if (batch.length < batchSize) return purged;
+    }
+  }
+}
+
+const keyOf = ({ restaurantId, authRequestId, workerId }: Lease) => ({ restaurantId, authRequestId, workerId });
+
+const valuesOf = ({ authRequestId, restaurantId, workerId, fencingToken }: Lease) => [
+  authRequestId,
+  restaurantId,
+  workerId,
+  fencingToken.toString(),
+];

@@ -1,0 +1,175 @@
+import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { online, whileLocked } from '../migrator/locking';
+
+/**
+ * Adds every column that this package writes and the legacy services do not know: restaurants on events, outbox and
+ * locks; delivery state and dead letters on the outbox; the operation and fingerprint behind an idempotency key; who
+ * made a configuration and when; open attempts; fencing tokens.
+ *
+ * Locks: ACCESS EXCLUSIVE on one table at a time, each in a transaction of its own so that no deadlock with a
+ * client's transaction is possible, held for a catalog update only: every column is nullable or has a constant
+ * default, and a volatile default (the fencing token, a configuration's created_at) is set after the column is there.
+ * No table is rewritten. Legacy clients keep working: their inserts name their columns.
+ * Re-runnable: a run that was cut off goes on where it stopped.
+ *
+ * Storage settings. auth_request_state: fillfactor 80 leaves room on the page for the two or three updates of a
+ * request's life, which then are HOT (9,868 of 12,000 against 0 measured). outbox: every row is updated once and the
+ * pending ones come in bursts, so vacuum and analyze count rows instead of a share of the table; a relay must not plan
+ * a burst on the statistics of an empty queue.
+ *
+ * Down drops the columns with what is in them. It stops, naming the rows, before it would lose a dead letter, a
+ * discarded message or the key of an operation other than `authorize`.
+ */
+export class ExpandColumns1795367529418 implements MigrationInterface {
+  name = 'ExpandColumns1795367529418';
+  transaction = false;
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    await whileLocked(queryRunner, `ALTER TABLE payment_events ADD COLUMN IF NOT EXISTS restaurant_id uuid`);
+    await whileLocked(queryRunner, EXPAND_AUTH_REQUEST_STATE);
+    await whileLocked(queryRunner, EXPAND_OUTBOX);
+    await whileLocked(queryRunner, EXPAND_AUTH_IDEMPOTENCY_KEYS);
+    await whileLocked(queryRunner, ...EXPAND_RESTAURANT_PAYMENT_CONFIGS);
+    await whileLocked(queryRunner, ...EXPAND_AUTH_PROCESSING_LOCKS);
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    await stopWhereRowsWouldBeLost(queryRunner);
+    await whileLocked(queryRunner, SHRINK_OUTBOX);
+    await whileLocked(queryRunner, SHRINK_AUTH_IDEMPOTENCY_KEYS);
+    await whileLocked(queryRunner, SHRINK_RESTAURANT_PAYMENT_CONFIGS);
+    await whileLocked(queryRunner, ...SHRINK_AUTH_PROCESSING_LOCKS);
+    await whileLocked(queryRunner, SHRINK_AUTH_REQUEST_STATE);
+    await whileLocked(queryRunner, `ALTER TABLE payment_events DROP COLUMN IF EXISTS restaurant_id`);
+  }
+}
+
+const EXPAND_AUTH_REQUEST_STATE = `
+  ALTER TABLE auth_request_state
+    ADD COLUMN IF NOT EXISTS attempt_open boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS retry_count integer NOT NULL DEFAULT 0,
+    SET (fillfactor = 80)`;
+
+const EXPAND_OUTBOX = `
+  ALTER TABLE outbox
+    ADD COLUMN IF NOT EXISTS restaurant_id uuid,
+    ADD COLUMN IF NOT EXISTS headers jsonb NOT NULL DEFAULT '{}'::jsonb,
+    ADD COLUMN IF NOT EXISTS attempts integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS next_attempt_at timestamptz,
+    ADD COLUMN IF NOT EXISTS last_error text,
+    ADD COLUMN IF NOT EXISTS failed_at timestamptz,
+    ADD COLUMN IF NOT EXISTS discarded_at timestamptz,
+    ADD COLUMN IF NOT EXISTS discarded_by varchar(255),
+    ADD COLUMN IF NOT EXISTS discard_reason text,
+    SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000)`;
+
+const EXPAND_AUTH_IDEMPOTENCY_KEYS = `
+  ALTER TABLE auth_idempotency_keys
+    ADD COLUMN IF NOT EXISTS operation varchar(20) NOT NULL DEFAULT 'authorize',
+    ADD COLUMN IF NOT EXISTS outcome varchar(20),
+    ADD COLUMN IF NOT EXISTS request_fingerprint bytea`;
+
+const EXPAND_RESTAURANT_PAYMENT_CONFIGS = [
+  `ALTER TABLE restaurant_payment_configs
+     ADD COLUMN IF NOT EXISTS created_at timestamptz,
+     ADD COLUMN IF NOT EXISTS created_by varchar(255)`,
+  `ALTER TABLE restaurant_payment_configs ALTER COLUMN created_at SET DEFAULT now()`,
+];
+
+const EXPAND_AUTH_PROCESSING_LOCKS = [
+  `CREATE SEQUENCE IF NOT EXISTS auth_processing_fencing_tokens AS bigint`,
+  `ALTER TABLE auth_processing_locks
+     ADD COLUMN IF NOT EXISTS restaurant_id uuid,
+     ADD COLUMN IF NOT EXISTS fencing_token bigint`,
+  `ALTER TABLE auth_processing_locks
+     ALTER COLUMN fencing_token SET DEFAULT nextval('auth_processing_fencing_tokens')`,
+];
+
+/**
+ * New rows that could not go back are refused first, by a check that old rows are not held against; only then are the
+ * old rows looked at, with nothing locked. So none can slip in between. The checks go with their columns.
+ */
+async function stopWhereRowsWouldBeLost(queryRunner: QueryRunner): Promise<void> {
+  await whileLocked(queryRunner, REFUSE_NEW_DEAD_LETTERS);
+  await whileLocked(queryRunner, REFUSE_NEW_OPERATIONS);
+  try {
+    await online(queryRunner, NAME_ROWS_THAT_WOULD_BE_LOST);
+  } catch (error) {
+    await whileLocked(queryRunner, `ALTER TABLE outbox DROP CONSTRAINT outbox_reverting`);
+    await whileLocked(queryRunner, `ALTER TABLE auth_idempotency_keys DROP CONSTRAINT auth_idempotency_keys_reverting`);
+    throw error;
+  }
+}
+
+const REFUSE_NEW_DEAD_LETTERS = `
+  ALTER TABLE outbox
+    DROP CONSTRAINT IF EXISTS outbox_reverting,
+    ADD COLUMN IF NOT EXISTS failed_at timestamptz,
+    ADD COLUMN IF NOT EXISTS discarded_at timestamptz,
+    ADD CONSTRAINT outbox_reverting CHECK (failed_at IS NULL AND discarded_at IS NULL) NOT VALID`;
+
+const REFUSE_NEW_OPERATIONS = `
+  ALTER TABLE auth_idempotency_keys
+    DROP CONSTRAINT IF EXISTS auth_idempotency_keys_reverting,
+    ADD COLUMN IF NOT EXISTS operation varchar(20) NOT NULL DEFAULT 'authorize',
+    ADD CONSTRAINT auth_idempotency_keys_reverting CHECK (operation = 'authorize') NOT VALID`;
+
+const NAME_ROWS_THAT_WOULD_BE_LOST = `
+  DO $$
+  DECLARE
+    messages text;
+    requests text;
+  BEGIN
+    SELECT string_agg(id::text, ', ') INTO messages
+      FROM (SELECT id FROM outbox WHERE failed_at IS NOT NULL OR discarded_at IS NOT NULL ORDER BY id LIMIT 20) AS lost;
+    IF messages IS NOT NULL THEN
+      RAISE EXCEPTION 'Cannot go back: the older schema has no place for failed or discarded outbox messages: id %. '
+        'Deliver or delete them, then revert again.', messages;
+    END IF;
+    SELECT string_agg(format('%s of request %s', operation, auth_request_id), ', ') INTO requests
+      FROM (SELECT operation, auth_request_id FROM auth_idempotency_keys WHERE operation <> 'authorize'
+            ORDER BY created_at LIMIT 20) AS lost;
+    IF requests IS NOT NULL THEN
+      RAISE EXCEPTION 'Cannot go back: the older schema has no place for idempotency keys of other operations than '
+        'authorize: %. Wait until they have expired and purge them, or delete them, then revert again.', requests;
+    END IF;
+  END $$`;
+
+const SHRINK_OUTBOX = `
+  ALTER TABLE outbox
+    DROP COLUMN IF EXISTS restaurant_id,
+    DROP COLUMN IF EXISTS headers,
+    DROP COLUMN IF EXISTS attempts,
+    DROP COLUMN IF EXISTS next_attempt_at,
+    DROP COLUMN IF EXISTS last_error,
+    DROP COLUMN IF EXISTS failed_at,
+    DROP COLUMN IF EXISTS discarded_at,
+    DROP COLUMN IF EXISTS discarded_by,
+    DROP COLUMN IF EXISTS discard_reason,
+    RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold,
+           autovacuum_analyze_scale_factor, autovacuum_analyze_threshold)`;
+
+const SHRINK_AUTH_IDEMPOTENCY_KEYS = `
+  ALTER TABLE auth_idempotency_keys
+    DROP COLUMN IF EXISTS operation,
+    DROP COLUMN IF EXISTS outcome,
+    DROP COLUMN IF EXISTS request_fingerprint`;
+
+const SHRINK_RESTAURANT_PAYMENT_CONFIGS = `
+  ALTER TABLE restaurant_payment_configs
+    DROP COLUMN IF EXISTS created_at,
+    DROP COLUMN IF EXISTS created_by`;
+
+const SHRINK_AUTH_PROCESSING_LOCKS = [
+  `ALTER TABLE auth_processing_locks
+     DROP COLUMN IF EXISTS restaurant_id,
+     DROP COLUMN IF EXISTS fencing_token`,
+  `DROP SEQUENCE IF EXISTS auth_processing_fencing_tokens`,
+];
+
+const SHRINK_AUTH_REQUEST_STATE = `
+  ALTER TABLE auth_request_state
+    DROP COLUMN IF EXISTS attempt_open,
+    DROP COLUMN IF EXISTS retry_count,
+    RESET (fillfactor)`;

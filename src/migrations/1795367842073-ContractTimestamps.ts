@@ -1,0 +1,82 @@
+import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from '../migrator/locking';
+
+/**
+ * Turns every `timestamp` into `timestamptz`, so that an instant is the same instant to every client, and replaces the
+ * indexes on times. Contract begins here: legacy clients must be gone.
+ *
+ * The old values were written in UTC. Under TimeZone UTC and without a USING clause PostgreSQL knows that the stored
+ * bits stay the same and rewrites nothing. A database whose old rows were written in another zone says so beforehand,
+ * `ALTER DATABASE … SET payment_events_db.legacy_timezone = 'Europe/Berlin'`; its tables are then rewritten.
+ *
+ * Locks: ACCESS EXCLUSIVE on one table at a time for a catalog update; the indexes on times are dropped before, since
+ * they would be rebuilt under the lock, and their successors built concurrently after. So are the partial indexes of the
+ * outbox, which have no time among their columns but one in their condition. A check on times is verified again under
+ * the lock, which only auth_processing_locks has, and it holds only what is in flight.
+ * Re-runnable.
+ *
+ * Of the indexes, (restaurant_id, created_at) and the one on expiring keys come back. Two B-trees on the event store's
+ * created_at become one BRIN, which costs an append nothing; requests get one as well, to find those that are stuck. An
+ * index on completed_at, on pending rows by created_at or on a lock's expiry serves no query of this package and makes
+ * updates dearer.
+ */
+export class ContractTimestamps1795367842073 implements MigrationInterface {
+  name = 'ContractTimestamps1795367842073';
+  transaction = false;
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    for (const statement of LEGACY_INDEXES_ON_TIMES) await dropIndexOnline(queryRunner, indexName(statement));
+    for (const [table, columns] of TIMES) await whileLocked(queryRunner, ...changeType(table, columns, 'timestamptz'));
+    for (const statement of INDEXES_ON_TIMES) await createIndexOnline(queryRunner, statement);
+    for (const [table, columns] of TIMES) await online(queryRunner, `ANALYZE ${table} (${columns.join(', ')})`);
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    for (const statement of INDEXES_ON_TIMES) await dropIndexOnline(queryRunner, indexName(statement));
+    for (const [table, columns] of TIMES) await whileLocked(queryRunner, ...changeType(table, columns, 'timestamp'));
+    for (const statement of LEGACY_INDEXES_ON_TIMES) await createIndexOnline(queryRunner, statement);
+    for (const [table, columns] of TIMES) await online(queryRunner, `ANALYZE ${table} (${columns.join(', ')})`);
+  }
+}
+
+/** The columns that the legacy schema made as `timestamp`. Those of later migrations were born as timestamptz. */
+const TIMES = new Map([
+  ['payment_events', ['created_at']],
+  ['outbox', ['created_at', 'processed_at']],
+  ['auth_request_state', ['created_at', 'updated_at', 'completed_at']],
+  ['restaurant_payment_configs', ['updated_at']],
+  ['auth_idempotency_keys', ['created_at', 'expires_at']],
+  ['auth_processing_locks', ['locked_at', 'expires_at']],
+]);
+
+const OUTBOX_INDEXES = [
+  `CREATE INDEX CONCURRENTLY idx_outbox_pending ON outbox (id) WHERE processed_at IS NULL AND failed_at IS NULL`,
+  `CREATE INDEX CONCURRENTLY idx_outbox_unprocessed_aggregate ON outbox (aggregate_id, id) WHERE processed_at IS NULL`,
+];
+
+const LEGACY_INDEXES_ON_TIMES = [
+  ...OUTBOX_INDEXES,
+  `CREATE INDEX CONCURRENTLY idx_event_type_created ON payment_events (event_type, created_at DESC)`,
+  `CREATE INDEX CONCURRENTLY idx_created_at ON payment_events (created_at DESC)`,
+  `CREATE INDEX CONCURRENTLY idx_unprocessed ON outbox (created_at) WHERE processed_at IS NULL`,
+  `CREATE INDEX CONCURRENTLY idx_restaurant_created ON auth_request_state (restaurant_id, created_at DESC)`,
+  `CREATE INDEX CONCURRENTLY idx_completed_at ON auth_request_state (completed_at DESC) WHERE completed_at IS NOT NULL`,
+  `CREATE INDEX CONCURRENTLY idx_idempotency_expires ON auth_idempotency_keys (expires_at)`,
+  `CREATE INDEX CONCURRENTLY idx_lock_expires ON auth_processing_locks (expires_at)`,
+];
+
+const INDEXES_ON_TIMES = [
+  ...OUTBOX_INDEXES,
+  `CREATE INDEX CONCURRENTLY idx_payment_events_created_at ON payment_events USING brin (created_at)`,
+  `CREATE INDEX CONCURRENTLY idx_restaurant_created ON auth_request_state (restaurant_id, created_at DESC)`,
+  `CREATE INDEX CONCURRENTLY idx_auth_request_state_created_at ON auth_request_state USING brin (created_at)`,
+  `CREATE INDEX CONCURRENTLY idx_idempotency_expires ON auth_idempotency_keys (expires_at)`,
+];
+
+function changeType(table: string, columns: string[], type: 'timestamp' | 'timestamptz'): string[] {
+  const changes = columns.map((column) => `ALTER COLUMN ${column} TYPE ${type}`);
+  return [
+    `SELECT set_config('TimeZone', coalesce(nullif(current_setting('payment_events_db.legacy_timezone', true), ''), 'UTC'), true)`,
+    `ALTER TABLE ${table} ${changes.join(', ')}`,
+  ];
+}

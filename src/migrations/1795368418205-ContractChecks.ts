@@ -1,0 +1,72 @@
+import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { online, whileLocked } from '../migrator/locking';
+
+/**
+ * States in the database what a row may hold.
+ *
+ * A check that legacy rows may break is added NOT VALID and stays so, in every database alike: history is not rewritten
+ * to please a rule. It holds for every insert, and for the next update of an old row as well: one that breaks it can only
+ * be updated into a state that does not. A check on columns that legacy rows have only by default is validated.
+ *
+ * Locks: ACCESS EXCLUSIVE on one table at a time for a catalog update, since NOT VALID spares the scan; VALIDATE takes
+ * SHARE UPDATE EXCLUSIVE, which stops no reads or writes. Re-runnable.
+ */
+export class ContractChecks1795368418205 implements MigrationInterface {
+  name = 'ContractChecks1795368418205';
+  transaction = false;
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    for (const [table, name, condition] of [...CHECKS, ...CHECKS_ON_NEW_COLUMNS]) {
+      await whileLocked(
+        queryRunner,
+        `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${name}, ADD CONSTRAINT ${name} CHECK (${condition}) NOT VALID`,
+      );
+    }
+    for (const [table, name] of CHECKS_ON_NEW_COLUMNS) {
+      await online(queryRunner, `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`);
+    }
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    for (const [table, name] of [...CHECKS, ...CHECKS_ON_NEW_COLUMNS]) {
+      await whileLocked(queryRunner, `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${name}`);
+    }
+  }
+}
+
+type Check = readonly [table: string, name: string, condition: string];
+
+const CHECKS: Check[] = [
+  ['payment_events', 'payment_events_metadata_present', `metadata IS NOT NULL`],
+  ['auth_request_state', 'auth_request_state_amount_positive', `amount_cents > 0`],
+  [
+    'auth_request_state',
+    'auth_request_state_authorized_amount_within',
+    `authorized_amount_cents BETWEEN 1 AND amount_cents`,
+  ],
+  ['auth_request_state', 'auth_request_state_currency_iso', `currency ~ '^[A-Z]{3}$'`],
+  [
+    'auth_request_state',
+    'auth_request_state_authorized_complete',
+    `status <> 'AUTHORIZED' OR (processor_auth_id IS NOT NULL AND authorized_amount_cents IS NOT NULL)`,
+  ],
+  [
+    'auth_request_state',
+    'auth_request_state_settled_completed',
+    `status IN ('PENDING', 'PROCESSING') OR completed_at IS NOT NULL`,
+  ],
+  ['auth_idempotency_keys', 'auth_idempotency_keys_key_present', `idempotency_key <> ''`],
+  ['auth_idempotency_keys', 'auth_idempotency_keys_expires_after_created', `expires_at > created_at`],
+];
+
+const CHECKS_ON_NEW_COLUMNS: Check[] = [
+  ['auth_request_state', 'auth_request_state_retry_count_not_negative', `retry_count >= 0`],
+  ['outbox', 'outbox_attempts_not_negative', `attempts >= 0`],
+  [
+    'outbox',
+    'outbox_discard_attributed',
+    `num_nulls(discarded_at, discarded_by, discard_reason) IN (0, 3) AND (discarded_at IS NULL OR processed_at IS NOT NULL)`,
+  ],
+  ['auth_idempotency_keys', 'auth_idempotency_keys_operation_present', `operation <> ''`],
+  ['auth_idempotency_keys', 'auth_idempotency_keys_fingerprint_sha256', `octet_length(request_fingerprint) = 32`],
+];

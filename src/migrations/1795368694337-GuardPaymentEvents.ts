@@ -1,0 +1,71 @@
+import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { whileLocked } from '../migrator/locking';
+
+/**
+ * Makes the event store append-only, for everybody: no UPDATE, DELETE or TRUNCATE, by the owner, a superuser or under
+ * session_replication_role = replica (ENABLE ALWAYS). What it cannot stop is DDL by the owner, such as disabling it.
+ * An event other than the first needs its predecessor: a stream is numbered 1, 2, 3 … without gaps. That guard is an
+ * ordinary one: a logical replica copies rows in no order.
+ *
+ * Last in the chain, since it forbids the backfill of events.
+ *
+ * Locks: SHARE ROW EXCLUSIVE on payment_events for a catalog update (writes wait, reads do not); ACCESS EXCLUSIVE on the
+ * way down. Re-runnable.
+ */
+export class GuardPaymentEvents1795368694337 implements MigrationInterface {
+  name = 'GuardPaymentEvents1795368694337';
+  transaction = false;
+
+  async up(queryRunner: QueryRunner): Promise<void> {
+    await whileLocked(queryRunner, FORBID_CHANGES, FORBID_GAPS, ...ENABLE_GUARDS);
+  }
+
+  async down(queryRunner: QueryRunner): Promise<void> {
+    await whileLocked(
+      queryRunner,
+      `DROP TRIGGER IF EXISTS payment_events_no_gaps ON payment_events`,
+      `DROP TRIGGER IF EXISTS payment_events_no_truncate ON payment_events`,
+      `DROP TRIGGER IF EXISTS payment_events_append_only ON payment_events`,
+      `DROP FUNCTION IF EXISTS refuse_payment_events_gap()`,
+      `DROP FUNCTION IF EXISTS refuse_payment_events_change()`,
+    );
+  }
+}
+
+const FORBID_CHANGES = `
+  CREATE OR REPLACE FUNCTION refuse_payment_events_change() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    RAISE EXCEPTION 'payment_events is append-only: % refused', TG_OP USING
+      ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME,
+      HINT = 'Append a new event that corrects the old one.';
+  END $$`;
+
+/**
+ * A BEFORE ROW trigger sees the rows that the same statement has inserted before (PostgreSQL manual, "Visibility of Data
+ * Changes"), so that one INSERT may append many. The search path is pinned: a temporary table named payment_events must
+ * not answer in place of the real one.
+ */
+const FORBID_GAPS = `
+  CREATE OR REPLACE FUNCTION refuse_payment_events_gap() RETURNS trigger LANGUAGE plpgsql
+  SET search_path = pg_catalog, public, pg_temp AS $$
+  BEGIN
+    PERFORM 1 FROM payment_events
+      WHERE aggregate_id = NEW.aggregate_id AND sequence_number = NEW.sequence_number - 1;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'event % of a stream needs event % before it', NEW.sequence_number, NEW.sequence_number - 1 USING
+        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NEW;
+  END $$`;
+
+const ENABLE_GUARDS = [
+  `CREATE OR REPLACE TRIGGER payment_events_append_only BEFORE UPDATE OR DELETE ON payment_events
+     FOR EACH ROW EXECUTE FUNCTION refuse_payment_events_change()`,
+  `CREATE OR REPLACE TRIGGER payment_events_no_truncate BEFORE TRUNCATE ON payment_events
+     FOR EACH STATEMENT EXECUTE FUNCTION refuse_payment_events_change()`,
+  `CREATE OR REPLACE TRIGGER payment_events_no_gaps BEFORE INSERT ON payment_events
+     FOR EACH ROW WHEN (NEW.sequence_number > 1) EXECUTE FUNCTION refuse_payment_events_gap()`,
+  `ALTER TABLE payment_events
+     ENABLE ALWAYS TRIGGER payment_events_append_only,
+     ENABLE ALWAYS TRIGGER payment_events_no_truncate`,
+];

@@ -1,0 +1,26 @@
+import { LegacySchema1795367318204 } from './1795367318204-LegacySchema';
+import { LegacyMockProcessor1795367371652 } from './1795367371652-LegacyMockProcessor';
+import { ExpandColumns1795367529418 } from './1795367529418-ExpandColumns';
+import { ExpandIndexes1795367683950 } from './1795367683950-ExpandIndexes';
+import { ContractTimestamps1795367842073 } from './1795367842073-ContractTimestamps';
+import { ContractRestaurants1795367990317 } from './1795367990317-ContractRestaurants';
+import { ContractKeysAndIndexes1795368131744 } from './1795368131744-ContractKeysAndIndexes';
+import { GuardAuthRequestState1795368279561 } from './1795368279561-GuardAuthRequestState';
+import { ContractChecks1795368418205 } from './1795368418205-ContractChecks';
+import { GuardConfigVersions1795368551890 } from './1795368551890-GuardConfigVersions';
+import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEvents';
+
+/** Every migration, oldest first, in the form `DataSource` wants. */
+export const migrations = [
+  LegacySchema1795367318204,
+  LegacyMockProcessor1795367371652,
+  ExpandColumns1795367529418,
+  ExpandIndexes1795367683950,
+  ContractTimestamps1795367842073,
+  ContractRestaurants1795367990317,
+  ContractKeysAndIndexes1795368131744,
+  GuardAuthRequestState1795368279561,
+  ContractChecks1795368418205,
+  GuardConfigVersions1795368551890,
+  GuardPaymentEvents1795368694337,
+];

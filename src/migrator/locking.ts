@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { QueryFailedError, type QueryRunner } from 'typeorm';
+
+/** Longest wait for a table lock, in milliseconds: what waits behind us in the lock queue waits as long. */
+export const LOCK_TIMEOUT_MS = 1_000;
+
+/** Longest time a statement may run while it holds a lock that stops traffic, in milliseconds. */
+export const MAX_LOCK_HOLD_MS = 3_000;
+
+/** How often a lock is tried for before giving up. With the back-off below: about two minutes. */
+const ATTEMPTS = 60;
+
+/** SQLSTATE lock_not_available: `lock_timeout` has fired. */
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/**
+ * Runs statements that lock a table against traffic, as one short transaction: waits for the lock under
+ * `lock_timeout`, runs each statement under `statement_timeout`, and tries again with back-off where the lock was not
+ * to be had, so that a queue never forms behind a waiting ALTER TABLE.
+ *
+ * Several statements in one simple query are one transaction (PostgreSQL manual, "Multiple Statements in a Simple
+ * Query"), which is also why SET LOCAL works here. Inside a transaction of the caller a lock time-out is final, since
+ * it has aborted that transaction.
+ */
+export async function whileLocked(queryRunner: QueryRunner, ...statements: string[]): Promise<void> {
+  const transaction = [
+    `SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`,
+    `SET LOCAL statement_timeout = '${MAX_LOCK_HOLD_MS}ms'`,
+    ...statements,
+  ].join(';\n');
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await queryRunner.query(transaction);
+      return;
+    } catch (error) {
+      if (!isLockTimeout(error) || queryRunner.isTransactionActive || attempt === ATTEMPTS) throw error;
+      await sleep(Math.random() * Math.min(3_000, 100 * 2 ** attempt));
+    }
+  }
+}
+
+/**
+ * Runs one statement that may take long and stops nobody: CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT, a backfill
+ * that commits by itself. The connection's time-outs are lifted for it.
+ */
+export async function online(queryRunner: QueryRunner, statement: string): Promise<void> {
+  await queryRunner.query(
+    `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0`,
+  );
+  try {
+    await queryRunner.query(statement);
+  } finally {
+    // Where the connection itself is gone there is nothing to reset, and the first error is the one to see.
+    await queryRunner
+      .query(`RESET statement_timeout; RESET lock_timeout; RESET idle_in_transaction_session_timeout`)
+      .catch(() => undefined);
+  }
+}
+
+/**
+ * Runs `CREATE [UNIQUE] INDEX CONCURRENTLY name …`, which stops no writes. A build that failed earlier has left an
+ * INVALID index of that name behind: it is dropped first.
+ */
+export async function createIndexOnline(queryRunner: QueryRunner, statement: string): Promise<void> {
+  await dropIndexOnline(queryRunner, indexName(statement));
+  await online(queryRunner, statement);
+}
+
+/** Drops an index without stopping reads or writes. */
+export async function dropIndexOnline(queryRunner: QueryRunner, name: string): Promise<void> {
+  await online(queryRunner, `DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
+}
+
+/** The name in `CREATE [UNIQUE] INDEX CONCURRENTLY name ON …`. */
+export function indexName(statement: string): string {
+  const [, name] = /INDEX CONCURRENTLY (\w+)\s+ON/.exec(statement) ?? [];
+  if (!name) throw new Error(`Not a CREATE INDEX CONCURRENTLY statement: ${statement}`);
+  return name;
+}
+
+function isLockTimeout(error: unknown): boolean {
+  return error instanceof QueryFailedError && (error.driverError as { code?: string }).code === LOCK_NOT_AVAILABLE;
+}

@@ -1,0 +1,25 @@
+import { AbstractLogger, type LogLevel, type LogMessage } from 'typeorm';
+
+/**
+ * Logs what TypeORM says without any value: parameters hold payment tokens and idempotency keys, and the server's text
+ * of an error may quote them. The text of a statement is safe, since values travel as parameters. Failed and slow
+ * statements and warnings go to standard error, what a migration does to standard output; other statements nowhere.
+ */
+export class RedactingLogger extends AbstractLogger {
+  constructor() {
+    super(['schema', 'error', 'warn', 'migration']);
+  }
+
+  override logQueryError(error: string | Error, query: string): void {
+    const { code, constraint } = error as { code?: string; constraint?: string };
+    console.error(`query failed (${[code ?? 'no SQLSTATE', constraint].filter(Boolean).join(', ')}): ${query}`);
+  }
+
+  protected writeLog(level: LogLevel, messages: LogMessage | LogMessage[]): void {
+    const print = level === 'error' || level === 'warn' ? console.error : console.log;
+    const options = { appendParameterAsComment: false, highlightSql: false };
+    for (const { prefix, message } of this.prepareLogMessages(messages, options)) {
+      print(prefix ? `${prefix} ${message}` : message);
+    }
+  }
+}

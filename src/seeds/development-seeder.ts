@@ -1,0 +1,57 @@
+import { type DataSource } from 'typeorm';
+import { type PostgresOptions } from '../data-source';
+import { databaseAddress } from '../database-address';
+import { ConfigurationError } from '../errors';
+import { developmentConfigs } from './development-data';
+import { assertDevelopmentDatabase } from './development-only';
+
+// No conflict target: whichever key is taken (this version, or another active one of the owner's), the row that is
+// there stays as it is.
+const INSERT_CONFIG = `
+  INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)
+  VALUES ($1, $2, $3, $4)
+  ON CONFLICT DO NOTHING
+  RETURNING restaurant_id
+`;
+
+/** How {@link DevelopmentSeeder.run} is told what it may do. */
+export interface SeedOptions {
+  /** Seed although `NODE_ENV` is `production` or the server is not on this machine. Default false. */
+  force?: boolean;
+}
+
+/**
+ * Puts into a migrated database what local development needs: one restaurant, paid through Stripe's test mode.
+ * Running it again changes nothing, and what the owner of the database has put there stays.
+ *
+ * ```ts
+ * const { inserted } = await new DevelopmentSeeder().run(dataSource);   // 1 the first time, then 0
+ * ```
+ */
+export class DevelopmentSeeder {
+  /**
+   * @param dataSource initialized, made with a `url`, its migrations applied
+   * @returns how many rows were not there yet
+   * @throws DevelopmentOnlyError unless this is a developer's own database or `force` is true
+   */
+  async run(dataSource: DataSource, { force = false }: SeedOptions = {}): Promise<{ inserted: number }> {
+    if (!force) assertDevelopmentDatabase(databaseAddress(urlOf(dataSource)), process.env.NODE_ENV);
+    let inserted = 0;
+    for (const { restaurantId, configVersion, processorName, processorConfig } of developmentConfigs) {
+      const rows = await dataSource.query<unknown[]>(INSERT_CONFIG, [
+        restaurantId,
+        configVersion,
+        processorName,
+        processorConfig,
+      ]);
+      inserted += rows.length;
+    }
+    return { inserted };
+  }
+}
+
+function urlOf(dataSource: DataSource): string {
+  const { url } = dataSource.options as PostgresOptions;
+  if (!url) throw new ConfigurationError('The DataSource has no url, so nothing tells whether its database is local.');
+  return url;
+}

@@ -1,0 +1,121 @@
+import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { AbstractLogger } from 'typeorm';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
+
+/** A database for one test file. */
+export interface TestDatabase {
+  name: string;
+  url: string;
+  /** Ends what sessions there are and drops it. */
+  drop(): Promise<void>;
+}
+
+export interface CreateTestDatabaseOptions {
+  /** The database to copy, see {@link createTemplateDatabase}. Default: none, the new one is empty. */
+  template?: string;
+  /** What its name starts with: see {@link dropTestDatabases}. Default `payment_events_test`. */
+  prefix?: string;
+}
+
+/** PostgreSQL's own, without anything that an administrator may have added to template1. */
+const EMPTY = 'template0';
+
+/** The address of another database of the same server. */
+export function databaseUrl(serverUrl: string, name: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${encodeURIComponent(name)}`;
+  return url.href;
+}
+
+/**
+ * Makes a database with all migrations run, to be copied by {@link createTestDatabase}: that takes a fraction of the
+ * time that migrating takes. Nobody can connect to it afterwards, since PostgreSQL copies only a database without sessions.
+ */
+export async function createTemplateDatabase(serverUrl: string, name: string): Promise<void> {
+  await withClient(serverUrl, (client) => copyDatabase(client, EMPTY, name));
+  try {
+    const dataSource = new PaymentEventsDataSource(
+      createDataSourceOptions({ url: databaseUrl(serverUrl, name), logger: new Silence() }),
+    );
+    try {
+      await dataSource.initialize();
+      await dataSource.runMigrations();
+    } finally {
+      if (dataSource.isInitialized) await dataSource.destroy();
+    }
+    await withClient(serverUrl, (client) =>
+      client.query(`ALTER DATABASE ${client.escapeIdentifier(name)} ALLOW_CONNECTIONS false`),
+    );
+  } catch (error) {
+    await dropDatabase(serverUrl, name);
+    throw error;
+  }
+}
+
+/**
+ * Makes a database with a name of its own, empty or a copy of a template. Any number of processes may do so at once.
+ *
+ * ```ts
+ * const server = await startTestServer();
+ * await createTemplateDatabase(server.url, 'orders_template');
+ * const database = await createTestDatabase(server.url, { template: 'orders_template' });
+ * const dataSource = await new PaymentEventsDataSource(createDataSourceOptions({ url: database.url })).initialize();
+ * ```
+ */
+export async function createTestDatabase(
+  serverUrl: string,
+  { template = EMPTY, prefix = 'payment_events_test' }: CreateTestDatabaseOptions = {},
+): Promise<TestDatabase> {
+  const name = `${prefix}_${randomBytes(4).toString('hex')}`;
+  await withClient(serverUrl, (client) => copyDatabase(client, template, name));
+  return { name, url: databaseUrl(serverUrl, name), drop: () => dropDatabase(serverUrl, name) };
+}
+
+/** Drops every database whose name starts with the prefix and an underscore, and returns their names. */
+export async function dropTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
+  const names = await listTestDatabases(serverUrl, prefix);
+  for (const name of names) await dropDatabase(serverUrl, name);
+  return names;
+}
+
+/** The databases whose names start with the prefix and an underscore. */
+export async function listTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
+  const { rows } = await withClient(serverUrl, (client) =>
+    client.query<{ datname: string }>(
+      'SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname',
+      [`${prefix}_`],
+    ),
+  );
+  return rows.map((row) => row.datname);
+}
+
+export async function withClient<T>(url: string, use: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url, application_name: 'payment-events-db testing' });
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** A migration that fails is an error; that one ran is no news to a test run. */
+class Silence extends AbstractLogger {
+  protected writeLog(): void {}
+}
+
+async function copyDatabase(client: Client, template: string, name: string): Promise<void> {
+  const copy = `CREATE DATABASE ${client.escapeIdentifier(name)} TEMPLATE ${client.escapeIdentifier(template)}`;
+  // The same order of texts on every server; a copy takes it from its template.
+  const statement = template === EMPTY ? `${copy} ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'` : copy;
+  // A session in the template that is just closing does no harm: PostgreSQL waits five seconds for it.
+  await client.query(statement);
+}
+
+/** Ends the sessions of a database and drops it. */
+export async function dropDatabase(serverUrl: string, name: string): Promise<void> {
+  await withClient(serverUrl, (client) =>
+    client.query(`DROP DATABASE IF EXISTS ${client.escapeIdentifier(name)} WITH (FORCE)`),
+  );
+}
