@@ -40,6 +40,19 @@ export const TextMap = (options?: ValidationOptions): PropertyDecorator =>
     options,
   );
 
+/** Bytes: a Buffer or another Uint8Array. */
+export const Bytes = (options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'bytes',
+      validator: {
+        validate: (value) => value instanceof Uint8Array,
+        defaultMessage: () => '$property must be a Uint8Array',
+      },
+    },
+    options,
+  );
+
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && !value.includes('\0') && value.isWellFormed();
 

@@ -197,6 +197,20 @@ export class EventIdConflictError extends PaymentEventsDbError {
   }
 }
 
+/** There is no such message in the outbox, or it is past the point where that can be done. See `listFailed`. */
+export class OutboxMessageNotFoundError extends PaymentEventsDbError {
+  readonly code = 'OUTBOX_MESSAGE_NOT_FOUND';
+
+  constructor(readonly id: bigint) {
+    super(`There is no outbox message ${id} to do that with: it was delivered, or it has not failed.`);
+  }
+
+  /** A bigint cannot be written as JSON. */
+  toJSON(): object {
+    return { name: this.name, code: this.code, retryable: this.retryable, id: this.id.toString() };
+  }
+}
+
 /** The method must be given the EntityManager of an open transaction, so that what it writes commits with the rest. */
 export class TransactionRequiredError extends PaymentEventsDbError {
   readonly code = 'TRANSACTION_REQUIRED';

@@ -15,6 +15,11 @@ export class RedactingLogger extends AbstractLogger {
     console.error(`query failed (${[code ?? 'no SQLSTATE', constraint].filter(Boolean).join(', ')}): ${query}`);
   }
 
+  /** TypeORM says only here which migration failed; what it adds of the server's text may quote a value. */
+  override logMigration(message: string): void {
+    console.error(message.replace(/, error: .*$/s, ''));
+  }
+
   protected writeLog(level: LogLevel, messages: LogMessage | LogMessage[]): void {
     const print = level === 'error' || level === 'warn' ? console.error : console.log;
     const options = { appendParameterAsComment: false, highlightSql: false };

@@ -8,6 +8,7 @@ import { encodeEvent } from '../event-store/event-codec';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
+import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validate-command';
 import { AuthorizeCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
@@ -90,7 +91,7 @@ export async function authorize(
     currency,
     JSON.stringify(metadata),
     encodeOutboxMessage({ type: 'auth_request_queued', data: { authRequestId, restaurantId, createdAt } }),
-    JSON.stringify(command.headers ?? {}),
+    JSON.stringify(withTraceContext(command.headers)),
   ];
   // A key that could be neither written nor read has been rolled back or purged in between: then it can be written.
   for (let attempt = 1; attempt <= 3; attempt++) {

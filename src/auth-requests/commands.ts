@@ -155,7 +155,7 @@ export class ListCommand {
 
   /** `next` of the page before. */
   @IsOptional()
-  @Matches(/^-?\d{1,18}_[0-9a-f-]{36}$/)
+  @Matches(/^-?\d{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
   after?: string;
 }
 

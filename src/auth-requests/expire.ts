@@ -48,13 +48,13 @@ export async function expire(dataSource: DataSource, input: ExpireCommand, manag
   throw new AuthRequestStatusError(authRequestId, status, 'expire');
 }
 
-/** Oldest first, by the BRIN index on created_at. */
+/** Oldest first, by the BRIN index on created_at: clock_timestamp() is volatile, and would have every row read. */
 const FIND_STALE = statement(
   'find_stale',
   `SELECT auth_request_id FROM auth_request_state
    WHERE status IN ('PENDING', 'PROCESSING')
-     AND created_at < clock_timestamp() - $1 * interval '1 millisecond'
-     AND created_at >= clock_timestamp() - $2 * interval '1 millisecond'
+     AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
+     AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
    ORDER BY created_at LIMIT $3`,
 );
 

@@ -50,25 +50,27 @@ const GET = statement(
 
 /**
  * Keyset pages (M. Winand, "We need tool support for keyset pagination"), by time and id, since many requests may share
- * an instant. The cursor carries microseconds: a Date would cut them off and repeat or skip rows.
+ * an instant. The cursor carries microseconds: a Date would cut them off and repeat or skip rows. The first page begins at
+ * infinity: with "$2 IS NULL OR …" a generic plan could not begin at the cursor, and read all newer rows for each page.
  */
 const LIST = statement(
   'list_auth_requests',
   `SELECT ${COLUMNS}, (extract(epoch FROM created_at) * 1000000)::bigint AS created_at_us
    FROM auth_request_state
    WHERE restaurant_id = $1
-     AND ($2::bigint IS NULL OR (created_at, auth_request_id)
-          < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::uuid))
+     AND (created_at, auth_request_id)
+         < (coalesce(timestamptz 'epoch' + $2::bigint * interval '1 microsecond', 'infinity'), $3::uuid)
    ORDER BY created_at DESC, auth_request_id DESC
    LIMIT $4`,
 );
 
+/** statement_timestamp(), since no index serves a comparison with a volatile function such as clock_timestamp(). */
 const FIND_STUCK = statement(
   'list_stuck',
   `SELECT ${COLUMNS} FROM auth_request_state
    WHERE status IN ('PENDING', 'PROCESSING')
-     AND created_at < clock_timestamp() - $1 * interval '1 millisecond'
-     AND created_at >= clock_timestamp() - $2 * interval '1 millisecond'
+     AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
+     AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
    ORDER BY created_at LIMIT $3`,
 );
 
@@ -76,8 +78,8 @@ const FIND_UNSETTLED = statement(
   'list_unsettled',
   `SELECT ${COLUMNS} FROM auth_request_state
    WHERE attempt_open AND status IN ('VOIDED', 'EXPIRED', 'FAILED')
-     AND created_at < clock_timestamp() - $1 * interval '1 millisecond'
-     AND created_at >= clock_timestamp() - $2 * interval '1 millisecond'
+     AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
+     AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
    ORDER BY created_at LIMIT $3`,
 );
 

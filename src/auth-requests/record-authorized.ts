@@ -4,6 +4,7 @@ import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { type Lease } from '../locks/processing-locks';
+import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validate-command';
 import { AuthorizedCommand } from './commands';
 import { LEASE, workerValues, writeUnderLease } from './worker-write';
@@ -89,7 +90,7 @@ export async function recordAuthorized(
       type: 'void_request_queued',
       data: { authRequestId, restaurantId, reason: 'voided_during_authorization', createdAt: now },
     }),
-    JSON.stringify(command.headers ?? {}),
+    JSON.stringify(withTraceContext(command.headers)),
   ];
   const { row, standing } = await writeUnderLease<{ status: AuthRequestStatus }>(
     dataSource,

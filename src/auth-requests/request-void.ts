@@ -13,6 +13,7 @@ import { encodeEvent } from '../event-store/event-codec';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
+import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validate-command';
 import { VoidCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
@@ -101,7 +102,7 @@ export async function requestVoid(
       type: 'void_request_queued',
       data: { authRequestId, restaurantId, reason, createdAt: requestedAt },
     }),
-    JSON.stringify(command.headers ?? {}),
+    JSON.stringify(withTraceContext(command.headers)),
   ];
   // Neither written nor explained: key or status has changed in between, so it can be tried again.
   for (let attempt = 1; attempt <= 3; attempt++) {

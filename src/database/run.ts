@@ -1,4 +1,4 @@
-import { type Pool, type PoolClient, type QueryResult, type QueryResultRow } from 'pg';
+import { type Pool, type PoolClient, type QueryConfig, type QueryResultRow } from 'pg';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { type Statement } from './statement';
 import { isServerError, isStalePlan, translateError } from './translate-error';
@@ -10,7 +10,7 @@ import { isServerError, isStalePlan, translateError } from './translate-error';
 export interface StatementSettings {
   /** `named` (default) prepares once a connection; `unnamed` every time, for poolers that cannot do otherwise. */
   preparedStatements?: 'named' | 'unnamed';
-  /** Longest wait for an answer, in milliseconds, where the network swallows it. Default 35,000. */
+  /** Longest wait for an answer, in milliseconds, where the network swallows it. Default 35,000; 0 for no limit. */
   answerTimeoutMs?: number;
 }
 
@@ -31,79 +31,112 @@ export async function run<Row extends QueryResultRow>(
   values: unknown[],
   manager?: EntityManager,
 ): Promise<Row[]> {
-  const prepared = prepare(statement, settingsOf(dataSource), values);
   try {
-    if (manager?.queryRunner) return await runInTransaction<Row>(manager.queryRunner, prepared);
-    try {
-      return await runByItself<Row>(dataSource, prepared);
-    } catch (error) {
-      if (!isStalePlan(error)) throw error;
-      forgetPlan(statement, prepared);
-      return await runByItself<Row>(dataSource, prepare(statement, settingsOf(dataSource), values));
+    const queryRunner = manager?.queryRunner;
+    if (queryRunner) {
+      const client = (await queryRunner.connect()) as PoolClient;
+      return await send<Row>(client, dataSource, statement, values).catch((error: unknown) => {
+        // Nothing that is sent after an unanswered statement would be answered either, the ROLLBACK included.
+        if (!isServerError(error)) cut(client);
+        throw error;
+      });
     }
+    return await runByItself<Row>(dataSource, statement, values).catch((error: unknown) => {
+      if (isStalePlan(error)) return runByItself<Row>(dataSource, statement, values);
+      throw error;
+    });
   } catch (error) {
-    if (isStalePlan(error)) forgetPlan(statement, prepared);
     throw translateError(error);
   }
 }
 
-async function runInTransaction<Row extends QueryResultRow>(
-  queryRunner: NonNullable<EntityManager['queryRunner']>,
-  prepared: PreparedQuery,
-): Promise<Row[]> {
-  const client = (await queryRunner.connect()) as PoolClient;
+/** Sends one statement in the transaction it was made for. */
+export type Send = <Row extends QueryResultRow>(statement: Statement, values: unknown[]) => Promise<Row[]>;
+
+/**
+ * Runs `work` in one transaction on one connection of the pool and commits, or rolls back when it throws. Errors come
+ * translated.
+ *
+ * @param settings SET LOCAL for this transaction, sent together with its BEGIN
+ */
+export async function transaction<T>(
+  dataSource: DataSource,
+  settings: Readonly<Record<string, string | number>>,
+  work: (send: Send) => Promise<T>,
+): Promise<T> {
+  const begin = ['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = '${value}'`)];
+  const client = await connect(dataSource).catch((error: unknown) => {
+    throw translateError(error);
+  });
+  let fit = true;
+  const noted = <R>(answer: Promise<R>) =>
+    answer.catch((error: unknown) => {
+      fit &&= isServerError(error);
+      throw error;
+    });
   try {
-    return (await client.query<Row>(prepared)).rows;
+    await noted(client.query(limited(dataSource, { text: begin.join('; ') })));
+    const result = await work((statement, values) => noted(send(client, dataSource, statement, values)));
+    await noted(client.query(limited(dataSource, { text: 'COMMIT' })));
+    return result;
   } catch (error) {
-    // Nothing that is sent after an unanswered statement would be answered either, the ROLLBACK included.
-    if (!isServerError(error))
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-    throw error;
+    // A connection in doubt is closed, which rolls back as well.
+    if (fit) await noted(client.query(limited(dataSource, { text: 'ROLLBACK' }))).catch(() => undefined);
+    throw translateError(error);
+  } finally {
+    client.release(!fit);
   }
 }
 
 async function runByItself<Row extends QueryResultRow>(
   dataSource: DataSource,
-  prepared: PreparedQuery,
+  statement: Statement,
+  values: unknown[],
 ): Promise<Row[]> {
-  const client = await (dataSource.driver as unknown as { master: Pool }).master.connect();
-  let result: QueryResult<Row>;
+  const client = await connect(dataSource);
+  let fit = true;
   try {
-    result = await client.query<Row>(prepared);
+    return await send<Row>(client, dataSource, statement, values);
   } catch (error) {
     // A connection on which the server itself has reported an error is fit for use; any other is not.
-    client.release(!isServerError(error));
+    fit = isServerError(error);
     throw error;
+  } finally {
+    client.release(!fit);
   }
-  client.release();
-  return result.rows;
 }
 
-interface PreparedQuery {
-  name: string | undefined;
-  text: string;
-  values: unknown[];
-  query_timeout: number;
-}
+const connect = (dataSource: DataSource) => (dataSource.driver as unknown as { master: Pool }).master.connect();
 
 /** How often a statement had to be prepared anew, by its name. */
 const generations = new Map<string, number>();
 
-const nameOf = ({ name }: Statement) => `${name}_${generations.get(name) ?? 0}`;
-
-function prepare(statement: Statement, settings: StatementSettings, values: unknown[]): PreparedQuery {
-  return {
-    name: settings.preparedStatements === 'unnamed' ? undefined : nameOf(statement),
-    text: statement.text,
-    values,
-    query_timeout: settings.answerTimeoutMs ?? 35_000,
-  };
-}
-
-/** Unless another caller has done so already: then the name differs by now. */
-function forgetPlan(statement: Statement, { name }: PreparedQuery): void {
-  if (name === nameOf(statement)) generations.set(statement.name, (generations.get(statement.name) ?? 0) + 1);
+async function send<Row extends QueryResultRow>(
+  client: PoolClient,
+  dataSource: DataSource,
+  { name, text }: Statement,
+  values: unknown[],
+): Promise<Row[]> {
+  const generation = generations.get(name) ?? 0;
+  const named = settingsOf(dataSource).preparedStatements !== 'unnamed';
+  const query = limited(dataSource, { name: named ? `${name}_${generation}` : undefined, text, values });
+  try {
+    return (await client.query<Row>(query)).rows;
+  } catch (error) {
+    // Unless another caller has done so already: then the generation differs by now.
+    if (isStalePlan(error) && generation === (generations.get(name) ?? 0)) generations.set(name, generation + 1);
+    throw error;
+  }
 }
 
 const settingsOf = (dataSource: DataSource): StatementSettings =>
   (dataSource.options as { extra?: StatementSettings }).extra ?? {};
+
+/** `pg` knows a time-out of a single query; its types do not. */
+const limited = (dataSource: DataSource, query: QueryConfig): QueryConfig =>
+  Object.assign(query, { query_timeout: settingsOf(dataSource).answerTimeoutMs ?? 35_000 });
+
+/** Ends a connection that a transaction of TypeORM's still holds, so that its ROLLBACK fails instead of waiting. */
+function cut(client: PoolClient): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}

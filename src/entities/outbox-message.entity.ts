@@ -17,6 +17,7 @@ const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage)
   'num_nulls(discarded_at, discarded_by, discard_reason) IN (0, 3) AND (discarded_at IS NULL OR processed_at IS NOT NULL)',
 )
 @Index('idx_outbox_pending', ['id'], { where: 'processed_at IS NULL AND failed_at IS NULL' })
+@Index('idx_outbox_processed_at', { synchronize: false })
 @Index('idx_outbox_unprocessed_aggregate', ['aggregateId', 'id'], { where: 'processed_at IS NULL' })
 export class OutboxMessage {
   /** The order of delivery within one aggregate. */

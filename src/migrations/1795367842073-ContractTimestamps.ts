@@ -16,7 +16,8 @@ import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } fr
  * Re-runnable.
  *
  * Of the indexes, (restaurant_id, created_at) and the one on expiring keys come back. Two B-trees on the event store's
- * created_at become one BRIN, which costs an append nothing; requests get one as well, to find those that are stuck. An
+ * created_at become one BRIN, which costs an append nothing; requests get one as well, to find those that are stuck, and
+ * the outbox one on processed_at, to count what went out in the last minute and to purge what went out long ago. An
  * index on completed_at, on pending rows by created_at or on a lock's expiry serves no query of this package and makes
  * updates dearer.
  */
@@ -71,6 +72,7 @@ const INDEXES_ON_TIMES = [
   `CREATE INDEX CONCURRENTLY idx_restaurant_created ON auth_request_state (restaurant_id, created_at DESC)`,
   `CREATE INDEX CONCURRENTLY idx_auth_request_state_created_at ON auth_request_state USING brin (created_at)`,
   `CREATE INDEX CONCURRENTLY idx_idempotency_expires ON auth_idempotency_keys (expires_at)`,
+  `CREATE INDEX CONCURRENTLY idx_outbox_processed_at ON outbox USING brin (processed_at) WITH (autosummarize = on)`,
 ];
 
 function changeType(table: string, columns: string[], type: 'timestamp' | 'timestamptz'): string[] {

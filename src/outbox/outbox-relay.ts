@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DataSource } from 'typeorm';
+import { deliver, type Publishers } from './delivery';
+import { type RelayHooks, Reporter } from './relay-reporter';
+import { takeFirstTurn, takeTurn, type TurnResult, type TurnSettings } from './relay-turn';
+import { traced } from './telemetry';
+
+/** How an {@link OutboxRelay} works. Every time is in milliseconds. */
+export interface RelayOptions {
+  /** Messages a turn. More is faster (500: about twice as fast as 100) and holds a transaction open longer. Default 100. */
+  batchSize?: number;
+  /** Longest pause when there is nothing to do; a new message waits at most so long. Default 100. */
+  pollIntervalMs?: number;
+  /** Longest wait for a publisher. A turn is bounded by it and `statementTimeoutMs`. Default 10,000. */
+  publishTimeoutMs?: number;
+  /** Refusals until a message is a dead letter. Default 10. */
+  maxAttempts?: number;
+  /** Pause after the first refusal; doubles with each, jittered by half. Default 1,000. */
+  retryDelayMs?: number;
+  /** Longest pause after a refusal. Default 300,000. */
+  maxRetryDelayMs?: number;
+  /** Longest pause while database or broker cannot be reached. Default 30,000. */
+  maxReconnectDelayMs?: number;
+  /** Logging and metrics of your own. */
+  hooks?: RelayHooks;
+  /** Stops the relay when it aborts, as `stop()` does. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Delivers the outbox: at least once, the messages of one aggregate in order, one after the other. Any number of relays in
+ * any number of processes share the work.
+ *
+ * A message that is refused is tried again with exponential back-off and jitter (M. Brooker, "Exponential Backoff And
+ * Jitter"), and holds back only its own aggregate; after `maxAttempts` it is a dead letter until somebody requeues or
+ * discards it. While database or broker cannot be reached, nothing is counted; the relay says so once and goes on when
+ * they are back.
+ *
+ * @example
+ * const relay = new OutboxRelay(dataSource, { auth_request_queued: fifo, void_request_queued: standard });
+ * relay.start();
+ * process.once('SIGTERM', () => void relay.stop());
+ */
+export class OutboxRelay {
+  readonly #dataSource: DataSource;
+  readonly #publishers: Publishers;
+  readonly #settings: TurnSettings;
+  readonly #options: Required<Omit<RelayOptions, 'hooks' | 'signal'>>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #reporter: Reporter;
+  #running: Promise<void> | undefined;
+  #stopped = new AbortController();
+  #wake = new AbortController();
+
+  /** @param publishers one for every message, or one a message type; a type without one fails its messages */
+  constructor(dataSource: DataSource, publishers: Publishers, options: RelayOptions = {}) {
+    const { hooks = {}, signal, ...given } = options;
+    this.#dataSource = dataSource;
+    this.#publishers = publishers;
+    this.#options = { ...DEFAULTS, ...given };
+    this.#signal = signal;
+    this.#reporter = new Reporter(hooks);
+    const { batchSize, maxAttempts, publishTimeoutMs, retryDelayMs, maxRetryDelayMs } = this.#options;
+    this.#settings = {
+      batchSize,
+      maxAttempts,
+      claimTimeoutMs: publishTimeoutMs + 5_000,
+      retryDelayMs: (attempt) => jittered(Math.min(maxRetryDelayMs, retryDelayMs * 2 ** (attempt - 1))),
+    };
+  }
+
+  /** Begins to deliver, in the background. Starting a relay that runs changes nothing. */
+  start(): void {
+    if (this.#running) return;
+    this.#stopped = new AbortController();
+    if (this.#signal?.aborted) return;
+    this.#signal?.addEventListener('abort', () => void this.stop(), { once: true });
+    this.#running = this.#loop(this.#stopped.signal).finally(() => (this.#running = undefined));
+  }
+
+  /** Looks at once, where it would have paused: call it after a commit in the same process. */
+  wake(): void {
+    this.#wake.abort();
+  }
+
+  /** Finishes the turn in hand and returns: within `publishTimeoutMs` and the time-outs of two statements. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+
+  /**
+   * Takes one turn, for a scheduler or a test that needs no relay running.
+   *
+   * @returns what became of each message of the turn
+   * @throws BrokerUnavailableError, DatabaseUnavailableError and the like
+   */
+  async runOnce(): Promise<readonly TurnResult[]> {
+    return await this.#turn(takeTurn);
+  }
+
+  async #loop(stopped: AbortSignal): Promise<void> {
+    let take = takeFirstTurn;
+    let idlePause = 1;
+    let failures = 0;
+    while (!stopped.aborted) {
+      let pause: number;
+      try {
+        const results = await this.#turn(take);
+        take = takeTurn;
+        failures = 0;
+        this.#reporter.recovered(results.length > 0);
+        // Where something was found there may be more: behind it, or after it in its aggregate.
+        idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
+        pause = results.length > 0 ? 0 : idlePause;
+      } catch (error) {
+        this.#reporter.unavailable(error);
+        pause = jittered(Math.min(this.#options.maxReconnectDelayMs, 100 * 2 ** failures++));
+      }
+      if (pause > 0) await this.#pause(pause, stopped);
+    }
+  }
+
+  async #turn(take: typeof takeTurn): Promise<TurnResult[]> {
+    const results = await take(this.#dataSource, this.#settings, (messages) =>
+      traced(messages, () => deliver(this.#publishers, messages, this.#options.publishTimeoutMs)),
+    );
+    this.#reporter.turn(results);
+    return results;
+  }
+
+  async #pause(milliseconds: number, stopped: AbortSignal): Promise<void> {
+    this.#wake = new AbortController();
+    await sleep(milliseconds, undefined, { signal: AbortSignal.any([stopped, this.#wake.signal]) }).catch(
+      () => undefined,
+    );
+  }
+}
+
+const DEFAULTS = {
+  batchSize: 100,
+  pollIntervalMs: 100,
+  publishTimeoutMs: 10_000,
+  maxAttempts: 10,
+  retryDelayMs: 1_000,
+  maxRetryDelayMs: 300_000,
+  maxReconnectDelayMs: 30_000,
+};
+
+/** Half of it, and up to as much again: never at once, never all together. */
+const jittered = (milliseconds: number) => milliseconds * (0.5 + Math.random() / 2);

@@ -1,0 +1,276 @@
+import { IsBoolean, IsOptional, IsUUID } from 'class-validator';
+import { type DataSource, type EntityManager } from 'typeorm';
+import { Bytes, Text, TextMap } from '../command-rules';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
+import { validateCommand } from '../validate-command';
+import { withTraceContext } from './trace-context';
+
+/** A message of a service's own. */
+export class EnqueueCommand {
+  /** Messages of one aggregate are delivered in order. */
+  @IsUUID()
+  aggregateId: string;
+
+  @IsUUID()
+  restaurantId: string;
+
+  /** Decides the queue. */
+  @Text(1, 100)
+  messageType: string;
+
+  @Bytes()
+  payload: Uint8Array;
+
+  /** For whoever receives it. The active W3C trace context is added. */
+  @IsOptional()
+  @TextMap()
+  headers?: Record<string, string>;
+
+  /**
+   * Waits until no other transaction is enqueueing for the same aggregate, so that order of delivery is order of commit.
+   * Needed where several transactions at once write for one aggregate without holding its row. Default false.
+   */
+  @IsOptional()
+  @IsBoolean()
+  lockAggregate?: boolean;
+}
+
+/** Who sets a message aside, and why. */
+export class DiscardCommand {
+  @Text(1, 255)
+  by: string;
+
+  @Text(1, 1000)
+  reason: string;
+}
+
+/** A message that was given up. Its payload is not shown. */
+export interface FailedMessage {
+  readonly id: bigint;
+  readonly aggregateId: string;
+  readonly restaurantId: string;
+  readonly messageType: string;
+  readonly attempts: number;
+  readonly lastError: string | null;
+  readonly createdAt: Date;
+  readonly failedAt: Date;
+  /** Messages of the same aggregate that wait behind it. */
+  readonly waiting: number;
+}
+
+/** How the outbox is doing. */
+export interface OutboxStats {
+  /** Waiting to be delivered, dead letters aside. */
+  readonly pending: number;
+  /** Dead letters: each needs somebody to requeue or discard it. */
+  readonly failed: number;
+  /** Age of the oldest pending message; null when there is none. */
+  readonly oldestPendingAgeMs: number | null;
+  readonly processedLastMinute: number;
+}
+
+/** Released at the end of the caller's transaction. The number is drawn after the lock is held. */
+const LOCK_AGGREGATE = statement('lock_aggregate', `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))`);
+
+const ENQUEUE = statement(
+  'enqueue',
+  `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
+   VALUES ($1, $2, $3, $4, $5) RETURNING id`,
+);
+
+const REQUEUE = statement(
+  'requeue',
+  `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
+   WHERE id = $1 AND failed_at IS NOT NULL AND processed_at IS NULL
+   RETURNING id`,
+);
+
+const REQUEUE_ALL = statement(
+  'requeue_all',
+  `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
+   WHERE failed_at IS NOT NULL AND processed_at IS NULL
+   RETURNING id`,
+);
+
+/** Waits for a relay that is delivering the message at this moment; WHERE then sees whether it was. */
+const DISCARD = statement(
+  'discard',
+  `UPDATE outbox SET processed_at = clock_timestamp(), discarded_at = clock_timestamp(), discarded_by = $2, discard_reason = $3
+   WHERE id = $1 AND processed_at IS NULL
+   RETURNING id`,
+);
+
+const LIST_FAILED = statement(
+  'list_failed',
+  `SELECT id, aggregate_id, restaurant_id, message_type, attempts, last_error, created_at, failed_at,
+          (SELECT count(*) FROM outbox AS behind
+           WHERE behind.aggregate_id = message.aggregate_id AND behind.processed_at IS NULL
+             AND behind.id > message.id)::integer AS waiting
+   FROM outbox AS message
+   WHERE processed_at IS NULL AND failed_at IS NOT NULL AND id > $1
+   ORDER BY id LIMIT $2`,
+);
+
+/** Reads the partial indexes and, of the processed messages, only the part that the BRIN index points at. */
+const STATS = statement(
+  'outbox_stats',
+  `SELECT
+     (SELECT count(*) FROM outbox WHERE processed_at IS NULL AND failed_at IS NULL) AS pending,
+     (SELECT count(*) FROM outbox WHERE processed_at IS NULL AND failed_at IS NOT NULL) AS failed,
+     (SELECT extract(epoch FROM clock_timestamp() - created_at) * 1000 FROM outbox
+      WHERE processed_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT 1) AS oldest_pending_age_ms,
+     (SELECT count(*) FROM outbox WHERE processed_at > now() - interval '1 minute') AS processed_last_minute`,
+);
+
+const PROCESSED_RANGE = statement(
+  'processed_range',
+  `SELECT min(id) AS first, max(id) AS last FROM outbox WHERE processed_at < now() - $1 * interval '1 millisecond'`,
+);
+
+const PURGE = statement(
+  'purge_processed',
+  `DELETE FROM outbox
+   WHERE id >= $1 AND id < $2 AND processed_at < now() - $3 * interval '1 millisecond'
+   RETURNING id`,
+);
+
+/**
+ * Messages on their way to a queue, written in the transaction of what they tell (C. Richardson, "Transactional outbox").
+ * A relay delivers them.
+ *
+ * @example
+ * const outbox = new Outbox(dataSource);
+ * await dataSource.transaction(async (manager) => {
+ *   await manager.save(refund);
+ *   await outbox.enqueue(manager, { aggregateId, restaurantId, messageType: 'refund_queued', payload });
+ * });
+ */
+export class Outbox {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  /**
+   * Writes a message in the caller's transaction: it goes out if and only if that commits.
+   *
+   * Messages of one aggregate are delivered in the order of their ids, which is the order of commit only where one
+   * transaction at a time writes for it: one that holds the request's row lock, as every operation of AuthRequests
+   * does, or says `lockAggregate`.
+   *
+   * @returns the message's id
+   * @throws TransactionRequiredError, InvalidCommandError before anything is written
+   */
+  async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
+    const command = validateCommand(EnqueueCommand, input);
+    if (!manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('enqueue');
+    const { aggregateId, restaurantId, messageType, payload, headers } = command;
+    if (command.lockAggregate) await run(this.#dataSource, LOCK_AGGREGATE, [aggregateId], manager);
+    const values = [aggregateId, restaurantId, messageType, payload, JSON.stringify(withTraceContext(headers))];
+    const [row] = await run<{ id: string }>(this.#dataSource, ENQUEUE, values, manager);
+    return BigInt(row!.id);
+  }
+
+  /**
+   * Has a dead letter delivered again, with all its attempts before it.
+   *
+   * @throws OutboxMessageNotFoundError there is no dead letter of that id
+   */
+  async requeue(id: bigint, manager?: EntityManager): Promise<void> {
+    const [row] = await run(this.#dataSource, REQUEUE, [id], manager);
+    if (!row) throw new OutboxMessageNotFoundError(id);
+  }
+
+  /** Has every dead letter delivered again. @returns how many there were */
+  async requeueAll(manager?: EntityManager): Promise<number> {
+    return (await run(this.#dataSource, REQUEUE_ALL, [], manager)).length;
+  }
+
+  /**
+   * Sets a message aside that nobody is to receive, attributably; what waits behind it goes out.
+   *
+   * @throws OutboxMessageNotFoundError there is no message of that id, or it has been delivered
+   */
+  async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
+    const { by, reason } = validateCommand(DiscardCommand, input);
+    const [row] = await run(this.#dataSource, DISCARD, [id, by, reason], manager);
+    if (!row) throw new OutboxMessageNotFoundError(id);
+  }
+
+  /** Dead letters, oldest first: at most `limit` (default 100) after the message `after`. */
+  async listFailed(
+    { limit = 100, after = 0n }: { limit?: number; after?: bigint } = {},
+    manager?: EntityManager,
+  ): Promise<FailedMessage[]> {
+    const rows = await run<FailedRow>(this.#dataSource, LIST_FAILED, [after, limit], manager);
+    return rows.map((row) => ({
+      id: BigInt(row.id),
+      aggregateId: row.aggregate_id,
+      restaurantId: row.restaurant_id,
+      messageType: row.message_type,
+      attempts: row.attempts,
+      lastError: row.last_error,
+      createdAt: row.created_at,
+      failedAt: row.failed_at,
+      waiting: row.waiting,
+    }));
+  }
+
+  /** For a dashboard or a metric: one query that reads no more than is pending. */
+  async stats(manager?: EntityManager): Promise<OutboxStats> {
+    const [row] = await run<StatsRow>(this.#dataSource, STATS, [], manager);
+    return {
+      pending: Number(row!.pending),
+      failed: Number(row!.failed),
+      oldestPendingAgeMs: row!.oldest_pending_age_ms === null ? null : Number(row!.oldest_pending_age_ms),
+      processedLastMinute: Number(row!.processed_last_minute),
+    };
+  }
+
+  /**
+   * Deletes messages that were delivered or discarded more than `olderThanMs` milliseconds ago, in ranges of `batchSize`
+   * ids (default 10,000), each in a transaction of its own. Relays do not wait for it: they look at other rows.
+   *
+   * @returns how many there were
+   */
+  async purgeProcessed({
+    olderThanMs,
+    batchSize = 10_000,
+  }: {
+    olderThanMs: number;
+    batchSize?: number;
+  }): Promise<number> {
+    const [range] = await run<{ first: string | null; last: string | null }>(this.#dataSource, PROCESSED_RANGE, [
+      olderThanMs,
+    ]);
+    if (!range?.first || !range.last) return 0;
+    let purged = 0;
+    for (let from = BigInt(range.first); from <= BigInt(range.last); from += BigInt(batchSize)) {
+      const to = from + BigInt(batchSize);
+      purged += (await run(this.#dataSource, PURGE, [from, to, olderThanMs])).length;
+    }
+    return purged;
+  }
+}
+
+interface FailedRow {
+  id: string;
+  aggregate_id: string;
+  restaurant_id: string;
+  message_type: string;
+  attempts: number;
+  last_error: string | null;
+  created_at: Date;
+  failed_at: Date;
+  waiting: number;
+}
+
+interface StatsRow {
+  pending: string;
+  failed: string;
+  oldest_pending_age_ms: string | null;
+  processed_last_minute: string;
+}

@@ -1,0 +1,58 @@
+import { BrokerUnavailableError } from './delivery';
+import { type RelayMessage } from './publisher';
+import { type TurnResult } from './relay-turn';
+import { countMessages } from './telemetry';
+
+/** Called by a relay. What a hook throws is swallowed: it must not stop deliveries. */
+export interface RelayHooks {
+  /** A message went out. */
+  published?(message: RelayMessage): void;
+  /** A message was refused and will be tried again. */
+  refused?(message: RelayMessage, reason: string): void;
+  /** A message is a dead letter now. Tell somebody. */
+  failed?(message: RelayMessage, reason: string): void;
+  /** Database or broker cannot be reached; said once, however long it lasts. */
+  unavailable?(error: unknown): void;
+  /** They are back. */
+  recovered?(): void;
+}
+
+/** Tells hooks and metrics what a relay does. */
+export class Reporter {
+  readonly #hooks: RelayHooks;
+  #unavailable: unknown;
+
+  constructor(hooks: RelayHooks) {
+    this.#hooks = hooks;
+  }
+
+  turn(results: readonly TurnResult[]): void {
+    countMessages(results);
+    for (const { message, outcome, failed } of results) {
+      if (outcome.published) this.#tell(() => this.#hooks.published?.(message));
+      else if (failed) this.#tell(() => this.#hooks.failed?.(message, outcome.reason));
+      else this.#tell(() => this.#hooks.refused?.(message, outcome.reason));
+    }
+  }
+
+  unavailable(error: unknown): void {
+    if (this.#unavailable === undefined) this.#tell(() => this.#hooks.unavailable?.(error));
+    this.#unavailable = error;
+  }
+
+  /** After a turn: one that found nothing to publish says nothing about a broker. */
+  recovered(published: boolean): void {
+    if (this.#unavailable === undefined) return;
+    if (this.#unavailable instanceof BrokerUnavailableError && !published) return;
+    this.#unavailable = undefined;
+    this.#tell(() => this.#hooks.recovered?.());
+  }
+
+  #tell(hook: () => void): void {
+    try {
+      hook();
+    } catch {
+      // See RelayHooks.
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import {
+  type BatchObservableCallback,
+  context,
+  type Link,
+  metrics,
+  propagation,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
+import { type Outbox } from './outbox';
+import { type PublishOutcome, type RelayMessage } from './publisher';
+import { type TurnResult } from './relay-turn';
+
+const NAME = 'payment-events-db';
+
+/**
+ * Runs a delivery in a span `publish outbox` that links to the trace of each message. Names after the OpenTelemetry
+ * semantic conventions for messaging. Without an SDK in the process this costs next to nothing.
+ */
+export async function traced(
+  messages: readonly RelayMessage[],
+  publish: () => Promise<PublishOutcome[]>,
+): Promise<PublishOutcome[]> {
+  const tracer = trace.getTracer(NAME);
+  const attributes = {
+    'messaging.operation.name': 'publish',
+    'messaging.operation.type': 'send',
+    'messaging.batch.message_count': messages.length,
+  };
+  const options = { kind: SpanKind.PRODUCER, attributes, links: messages.flatMap(linkTo) };
+  return await tracer.startActiveSpan('publish outbox', options, async (span) => {
+    try {
+      return await publish();
+    } catch (error) {
+      span.setStatus({ code: SpanStatusCode.ERROR });
+      span.setAttribute('error.type', error instanceof Error ? error.name : 'unknown');
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+function linkTo({ headers }: RelayMessage): Link[] {
+  const spanContext = trace.getSpanContext(propagation.extract(context.active(), headers));
+  return spanContext ? [{ context: spanContext }] : [];
+}
+
+/** Counts what went out and what was refused, by message type. */
+export function countMessages(results: readonly TurnResult[]): void {
+  const meter = metrics.getMeter(NAME);
+  const sent = meter.createCounter('messaging.client.sent.messages', { unit: '{message}' });
+  for (const { message, outcome, failed } of results) {
+    const attributes = { 'messaging.operation.name': 'publish', 'messaging.message.type': message.messageType };
+    sent.add(1, outcome.published ? attributes : { ...attributes, 'error.type': failed ? 'failed' : 'refused' });
+  }
+}
+
+/**
+ * Registers gauges of the outbox with OpenTelemetry: pending and failed messages and the age of the oldest pending one, in
+ * seconds. Each export costs one query. Once a database is enough: in one process, or behind a leader.
+ *
+ * @returns a function that takes them off again
+ */
+export function observeOutbox(outbox: Outbox): () => void {
+  const meter = metrics.getMeter(NAME);
+  const pending = meter.createObservableGauge('payment_events_db.outbox.pending', { unit: '{message}' });
+  const failed = meter.createObservableGauge('payment_events_db.outbox.failed', { unit: '{message}' });
+  const age = meter.createObservableGauge('payment_events_db.outbox.oldest_pending_age', { unit: 's' });
+  const gauges = [pending, failed, age];
+  const observe: BatchObservableCallback = async (result) => {
+    const stats = await outbox.stats();
+    result.observe(pending, stats.pending);
+    result.observe(failed, stats.failed);
+    result.observe(age, (stats.oldestPendingAgeMs ?? 0) / 1_000);
+  };
+  meter.addBatchObservableCallback(observe, gauges);
+  return () => meter.removeBatchObservableCallback(observe, gauges);
+}

@@ -1,0 +1,137 @@
+import { type AuthRequestState, type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { type PaymentEventBody } from '../event-store/event-codec';
+import { type EventMetadata } from '../event-store/event-metadata';
+
+/** What {@link fold} looks at: an event as `EventStore` reads it has it all. */
+export type FoldableEvent = PaymentEventBody & {
+  /** Its number within the request: 1, 2, 3 …. */
+  readonly sequenceNumber: number;
+  /** `payment_events.created_at`: the database's clock. */
+  readonly createdAt: Date;
+  /**
+   * `payment_events.metadata`. An AuthAttemptFailed with `outcome: 'unknown'` leaves its attempt open; without it, as
+   * legacy writers left it, the attempt is over.
+   */
+  readonly metadata: EventMetadata;
+};
+
+/** The columns of a request's row that its events alone decide. A text that is not set is null. */
+export type FoldedRequest = Pick<
+  AuthRequestState,
+  | 'restaurantId'
+  | 'paymentToken'
+  | 'status'
+  | 'amountCents'
+  | 'currency'
+  | 'processorAuthId'
+  | 'processorName'
+  | 'authorizedAmountCents'
+  | 'authorizationCode'
+  | 'denialCode'
+  | 'denialReason'
+  | 'completedAt'
+  | 'lastEventSequence'
+  | 'attemptOpen'
+  | 'retryCount'
+> & {
+  /** As in event 1: values are strings, what was nested is JSON text. */
+  metadata: Readonly<Record<string, string>>;
+};
+
+/**
+ * Folds the events of one request, all of them and in their order, into its row. Never throws.
+ *
+ * The last event that carries a status decides, with one exception: the customer of a closed request has been told no,
+ * so that it stays closed whatever comes later, and only AuthRequestExpired turns VOIDED into EXPIRED. What an
+ * authorization that arrives too late says is kept all the same, since money is held under it.
+ *
+ * A legacy worker that got a message twice has started and answered a request after it was settled: the last answer
+ * decides, and what an earlier one left in the other answer's columns stays there.
+ *
+ * @returns undefined where the first event is not AuthRequestCreated, so that nothing says what was asked for
+ *
+ * @example
+ * const request = fold(events);
+ * request?.status; // 'AUTHORIZED'
+ */
+export function fold(events: Iterable<FoldableEvent>): FoldedRequest | undefined {
+  let request: FoldedRequest | undefined;
+  for (const event of events) {
+    request ??= begin(event);
+    if (!request) return undefined;
+    apply(request, event);
+    request.lastEventSequence = event.sequenceNumber;
+    if (isSettled(request.status)) request.completedAt ??= event.createdAt;
+  }
+  return request;
+}
+
+function begin(event: FoldableEvent): FoldedRequest | undefined {
+  if (event.type !== 'AuthRequestCreated') return undefined;
+  const { restaurantId, paymentToken, amountCents, currency, metadata } = event.data;
+  return {
+    restaurantId,
+    paymentToken,
+    amountCents,
+    currency,
+    metadata,
+    status: 'PENDING',
+    processorAuthId: null,
+    processorName: null,
+    authorizedAmountCents: null,
+    authorizationCode: null,
+    denialCode: null,
+    denialReason: null,
+    completedAt: null,
+    lastEventSequence: 0,
+    attemptOpen: false,
+    retryCount: 0,
+  };
+}
+
+function apply(request: FoldedRequest, event: FoldableEvent): void {
+  switch (event.type) {
+    case 'AuthRequestCreated':
+      return;
+    case 'AuthAttemptStarted':
+      request.attemptOpen = true;
+      return moveOn(request, 'PROCESSING');
+    case 'AuthResponseReceived':
+      request.attemptOpen = false;
+      return answer(request, event.data);
+    case 'AuthAttemptFailed':
+      if (event.metadata.outcome !== 'unknown') request.attemptOpen = false;
+      if (event.data.isRetryable) request.retryCount += 1;
+      else moveOn(request, 'FAILED');
+      return;
+    case 'AuthVoidRequested':
+      return moveOn(request, 'VOIDED');
+    case 'AuthRequestExpired':
+      if (request.status === 'VOIDED') request.status = 'EXPIRED';
+      else moveOn(request, 'EXPIRED');
+  }
+}
+
+type Answer = PaymentEventBody<'AuthResponseReceived'>['data'];
+
+function answer(request: FoldedRequest, { status, result }: Answer): void {
+  if (status === 'AUTHORIZED') {
+    request.processorAuthId = result?.processorAuthId || null;
+    request.processorName = result?.processorName || null;
+    request.authorizedAmountCents = result?.authorizedAmountCents ?? null;
+    request.authorizationCode = result?.authorizationCode || null;
+  } else if (status === 'DENIED' && !isClosed(request.status)) {
+    request.processorName = result?.processorName || null;
+    request.denialCode = result?.denialCode || null;
+    request.denialReason = result?.denialReason || null;
+  }
+  // The other statuses are no answers of a processor.
+  if (status === 'AUTHORIZED' || status === 'DENIED' || status === 'FAILED') moveOn(request, status);
+}
+
+function moveOn(request: FoldedRequest, status: AuthRequestStatus): void {
+  if (!isClosed(request.status)) request.status = status;
+}
+
+const isClosed = (status: AuthRequestStatus) => status === 'VOIDED' || status === 'EXPIRED' || status === 'FAILED';
+const isSettled = (status: AuthRequestStatus) => status !== 'PENDING' && status !== 'PROCESSING';

@@ -1,0 +1,179 @@
+import { isUUID } from 'class-validator';
+import { type DataSource, type EntityManager } from 'typeorm';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { translateError } from '../database/translate-error';
+import { InvalidCommandError, PaymentEventsDbError, TransactionRequiredError } from '../errors';
+import { planRebuild, type Rebuild, type RebuildPlan } from './plan-rebuild';
+import { Verification, type VerificationScope } from './verification';
+
+/** Only the owner of the table may rebuild its rows. Nothing was changed. */
+export class RebuildNotAllowedError extends PaymentEventsDbError {
+  readonly code = 'REBUILD_NOT_ALLOWED';
+
+  constructor(readonly owner: string) {
+    super(`Only the owner of auth_request_state may rebuild a request from its events: connect as ${owner}.`);
+  }
+}
+
+/**
+ * Whether `auth_request_state` says what the events say, and how to mend it where it does not.
+ *
+ * @example
+ * const readModel = new ReadModel(dataSource);
+ * const verification = readModel.verify({ restaurantId });
+ * for await (const difference of verification) console.log(difference);
+ * console.log(`${verification.differing} of ${verification.checked} requests differ`);
+ */
+export class ReadModel {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  /**
+   * Compares rows with their events: status, last_event_sequence, amount, currency, payment token, the processor's and
+   * the denial fields. Reads only, and in pages: any number of requests, while they change.
+   *
+   * A difference is something to look into before it is mended. A row that is AUTHORIZED where the events say VOIDED,
+   * EXPIRED or FAILED may hold money that nobody has released.
+   *
+   * @param scope default: every request
+   *
+   * @throws {InvalidCommandError} an id is not a UUID
+   * @throws {AuthRequestNotFoundError} while iterating: the scope names a request that does not exist there
+   */
+  verify(scope: VerificationScope = {}, manager?: EntityManager): Verification {
+    requireUuids('verify', { ...scope });
+    return new Verification(this.#dataSource, scope, manager);
+  }
+
+  /**
+   * What {@link rebuild} would change now. Reads only; any role that may read can ask.
+   *
+   * @throws {InvalidCommandError} the id is not a UUID
+   * @throws {AuthRequestNotFoundError} it has neither a row nor events
+   * @throws {UnfoldableStreamError} its events do not tell what it is
+   */
+  async previewRebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
+    requireUuids('previewRebuild', { authRequestId });
+    return (await planRebuild(this.#dataSource, authRequestId, manager)).rebuild;
+  }
+
+  /**
+   * Replaces the row of a request by what its events say; created_at, metadata and last_event_id stay as they are. A row
+   * that is missing is made anew, with created_at of event 1. Writes nothing where the row is right, so that a second
+   * call is harmless.
+   *
+   * The row is deleted and inserted, since its guard lets nobody take a request back to an earlier status. Whoever waited
+   * for the deleted row would find none, so that writers must not wait for the row: EXCLUSIVE on auth_request_state makes
+   * them wait for the table instead, from before they look at it (a statement takes its snapshot after its table locks).
+   * Plain reads go on. The lock is held for two short statements, and waited for at most two seconds: during these, too,
+   * writers wait. In a transaction of the caller's it is waited for under that one's lock_timeout and held to its end.
+   *
+   * @throws {InvalidCommandError} the id is not a UUID
+   * @throws {RebuildNotAllowedError} the role is not the owner of the table
+   * @throws {AuthRequestNotFoundError} it has neither a row nor events
+   * @throws {UnfoldableStreamError} its events do not tell what it is
+   * @throws {ConstraintViolationError} its events give a row that a check refuses, such as AUTHORIZED without an id of
+   *   the processor
+   * @throws {DatabaseTimeoutError} retryable: a long transaction is writing
+   * @throws {TransactionRequiredError} the manager given has no open transaction
+   */
+  async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
+    requireUuids('rebuild', { authRequestId });
+    if (manager && !manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('rebuild');
+    await this.#requireOwner(manager);
+    const { rebuild } = await planRebuild(this.#dataSource, authRequestId, manager);
+    if (rebuild.outcome === 'unchanged') return rebuild;
+    if (manager) return this.#replace(authRequestId, manager);
+    try {
+      return await this.#dataSource.transaction(async (own) => {
+        await run(this.#dataSource, WAIT_BRIEFLY, [], own);
+        return this.#replace(authRequestId, own);
+      });
+    } catch (error) {
+      throw translateError(error);
+    }
+  }
+
+  /** Refuses early, before anything is locked, what the guard of the table would refuse. */
+  async #requireOwner(manager?: EntityManager): Promise<void> {
+    const [table] = await run<{ owner: string; allowed: boolean }>(this.#dataSource, OWNER, [], manager);
+    if (table && !table.allowed) throw new RebuildNotAllowedError(table.owner);
+  }
+
+  async #replace(authRequestId: string, manager: EntityManager): Promise<Rebuild> {
+    await run(this.#dataSource, LOCK, [], manager);
+    // Whatever was committed before the lock was granted is seen from here on.
+    const plan = await planRebuild(this.#dataSource, authRequestId, manager);
+    if (plan.rebuild.outcome !== 'unchanged') await run(this.#dataSource, REPLACE, replacement(plan), manager);
+    return plan.rebuild;
+  }
+}
+
+const OWNER = statement(
+  'read_model_owner',
+  `SELECT relowner::regrole::text AS owner, pg_has_role(current_user, relowner, 'USAGE') AS allowed
+   FROM pg_class WHERE oid = 'auth_request_state'::regclass`,
+);
+
+/** Longer than deadlock_timeout (1 s), after which a vacuum that is in the way gives up its own lock. */
+const WAIT_BRIEFLY = statement('read_model_wait', `SET LOCAL lock_timeout = '2s'`);
+const LOCK = statement('read_model_lock', `LOCK TABLE auth_request_state IN EXCLUSIVE MODE`);
+
+const REPLACE = statement(
+  'read_model_replace',
+  `WITH deleted AS (
+     DELETE FROM auth_request_state WHERE auth_request_id = $1
+     RETURNING created_at, metadata, last_event_id, completed_at
+   ), kept AS (
+     SELECT * FROM deleted
+     UNION ALL
+     SELECT created_at, $2::jsonb, $3::uuid, NULL FROM payment_events
+     WHERE aggregate_id = $1 AND sequence_number = 1 AND NOT EXISTS (SELECT FROM deleted)
+   )
+   INSERT INTO auth_request_state (
+     auth_request_id, created_at, metadata, last_event_id, completed_at,
+     restaurant_id, payment_token, status, amount_cents, currency,
+     processor_auth_id, processor_name, authorized_amount_cents, authorization_code,
+     denial_code, denial_reason, last_event_sequence, attempt_open, retry_count
+   )
+   SELECT $1, created_at, metadata, last_event_id,
+     CASE WHEN $4::timestamptz IS NOT NULL THEN coalesce(completed_at, $4) END,
+     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+   FROM kept`,
+);
+
+function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
+  return [
+    rebuild.authRequestId,
+    JSON.stringify(row.metadata),
+    lastEventId,
+    row.completedAt,
+    row.restaurantId,
+    row.paymentToken,
+    row.status,
+    row.amountCents,
+    row.currency,
+    row.processorAuthId,
+    row.processorName,
+    row.authorizedAmountCents,
+    row.authorizationCode,
+    row.denialCode,
+    row.denialReason,
+    row.lastEventSequence,
+    row.attemptOpen,
+    row.retryCount,
+  ];
+}
+
+function requireUuids(command: string, ids: Record<string, string | undefined>): void {
+  const wrong = Object.keys(ids).filter((name) => ids[name] !== undefined && !isUUID(ids[name], 'loose'));
+  if (wrong.length > 0)
+    throw new InvalidCommandError(
+      command,
+      wrong.map((name) => `${name} must be a UUID`),
+    );
+}

@@ -1,0 +1,85 @@
+import { type DataSource, type EntityManager } from 'typeorm';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { type FoldedRequest } from './fold';
+
+/** An event as it is stored. */
+export interface EventRow {
+  eventId: string;
+  eventType: string;
+  eventData: Uint8Array;
+  metadata: unknown;
+  createdAt: Date;
+  sequenceNumber: number;
+}
+
+/** What `auth_request_state` holds of what the events decide; rows of other writers may hold any status. */
+export type StateRow = Omit<FoldedRequest, 'metadata' | 'status'> & { status: string };
+
+/** A request as it is stored: its row, if there is one, and its events in order. */
+export interface RequestRecord {
+  authRequestId: string;
+  row: StateRow | undefined;
+  events: EventRow[];
+}
+
+/**
+ * Row and events in one statement, hence in one snapshot: an operation writes both in one transaction, so that it is
+ * seen wholly or not at all, however many are under way.
+ */
+const READ_RECORDS = statement(
+  'read_model_records',
+  `SELECT requested.id AS "authRequestId", state.auth_request_id IS NOT NULL AS "hasRow",
+     state.restaurant_id AS "restaurantId", state.payment_token AS "paymentToken", state.status,
+     state.amount_cents AS "amountCents", state.currency,
+     state.processor_auth_id AS "processorAuthId", state.processor_name AS "processorName",
+     state.authorized_amount_cents AS "authorizedAmountCents", state.authorization_code AS "authorizationCode",
+     state.denial_code AS "denialCode", state.denial_reason AS "denialReason",
+     state.completed_at AS "completedAt", state.last_event_sequence AS "lastEventSequence",
+     state.attempt_open AS "attemptOpen", state.retry_count AS "retryCount",
+     event.sequence_number AS "sequenceNumber", event.event_id AS "eventId", event.event_type AS "eventType",
+     event.event_data AS "eventData", event.metadata, event.created_at AS "createdAt"
+   FROM unnest($1::uuid[]) AS requested (id)
+   LEFT JOIN auth_request_state AS state ON state.auth_request_id = requested.id
+   LEFT JOIN payment_events AS event ON event.aggregate_id = requested.id
+   WHERE coalesce(state.auth_request_id, event.aggregate_id) IS NOT NULL
+     AND ($2::uuid IS NULL OR coalesce(state.restaurant_id, event.restaurant_id) = $2)
+   ORDER BY requested.id, event.sequence_number`,
+);
+
+/** One line of it: the row, or nulls, beside one event, or nulls. Amounts are as `pg` gives a bigint. */
+type Line = { [K in keyof StateRow]: StateRow[K] | null } & { [K in keyof EventRow]: EventRow[K] | null } & {
+  authRequestId: string;
+  hasRow: boolean;
+};
+
+/** Reads requests by id, those that exist and, where one is named, belong to the restaurant. */
+export async function readRecords(
+  dataSource: DataSource,
+  authRequestIds: readonly string[],
+  restaurantId?: string,
+  manager?: EntityManager,
+): Promise<RequestRecord[]> {
+  const lines = await run<Line>(dataSource, READ_RECORDS, [authRequestIds, restaurantId], manager);
+  const records: RequestRecord[] = [];
+  for (const line of lines) {
+    let record = records.at(-1);
+    if (record?.authRequestId !== line.authRequestId) {
+      record = { authRequestId: line.authRequestId, row: rowOf(line), events: [] };
+      records.push(record);
+    }
+    if (line.sequenceNumber !== null) record.events.push(line as EventRow);
+  }
+  return records;
+}
+
+function rowOf(line: Line): StateRow | undefined {
+  if (!line.hasRow) return undefined;
+  // A bigint beyond 2^53 − 1 is rounded here and still equals no amount that an event can hold.
+  const { amountCents, authorizedAmountCents } = line;
+  return {
+    ...(line as StateRow),
+    amountCents: Number(amountCents),
+    authorizedAmountCents: authorizedAmountCents === null ? null : Number(authorizedAmountCents),
+  };
+}

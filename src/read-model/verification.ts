@@ -1,0 +1,115 @@
+import { type DataSource, type EntityManager } from 'typeorm';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { AuthRequestNotFoundError } from '../errors';
+import { COMPARED_FIELDS, type FieldDifference, differencesBetween } from './differences';
+import { foldStream, type UnfoldableReason, UnfoldableStreamError } from './fold-stream';
+import { readRecords, type RequestRecord } from './read-records';
+
+/** One request whose row is not what its events say. */
+export type RequestDifference = { readonly authRequestId: string } & (
+  | {
+      readonly kind: 'row_differs' | 'row_missing';
+      /** Against a row that is missing everything that the events have differs. */
+      readonly differences: FieldDifference[];
+    }
+  | {
+      readonly kind: 'events_unfoldable';
+      readonly reason: UnfoldableReason;
+      /** The first event that is missing, or the one that is at fault. */
+      readonly sequenceNumber: number;
+    }
+);
+
+/** What {@link Verification} is to look at: everything, what belongs to one restaurant, one request, or both. */
+export interface VerificationScope {
+  restaurantId?: string;
+  authRequestId?: string;
+}
+
+/**
+ * A comparison of rows with their events. Iterating it runs it, and gives one element a request that differs.
+ *
+ * It walks the ids of all requests in pages and holds one page at a time, so that memory stays flat. The row and the
+ * events of a page come from one statement, hence from one snapshot: a request that changes meanwhile is seen before or
+ * after the change, and never gives a false alarm. Nothing is locked.
+ */
+export class Verification implements AsyncIterable<RequestDifference> {
+  readonly #dataSource: DataSource;
+  readonly #scope: VerificationScope;
+  readonly #manager: EntityManager | undefined;
+  #checked = 0;
+  #differing = 0;
+
+  constructor(dataSource: DataSource, scope: VerificationScope, manager?: EntityManager) {
+    this.#dataSource = dataSource;
+    this.#scope = scope;
+    this.#manager = manager;
+  }
+
+  /** How many requests have been compared so far. */
+  get checked(): number {
+    return this.#checked;
+  }
+
+  /** How many of them differ. */
+  get differing(): number {
+    return this.#differing;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<RequestDifference, void, undefined> {
+    this.#checked = this.#differing = 0;
+    for await (const ids of this.#pages()) {
+      for (const record of await readRecords(this.#dataSource, ids, this.#scope.restaurantId, this.#manager)) {
+        this.#checked += 1;
+        const difference = compare(record);
+        if (!difference) continue;
+        this.#differing += 1;
+        yield difference;
+      }
+    }
+    const { authRequestId } = this.#scope;
+    if (authRequestId && this.#checked === 0) throw new AuthRequestNotFoundError(authRequestId);
+  }
+
+  async *#pages(): AsyncGenerator<string[], void, undefined> {
+    if (this.#scope.authRequestId) return yield [this.#scope.authRequestId];
+    let next: string | undefined = FIRST_ID;
+    while (next) {
+      const found: { id: string }[] = await run<{ id: string }>(this.#dataSource, PAGE_OF_IDS, [next], this.#manager);
+      yield found.slice(0, PAGE_SIZE).map(({ id }) => id);
+      next = found[PAGE_SIZE]?.id;
+    }
+  }
+}
+
+const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+const PAGE_SIZE = 500;
+
+/**
+ * A page and the first id of the next one. Both halves read an index in its order and stop early. One restaurant's
+ * requests are picked out later: nothing but a walk finds its events that have no row.
+ */
+const PAGE_OF_IDS = statement(
+  'read_model_ids',
+  `SELECT id FROM (
+     (SELECT auth_request_id AS id FROM auth_request_state
+      WHERE auth_request_id >= $1 ORDER BY auth_request_id LIMIT ${PAGE_SIZE + 1})
+     UNION
+     (SELECT DISTINCT aggregate_id FROM payment_events
+      WHERE aggregate_id >= $1 ORDER BY aggregate_id LIMIT ${PAGE_SIZE + 1})
+   ) AS request
+   ORDER BY id LIMIT ${PAGE_SIZE + 1}`,
+);
+
+function compare({ authRequestId, row, events }: RequestRecord): RequestDifference | undefined {
+  try {
+    const differences = differencesBetween(row, foldStream(authRequestId, events), COMPARED_FIELDS);
+    if (!row) return { authRequestId, kind: 'row_missing', differences };
+    return differences.length > 0 ? { authRequestId, kind: 'row_differs', differences } : undefined;
+  } catch (error) {
+    if (!(error instanceof UnfoldableStreamError)) throw error;
+    const { reason, sequenceNumber } = error;
+    return { authRequestId, kind: 'events_unfoldable', reason, sequenceNumber };
+  }
+}

@@ -1,0 +1,70 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * A network between client and server that a test can break. Whoever knows {@link Proxy.url} goes through it.
+ *
+ * `swallow` is what a dead router does: the connection stays open and nothing comes back. Where it swallows `answers`, the
+ * server does what it was asked to.
+ */
+export class Proxy {
+  /** Applies to each direction, from the next packet on. */
+  delayMs = 0;
+  swallow: 'nothing' | 'requests' | 'answers' = 'nothing';
+  readonly #target: URL;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(target: string) {
+    this.#target = new URL(target);
+    this.#server = createServer({ noDelay: true }, (client) => this.#join(client));
+  }
+
+  static async start(target: string): Promise<Proxy> {
+    const proxy = new Proxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  /** The target's URL by way of here. */
+  get url(): string {
+    const url = new URL(this.#target);
+    url.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return url.href;
+  }
+
+  /** Resets every connection there is; new ones pass. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  /** From now on nobody listens here. */
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.cut();
+    await closed;
+  }
+
+  #join(client: Socket): void {
+    const server = connect({ host: this.#target.hostname, port: Number(this.#target.port), noDelay: true });
+    this.#carry(client, server, 'requests');
+    this.#carry(server, client, 'answers');
+  }
+
+  #carry(from: Socket, to: Socket, what: 'requests' | 'answers'): void {
+    this.#sockets.add(from);
+    from
+      .on('data', (data) => {
+        if (this.swallow === what) return;
+        if (this.delayMs === 0) to.write(data);
+        else setTimeout(() => to.write(data), this.delayMs);
+      })
+      .on('error', () => undefined)
+      .on('close', () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+  }
+}
