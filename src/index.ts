@@ -1,3 +1,24 @@
+export { AuthRequests } from './auth-requests/auth-requests';
+export { type AuthorizeReceipt } from './auth-requests/authorize';
+export {
+  AuthorizeCommand,
+  AuthorizedCommand,
+  DeniedCommand,
+  ExpireCommand,
+  ExpireStaleCommand,
+  FailureCommand,
+  FindCommand,
+  ListCommand,
+  RequestRef,
+  StartAttemptCommand,
+  VoidCommand,
+} from './auth-requests/commands';
+export { type AuthRequest, type AuthRequestPage } from './auth-requests/queries';
+export { type RecordedResult } from './auth-requests/record-authorized';
+export { type RecordedFailure } from './auth-requests/record-failure';
+export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void';
+export { type Attempt } from './auth-requests/start-attempt';
+
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';
 export {
   createDataSourceOptions,
@@ -16,8 +37,26 @@ export { PaymentEvent } from './entities/payment-event.entity';
 export { type Processor, PROCESSORS, RestaurantPaymentConfig } from './entities/restaurant-payment-config.entity';
 
 export {
+  AuthRequestNotFoundError,
+  AuthRequestStatusError,
+  AuthorizationMismatchError,
+  ConcurrencyConflictError,
   ConfigurationError,
+  ConstraintViolationError,
+  DatabaseError,
+  DatabaseTimeoutError,
+  DatabaseUnavailableError,
+  EventIdConflictError,
+  IdempotencyKeyReuseError,
+  InvalidCommandError,
+  LockHeldError,
+  LockLostError,
+  NotVoidableError,
+  OutboxMessageNotFoundError,
   PaymentEventsDbError,
+  StalePlanError,
+  TransactionConflictError,
+  TransactionRequiredError,
   UndecodableEventError,
   UndecodableOutboxMessageError,
   UnencodableMessageError,
@@ -39,6 +78,21 @@ export {
   type OutboxMessageType,
 } from './event-store/outbox-messages';
 export { type AuthStatusName } from './event-store/plain-message';
+
+export { StreamRef } from './event-store/append-command';
+export { type EventMetadata } from './event-store/event-metadata';
+export { type AppendedEvent, EventStore, type NewEvent, type StoredEvent } from './event-store/event-store';
+
+export { type Claim, ClaimCommand, IdempotencyKeys } from './idempotency/idempotency-keys';
+export { AcquireCommand, type Lease, ProcessingLocks } from './locks/processing-locks';
+
+export { BrokerUnavailableError, type Publishers } from './outbox/delivery';
+export { DiscardCommand, EnqueueCommand, type FailedMessage, Outbox, type OutboxStats } from './outbox/outbox';
+export { OutboxRelay, type RelayOptions } from './outbox/outbox-relay';
+export { type Publisher, type PublishOutcome, type RelayMessage } from './outbox/publisher';
+export { type RelayHooks } from './outbox/relay-reporter';
+export { type TurnResult } from './outbox/relay-turn';
+export { observeOutbox } from './outbox/telemetry';
 
 export { migrations } from './migrations';
 export { RedactingLogger } from './redacting-logger';

@@ -9,7 +9,7 @@ import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
 import { withTraceContext } from '../outbox/trace-context';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { AuthorizeCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
 
@@ -28,7 +28,7 @@ export interface AuthorizeReceipt {
  * row in ON CONFLICT, whose WHERE reads its newest version; after a rollback it inserts. An expired key is taken over by
  * one of many for the same reason: the others see the winner's expires_at.
  */
-const AUTHORIZE = statement(
+export const AUTHORIZE = statement(
   'authorize',
   `WITH key AS (
      INSERT INTO auth_idempotency_keys AS existing

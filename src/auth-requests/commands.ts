@@ -1,5 +1,5 @@
-import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, IsUUID, Matches, Max, Min } from 'class-validator';
-import { JsonObject, Text, TextMap } from '../command-rules';
+import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { JsonObject, Text, TextMap, Uuid } from '../validation/rules';
 
 /** What any command may carry beside its own: where it comes from. */
 export abstract class TracedCommand {
@@ -24,7 +24,7 @@ export const origin = ({ correlationId, causationId }: TracedCommand) => ({ corr
 
 /** A restaurant asks for a payment to be authorized. */
 export class AuthorizeCommand extends TracedCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
   /** Stands for the card. */
@@ -53,10 +53,10 @@ export class AuthorizeCommand extends TracedCommand {
 
 /** A restaurant takes a request back. */
 export class VoidCommand extends TracedCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 
   @Text(1, 255)
@@ -69,10 +69,10 @@ export class VoidCommand extends TracedCommand {
 
 /** Nobody waits for the answer any more. */
 export class ExpireCommand extends TracedCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 
   @Text(0, 1000)
@@ -134,16 +134,16 @@ export class FindCommand {
 
 /** One request of one restaurant. */
 export class RequestRef {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 }
 
 /** A page of a restaurant's requests. */
 export class ListCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
   /** At most so many: 1 to 1,000. Default 50. */

@@ -2,7 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { FindCommand, ListCommand, RequestRef } from './commands';
 
 /** An authorization request as it is now. The payment token is left out on purpose: it is for workers alone. */

@@ -5,7 +5,7 @@ import { AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { type Lease } from '../locks/processing-locks';
 import { withTraceContext } from '../outbox/trace-context';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { AuthorizedCommand } from './commands';
 import { LEASE, workerValues, writeUnderLease } from './worker-write';
 

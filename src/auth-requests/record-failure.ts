@@ -3,7 +3,7 @@ import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { AuthRequestStatusError } from '../errors';
 import { type Lease } from '../locks/processing-locks';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { FailureCommand } from './commands';
 import { LEASE, workerValues, writeUnderLease } from './worker-write';
 

@@ -14,7 +14,7 @@ import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
 import { withTraceContext } from '../outbox/trace-context';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { VoidCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
 import { readStatus } from './read-status';

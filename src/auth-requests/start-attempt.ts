@@ -2,7 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { type Lease } from '../locks/processing-locks';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { StartAttemptCommand } from './commands';
 import { LEASE, workerValues, writeUnderLease } from './worker-write';
 

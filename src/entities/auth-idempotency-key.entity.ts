@@ -1,6 +1,7 @@
 import { IsDate, IsOptional, Length } from 'class-validator';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { ByteLength, HasDefault, IsAnyUUID, LaterThan } from './rules';
+import { ByteLength, HasDefault, LaterThan } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 
 /** One request that a restaurant may send twice, by the key it chose: what the key stood for, and what came of it. */
 @Entity('auth_idempotency_keys')
@@ -20,12 +21,12 @@ export class AuthIdempotencyKey {
   idempotencyKey: string;
 
   @PrimaryColumn({ name: 'restaurant_id', type: 'uuid', primaryKeyConstraintName: 'auth_idempotency_keys_pkey' })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 
   /** The request it made or acted on. */
   @Column({ name: 'auth_request_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   authRequestId: string;
 
   @Column({ name: 'created_at', type: 'timestamptz', default: () => 'now()' })

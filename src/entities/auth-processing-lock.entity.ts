@@ -1,6 +1,7 @@
 import { IsDate, Length } from 'class-validator';
 import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
-import { HasDefault, IsAnyUUID, LaterThan } from './rules';
+import { HasDefault, LaterThan } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 import { position } from './transformers';
 
 /** One worker's lease on one authorization request. Gone when it is released; anybody's once it has expired. */
@@ -8,7 +9,7 @@ import { position } from './transformers';
 @Check('check_expires_after_locked', 'expires_at > locked_at')
 export class AuthProcessingLock {
   @PrimaryColumn({ name: 'auth_request_id', type: 'uuid', primaryKeyConstraintName: 'auth_processing_locks_pkey' })
-  @IsAnyUUID()
+  @Uuid()
   authRequestId: string;
 
   @Column({ name: 'worker_id', type: 'varchar', length: 255 })
@@ -27,7 +28,7 @@ export class AuthProcessingLock {
   expiresAt: Date;
 
   @Column({ name: 'restaurant_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 
   /** Drawn at every acquisition and never again: who has it holds the lease. Compared for equality, never for order. */

@@ -1,6 +1,7 @@
 import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { HasDefault, IsAnyUUID, NotMoreThan } from './rules';
+import { HasDefault, NotMoreThan } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 import { safeInteger } from './transformers';
 
 /** Where a request can be in its life. All but PENDING and PROCESSING are settled. */
@@ -38,11 +39,11 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
 export class AuthRequestState {
   /** A UUIDv7; legacy ones are v4. */
   @PrimaryColumn({ name: 'auth_request_id', type: 'uuid', primaryKeyConstraintName: 'auth_request_state_pkey' })
-  @IsAnyUUID()
+  @Uuid()
   authRequestId: string;
 
   @Column({ name: 'restaurant_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 
   /** Stands for the card. Not for logs. */
@@ -126,7 +127,7 @@ export class AuthRequestState {
 
   @Column({ name: 'last_event_id', type: 'uuid', nullable: true })
   @IsOptional()
-  @IsAnyUUID()
+  @Uuid()
   lastEventId: string | null;
 
   /** Someone has asked the processor, and nobody has recorded the answer. */

@@ -1,7 +1,8 @@
 import { IsDate, IsDefined, IsInt, IsObject, IsOptional, IsString, Length, Min, ValidateIf } from 'class-validator';
 import { Check, Column, Entity, Index } from 'typeorm';
 import { IdentityColumn } from './identity-column';
-import { HasDefault, IsAnyUUID } from './rules';
+import { HasDefault } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 
 const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage) =>
   discardedAt != null || discardedBy != null || discardReason != null;
@@ -26,7 +27,7 @@ export class OutboxMessage {
 
   /** The authorization request. */
   @Column({ name: 'aggregate_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   aggregateId: string;
 
   /** `auth_request_queued` or `void_request_queued`, or one of a service's own. Decides the queue. */
@@ -51,7 +52,7 @@ export class OutboxMessage {
   processedAt: Date | null;
 
   @Column({ name: 'restaurant_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 
   /** For whoever receives the message: the W3C trace context and the like. */

@@ -1,7 +1,8 @@
 import { IsDate, IsDefined, IsInt, IsPositive, Length } from 'class-validator';
 import { Check, Column, Entity, Generated, Index, Unique } from 'typeorm';
 import { IdentityColumn } from './identity-column';
-import { HasDefault, IsAnyUUID } from './rules';
+import { HasDefault } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 
 /**
  * One thing that has happened to one authorization request, for good: rows are never changed or deleted.
@@ -21,12 +22,12 @@ export class PaymentEvent {
   @Column({ name: 'event_id', type: 'uuid' })
   @Generated('uuid')
   @HasDefault()
-  @IsAnyUUID()
+  @Uuid()
   eventId: string;
 
   /** The authorization request. */
   @Column({ name: 'aggregate_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   aggregateId: string;
 
   /** `auth_request`. */
@@ -63,6 +64,6 @@ export class PaymentEvent {
   sequenceNumber: number;
 
   @Column({ name: 'restaurant_id', type: 'uuid' })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 }

@@ -1,6 +1,7 @@
 import { IsBoolean, IsDate, IsIn, IsObject, IsOptional, Length } from 'class-validator';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { HasDefault, IsAnyUUID } from './rules';
+import { HasDefault } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 
 /** The processors a restaurant can be configured for. */
 export const PROCESSORS = ['stripe', 'chase', 'worldpay', 'mock'] as const;
@@ -21,7 +22,7 @@ export class RestaurantPaymentConfig {
     type: 'uuid',
     primaryKeyConstraintName: 'restaurant_payment_configs_pkey',
   })
-  @IsAnyUUID()
+  @Uuid()
   restaurantId: string;
 
   @PrimaryColumn({

@@ -13,7 +13,10 @@ export const safeInteger: ValueTransformer = {
     value === null || value === undefined || typeof value === 'object' ? value : assertSafe(value),
 };
 
-/** A `bigint` column that holds a position or a counter: a `bigint` in TypeScript. */
+/**
+ * A `bigint` column that holds a position or a counter: a `bigint` in TypeScript. What the database filled in comes back
+ * so from `find` and `save`; TypeORM's `insert` hands it back as it came over the wire, a string.
+ */
 export const position: ValueTransformer = {
   from: (stored: string | null) => (stored === null ? null : BigInt(stored)),
   to: (value: unknown) => (typeof value === 'bigint' ? value.toString() : value),

@@ -1,13 +1,13 @@
-import { ArrayNotEmpty, ArrayUnique, IsInt, IsUUID, Max, Min } from 'class-validator';
-import { JsonObject } from '../command-rules';
+import { ArrayNotEmpty, ArrayUnique, IsInt, Max, Min } from 'class-validator';
+import { JsonObject, Uuid } from '../validation/rules';
 import { type EventMetadata } from './event-metadata';
 
 /** One authorization request's events. */
 export class StreamRef {
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 }
 
@@ -23,6 +23,6 @@ export class AppendCommand extends StreamRef {
 
   @ArrayNotEmpty()
   @ArrayUnique()
-  @IsUUID('all', { each: true })
+  @Uuid({ each: true })
   eventIds: string[];
 }

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { ConcurrencyConflictError, ConstraintViolationError, EventIdConflictError } from '../errors';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { AppendCommand, StreamRef } from './append-command';
 import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
 import { type EventMetadata, fromColumn, toColumn } from './event-metadata';

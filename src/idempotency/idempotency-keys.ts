@@ -1,16 +1,16 @@
-import { IsOptional, IsUUID } from 'class-validator';
+import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { JsonObject, Text } from '../command-rules';
+import { JsonObject, Text, Uuid } from '../validation/rules';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { fingerprint } from './fingerprint';
 import { readKey } from './read-key';
 
 /** An operation of a service's own that a restaurant may send twice. */
 export class ClaimCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
   /** The restaurant's own, at most 255 characters. Lives 24 hours. One name space for all operations. */
@@ -22,7 +22,7 @@ export class ClaimCommand {
   operation: string;
 
   /** The request that the operation makes or acts on. */
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 
   /** What makes it the same operation: everything the caller sent. JSON. */

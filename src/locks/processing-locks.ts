@@ -1,10 +1,10 @@
-import { IsInt, IsUUID, Max, Min } from 'class-validator';
+import { IsInt, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { Text } from '../command-rules';
+import { Text, Uuid } from '../validation/rules';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { LockHeldError, LockLostError } from '../errors';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { holdLease } from './hold-lease';
 
 /** A worker's claim on a request. Pass it to every write of that worker; it is checked inside each. */
@@ -20,10 +20,10 @@ export interface Lease {
 
 /** Who wants to work on what, and for how long. */
 export class AcquireCommand {
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
-  @IsUUID()
+  @Uuid()
   authRequestId: string;
 
   /** Unlike that of any other worker: a host and process, or a UUID. */

@@ -1,19 +1,19 @@
-import { IsBoolean, IsOptional, IsUUID } from 'class-validator';
+import { IsBoolean, IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { Bytes, Text, TextMap } from '../command-rules';
+import { Bytes, Text, TextMap, Uuid } from '../validation/rules';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
-import { validateCommand } from '../validate-command';
+import { validateCommand } from '../validation/validate-command';
 import { withTraceContext } from './trace-context';
 
 /** A message of a service's own. */
 export class EnqueueCommand {
   /** Messages of one aggregate are delivered in order. */
-  @IsUUID()
+  @Uuid()
   aggregateId: string;
 
-  @IsUUID()
+  @Uuid()
   restaurantId: string;
 
   /** Decides the queue. */

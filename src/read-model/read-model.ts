@@ -1,9 +1,9 @@
-import { isUUID } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { translateError } from '../database/translate-error';
 import { InvalidCommandError, PaymentEventsDbError, TransactionRequiredError } from '../errors';
+import { isUuid } from '../validation/rules';
 import { planRebuild, type Rebuild, type RebuildPlan } from './plan-rebuild';
 import { Verification, type VerificationScope } from './verification';
 
@@ -170,7 +170,7 @@ function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
 }
 
 function requireUuids(command: string, ids: Record<string, string | undefined>): void {
-  const wrong = Object.keys(ids).filter((name) => ids[name] !== undefined && !isUUID(ids[name], 'loose'));
+  const wrong = Object.keys(ids).filter((name) => ids[name] !== undefined && !isUuid(ids[name]));
   if (wrong.length > 0)
     throw new InvalidCommandError(
       command,

@@ -1,10 +1,7 @@
-import { IsUUID, ValidateBy, ValidateIf, type ValidationArguments, type ValidationOptions } from 'class-validator';
+import { ValidateBy, ValidateIf, type ValidationArguments, type ValidationOptions } from 'class-validator';
 
 /** The database fills it in where it is not given. Null is a value like any other. */
 export const HasDefault = (): PropertyDecorator => ValidateIf((_row, value) => value !== undefined);
-
-/** A UUID as PostgreSQL takes it, of whatever version: ids in live databases, restaurants above all, may be of none. */
-export const IsAnyUUID = (): PropertyDecorator => IsUUID('loose');
 
 /** The number is at most the one in another property of the same object. */
 export const NotMoreThan = (property: string, options?: ValidationOptions): PropertyDecorator =>

@@ -1,4 +1,4 @@
-import { ValidateBy, type ValidationOptions } from 'class-validator';
+import { buildMessage, ValidateBy, type ValidationOptions } from 'class-validator';
 
 /** Text that PostgreSQL can store: so many characters (code points), well-formed, without NUL. */
 export const Text = (min: number, max: number, options?: ValidationOptions): PropertyDecorator =>
@@ -39,6 +39,23 @@ export const TextMap = (options?: ValidationOptions): PropertyDecorator =>
     },
     options,
   );
+
+/** A UUID as PostgreSQL takes it: of any version, or of none, such as the all but empty one of the test restaurant. */
+export const Uuid = (options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'uuid',
+      validator: {
+        validate: isUuid,
+        defaultMessage: buildMessage((each) => `${each}$property must be a UUID`, options),
+      },
+    },
+    options,
+  );
+
+/** Whether it is a UUID in the usual form, in either case. */
+export const isUuid = (value: unknown): value is string =>
+  typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
 
 /** Bytes: a Buffer or another Uint8Array. */
 export const Bytes = (options?: ValidationOptions): PropertyDecorator =>

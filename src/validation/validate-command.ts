@@ -1,5 +1,5 @@
 import { validateSync, type ValidationError } from 'class-validator';
-import { InvalidCommandError } from './errors';
+import { InvalidCommandError } from '../errors';
 
 /**
  * Checks a command against the rules on its class before anything is sent.
