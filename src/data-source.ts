@@ -1,7 +1,18 @@
 import 'reflect-metadata';
-import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor } from 'typeorm';
+import {
+  DataSource,
+  type DataSourceOptions,
+  type EntityManager,
+  type Migration,
+  MigrationExecutor,
+  type QueryRunner,
+  type ReplicationMode,
+} from 'typeorm';
+import { boundTransactions } from './database/bound-transactions';
 import { type StatementSettings } from './database/run';
+import { translateError } from './database/translate-error';
 import { entities } from './entities';
+import { PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
 import { withoutValues } from './migrator/without-values';
 import { RedactingLogger } from './redacting-logger';
@@ -81,15 +92,38 @@ export function createDataSourceOptions(settings: PaymentEventsDataSourceSetting
   };
 }
 
+type IsolationLevel = Parameters<DataSource['transaction']>[0];
+type Work<T> = (manager: EntityManager) => Promise<T>;
+
 /**
- * The DataSource of `payment_events_db`: TypeORM's own, but that a migration which runs without a transaction is
- * reverted without one, and that the error of a failed migration holds no values of rows. TypeORM reads
- * `transaction = false` on the way up only, and CREATE INDEX CONCURRENTLY cannot run inside a transaction on the way
- * down either.
+ * The DataSource of `payment_events_db`: TypeORM's own, but for
+ *
+ * - transactions, which come back also when the network has swallowed an answer, with the retryable errors that the
+ *   operations throw;
+ * - a migration that runs without a transaction, which is reverted without one: TypeORM reads `transaction = false` on
+ *   the way up only, and CREATE INDEX CONCURRENTLY cannot run inside a transaction on the way down either;
+ * - the error of a failed migration, which holds no values of rows.
  */
 export class PaymentEventsDataSource extends DataSource {
   constructor(options: PostgresOptions) {
     super(options);
+  }
+
+  override createQueryRunner(mode?: ReplicationMode): QueryRunner {
+    const { answerTimeoutMs } = (this.options as { extra?: StatementSettings }).extra ?? {};
+    const queryRunner = super.createQueryRunner(mode);
+    return answerTimeoutMs ? boundTransactions(queryRunner, answerTimeoutMs) : queryRunner;
+  }
+
+  override transaction<T>(work: Work<T>): Promise<T>;
+  override transaction<T>(isolationLevel: IsolationLevel, work: Work<T>): Promise<T>;
+  /**
+   * Runs the work in a transaction, as TypeORM does. What may pass when all of it is run again, be it at the work, at
+   * START TRANSACTION or at COMMIT, is an error with `retryable` true; any other comes as it was thrown.
+   */
+  override transaction<T>(...args: [Work<T>] | [IsolationLevel, Work<T>]): Promise<T> {
+    const running = args.length === 1 ? super.transaction(args[0]) : super.transaction(args[0], args[1]);
+    return running.catch(rethrowRetryable);
   }
 
   override async runMigrations(options?: Parameters<DataSource['runMigrations']>[0]): Promise<Migration[]> {
@@ -106,4 +140,9 @@ export class PaymentEventsDataSource extends DataSource {
 
 function rethrowWithoutValues(error: unknown): never {
   throw withoutValues(error);
+}
+
+function rethrowRetryable(error: unknown): never {
+  const translated = translateError(error);
+  throw translated instanceof PaymentEventsDbError && translated.retryable ? translated : error;
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import { outboxCommand } from './commands/outbox';
 import { rebuildCommand } from './commands/rebuild';
+import { relayCommand } from './commands/relay';
 import { verifyCommand } from './commands/verify';
 import { runCommand } from './run-command';
 
@@ -9,5 +11,7 @@ const program = new Command('payment-events-db').description(
 );
 program.addCommand(verifyCommand());
 program.addCommand(rebuildCommand());
+program.addCommand(outboxCommand());
+program.addCommand(relayCommand());
 
 void runCommand(program);

@@ -1,5 +1,7 @@
 import { type Pool, type PoolClient, type QueryConfig, type QueryResultRow } from 'pg';
-import { type DataSource, type EntityManager } from 'typeorm';
+import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
+import { DatabaseUnavailableError, TransactionRequiredError } from '../errors';
+import { cut } from './cut';
 import { type Statement } from './statement';
 import { isServerError, isStalePlan, translateError } from './translate-error';
 
@@ -22,8 +24,8 @@ export interface StatementSettings {
  * statement of five parts takes longer than running it.
  *
  * After a migration has changed a table, what was prepared before fails once on each connection, before it does
- * anything. By itself the statement is then prepared under a new name and run again; in a transaction, which that
- * failure has aborted, the error is retryable.
+ * anything. From then on the statement is prepared under a new name; by itself it is run again at once, without a name,
+ * since the new one may have gone stale as well. In a transaction, which that failure has aborted, the error is retryable.
  */
 export async function run<Row extends QueryResultRow>(
   dataSource: DataSource,
@@ -34,6 +36,7 @@ export async function run<Row extends QueryResultRow>(
   try {
     const queryRunner = manager?.queryRunner;
     if (queryRunner) {
+      requireConnection(queryRunner);
       const client = (await queryRunner.connect()) as PoolClient;
       return await send<Row>(client, dataSource, statement, values).catch((error: unknown) => {
         // Nothing that is sent after an unanswered statement would be answered either, the ROLLBACK included.
@@ -42,12 +45,20 @@ export async function run<Row extends QueryResultRow>(
       });
     }
     return await runByItself<Row>(dataSource, statement, values).catch((error: unknown) => {
-      if (isStalePlan(error)) return runByItself<Row>(dataSource, statement, values);
+      if (isStalePlan(error)) return runByItself<Row>(dataSource, { text: statement.text }, values);
       throw error;
     });
   } catch (error) {
     throw translateError(error);
   }
+}
+
+/** TypeORM leaves a query runner the connection that it has given back: by now that may carry a stranger's transaction. */
+function requireConnection({ isReleased, isTransactionActive }: QueryRunner): void {
+  if (!isReleased) return;
+  throw isTransactionActive
+    ? new DatabaseUnavailableError('connection lost')
+    : new TransactionRequiredError('An operation that is given a manager');
 }
 
 /** Sends one statement in the transaction it was made for. */
@@ -84,7 +95,7 @@ export async function transaction<T>(
     if (fit) await noted(client.query(limited(dataSource, { text: 'ROLLBACK' }))).catch(() => undefined);
     throw translateError(error);
   } finally {
-    client.release(!fit);
+    release(client, fit);
   }
 }
 
@@ -102,14 +113,28 @@ async function runByItself<Row extends QueryResultRow>(
     fit = isServerError(error);
     throw error;
   } finally {
-    client.release(!fit);
+    release(client, fit);
   }
 }
 
-const connect = (dataSource: DataSource) => (dataSource.driver as unknown as { master: Pool }).master.connect();
+/**
+ * A connection of the pool, to be given back by {@link release}. The pool listens to its idle connections only, and an
+ * 'error' event that nobody listens to ends the process; what is asked of a broken connection fails by itself.
+ */
+async function connect(dataSource: DataSource): Promise<PoolClient> {
+  const client = await (dataSource.driver as unknown as { master: Pool }).master.connect();
+  return client.on('error', ignore);
+}
+
+function release(client: PoolClient, fit: boolean): void {
+  client.release(!fit);
+  client.off('error', ignore);
+}
+
+const ignore = () => undefined;
 
 /** How often a statement had to be prepared anew, by its name. */
-const generations = new Map<string, number>();
+const generations = new Map<string | undefined, number>();
 
 async function send<Row extends QueryResultRow>(
   client: PoolClient,
@@ -118,7 +143,7 @@ async function send<Row extends QueryResultRow>(
   values: unknown[],
 ): Promise<Row[]> {
   const generation = generations.get(name) ?? 0;
-  const named = settingsOf(dataSource).preparedStatements !== 'unnamed';
+  const named = name !== undefined && settingsOf(dataSource).preparedStatements !== 'unnamed';
   const query = limited(dataSource, { name: named ? `${name}_${generation}` : undefined, text, values });
   try {
     return (await client.query<Row>(query)).rows;
@@ -135,8 +160,3 @@ const settingsOf = (dataSource: DataSource): StatementSettings =>
 /** `pg` knows a time-out of a single query; its types do not. */
 const limited = (dataSource: DataSource, query: QueryConfig): QueryConfig =>
   Object.assign(query, { query_timeout: settingsOf(dataSource).answerTimeoutMs ?? 35_000 });
-
-/** Ends a connection that a transaction of TypeORM's still holds, so that its ROLLBACK fails instead of waiting. */
-function cut(client: PoolClient): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-}

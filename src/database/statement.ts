@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 
 /** One SQL statement as it is sent: values travel beside it as `$1`, `$2` …. */
 export interface Statement {
-  /** Under which it is prepared on a connection: at most 63 bytes, unlike any other text's. */
-  readonly name: string;
+  /** Under which it is prepared once a connection: at most 63 bytes, unlike any other text's. Without, each time. */
+  readonly name?: string;
   readonly text: string;
 }
 

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import {
   ConstraintViolationError,
   DatabaseError,
@@ -25,9 +26,9 @@ const UNAVAILABLE = new Set([
   '25P03', // idle_in_transaction_session_timeout
 ]);
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/;
-/** What `pg` and its pool say of a connection without giving a code. */
+/** What `pg`, its pool and, of a transaction whose connection went, TypeORM say without giving a code. */
 const CONNECTION_TEXTS =
-  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed|Connection ended|Cannot use a pool after calling end|server conn crashed)/i;
+  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query runner already released)/i;
 
 /**
  * The one place that turns what PostgreSQL, `pg` or the network reports into an error of this package. Nothing of the
@@ -35,7 +36,7 @@ const CONNECTION_TEXTS =
  * parameters: payment tokens, idempotency keys. An error that is not the database's passes through as it is.
  */
 export function translateError(error: unknown): unknown {
-  if (error instanceof PaymentEventsDbError || !(error instanceof Error)) return error;
+  if (error instanceof PaymentEventsDbError || !types.isNativeError(error)) return error;
   // TypeORM wraps what the driver threw and keeps the parameters beside it.
   const original = ((error as { driverError?: unknown }).driverError ?? error) as Error & Partial<ServerError>;
   const code = original.code ?? '';

@@ -49,8 +49,9 @@ export class OutboxRelay {
   readonly #signal: AbortSignal | undefined;
   readonly #reporter: Reporter;
   #running: Promise<void> | undefined;
-  #stopped = new AbortController();
-  #wake = new AbortController();
+  #stopping = false;
+  #woken = false;
+  #pause: { readonly end: AbortController; readonly idle: boolean } | undefined;
 
   /** @param publishers one for every message, or one a message type; a type without one fails its messages */
   constructor(dataSource: DataSource, publishers: Publishers, options: RelayOptions = {}) {
@@ -59,6 +60,7 @@ export class OutboxRelay {
     this.#publishers = publishers;
     this.#options = { ...DEFAULTS, ...given };
     this.#signal = signal;
+    signal?.addEventListener('abort', () => void this.stop(), { once: true });
     this.#reporter = new Reporter(hooks);
     const { batchSize, maxAttempts, publishTimeoutMs, retryDelayMs, maxRetryDelayMs } = this.#options;
     this.#settings = {
@@ -71,21 +73,24 @@ export class OutboxRelay {
 
   /** Begins to deliver, in the background. Starting a relay that runs changes nothing. */
   start(): void {
-    if (this.#running) return;
-    this.#stopped = new AbortController();
-    if (this.#signal?.aborted) return;
-    this.#signal?.addEventListener('abort', () => void this.stop(), { once: true });
-    this.#running = this.#loop(this.#stopped.signal).finally(() => (this.#running = undefined));
+    if (this.#running || this.#signal?.aborted) return;
+    this.#stopping = false;
+    this.#running = this.#loop().finally(() => (this.#running = undefined));
   }
 
-  /** Looks at once, where it would have paused: call it after a commit in the same process. */
+  /**
+   * Looks at once, where it would have paused: call it after a commit in the same process. A broker that is down is not
+   * asked more often for it.
+   */
   wake(): void {
-    this.#wake.abort();
+    this.#woken = true;
+    if (this.#pause?.idle) this.#pause.end.abort();
   }
 
   /** Finishes the turn in hand and returns: within `publishTimeoutMs` and the time-outs of two statements. */
   async stop(): Promise<void> {
-    this.#stopped.abort();
+    this.#stopping = true;
+    this.#pause?.end.abort();
     await this.#running;
   }
 
@@ -99,12 +104,13 @@ export class OutboxRelay {
     return await this.#turn(takeTurn);
   }
 
-  async #loop(stopped: AbortSignal): Promise<void> {
+  async #loop(): Promise<void> {
     let take = takeFirstTurn;
     let idlePause = 1;
     let failures = 0;
-    while (!stopped.aborted) {
-      let pause: number;
+    while (!this.#stopping) {
+      // Here and not after the turn: what is committed while it looks elsewhere is not missed.
+      this.#woken = false;
       try {
         const results = await this.#turn(take);
         take = takeTurn;
@@ -112,12 +118,11 @@ export class OutboxRelay {
         this.#reporter.recovered(results.length > 0);
         // Where something was found there may be more: behind it, or after it in its aggregate.
         idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
-        pause = results.length > 0 ? 0 : idlePause;
+        if (results.length === 0 && !this.#woken) await this.#rest(idlePause, true);
       } catch (error) {
         this.#reporter.unavailable(error);
-        pause = jittered(Math.min(this.#options.maxReconnectDelayMs, 100 * 2 ** failures++));
+        await this.#rest(jittered(Math.min(this.#options.maxReconnectDelayMs, 100 * 2 ** failures++)), false);
       }
-      if (pause > 0) await this.#pause(pause, stopped);
     }
   }
 
@@ -129,11 +134,12 @@ export class OutboxRelay {
     return results;
   }
 
-  async #pause(milliseconds: number, stopped: AbortSignal): Promise<void> {
-    this.#wake = new AbortController();
-    await sleep(milliseconds, undefined, { signal: AbortSignal.any([stopped, this.#wake.signal]) }).catch(
-      () => undefined,
-    );
+  /** A controller each: AbortSignal.any, on a signal as old as the relay, keeps some memory of every pause. */
+  async #rest(milliseconds: number, idle: boolean): Promise<void> {
+    if (this.#stopping) return;
+    this.#pause = { end: new AbortController(), idle };
+    await sleep(milliseconds, undefined, { signal: this.#pause.end.signal }).catch(() => undefined);
+    this.#pause = undefined;
   }
 }
 

@@ -3,7 +3,7 @@ import { type RelayMessage } from './publisher';
 import { type TurnResult } from './relay-turn';
 import { countMessages } from './telemetry';
 
-/** Called by a relay. What a hook throws is swallowed: it must not stop deliveries. */
+/** Called by a relay. What a hook throws, or rejects with later, is swallowed: it must not stop deliveries. */
 export interface RelayHooks {
   /** A message went out. */
   published?(message: RelayMessage): void;
@@ -48,11 +48,8 @@ export class Reporter {
     this.#tell(() => this.#hooks.recovered?.());
   }
 
-  #tell(hook: () => void): void {
-    try {
-      hook();
-    } catch {
-      // See RelayHooks.
-    }
+  /** See RelayHooks. Nobody waits for a hook that is asynchronous. */
+  #tell(hook: () => unknown): void {
+    new Promise((resolve) => resolve(hook())).catch(() => undefined);
   }
 }

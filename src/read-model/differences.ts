@@ -47,7 +47,4 @@ export function differencesBetween(
     .map((difference) => (difference.field === 'paymentToken' ? { field: difference.field } : difference));
 }
 
-function comparable(value: FieldDifference['inRow']) {
-  if (value instanceof Date) return value.getTime();
-  return value === '' ? null : value;
-}
+const comparable = (value: FieldDifference['inRow']) => (value === '' ? null : value);

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { Client } from 'pg';
+import { type Client } from 'pg';
 import { AbstractLogger } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
+import { withClient } from './with-client';
 
 /** A database for one test file. */
 export interface TestDatabase {
@@ -88,16 +89,6 @@ export async function listTestDatabases(serverUrl: string, prefix: string): Prom
     ),
   );
   return rows.map((row) => row.datname);
-}
-
-export async function withClient<T>(url: string, use: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, application_name: 'payment-events-db testing' });
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
 }
 
 /** A migration that fails is an error; that one ran is no news to a test run. */

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../errors';
 import { startDockerServer, whyNoDocker } from './docker-server';
 import { EmbeddedServer, UNSAFE_BUT_FAST } from './embedded-server';
 import { POSTGRES_VERSIONS, type PostgresVersion } from './postgres-binaries';
-import { withClient } from './test-database';
+import { withClient } from './with-client';
 import { TemporaryDirectory } from './temporary-directory';
 
 /** A PostgreSQL server for tests, in which databases may be made and dropped. */

@@ -79,6 +79,7 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
   constraint outbox_discard_attributed CHECK (((num_nulls(discarded_at, discarded_by, discard_reason) = ANY (ARRAY[0, 3])) AND ((discarded_at IS NULL) OR (processed_at IS NOT NULL))))
   constraint outbox_pkey PRIMARY KEY (id)
   index CREATE INDEX idx_outbox_pending ON public.outbox USING btree (id) WHERE ((processed_at IS NULL) AND (failed_at IS NULL))
+  index CREATE INDEX idx_outbox_processed_at ON public.outbox USING brin (processed_at) WITH (autosummarize='on')
   index CREATE INDEX idx_outbox_unprocessed_aggregate ON public.outbox USING btree (aggregate_id, id) WHERE (processed_at IS NULL)
   index CREATE UNIQUE INDEX outbox_pkey ON public.outbox USING btree (id)
 table payment_events

@@ -1,0 +1,115 @@
+import { Command, InvalidArgumentError } from 'commander';
+import pc from 'picocolors';
+import { readConfig } from '../../config';
+import { Outbox } from '../../outbox/outbox';
+import { printTable } from '../print-table';
+import { withDataSource } from '../with-data-source';
+
+const DAY_MS = 86_400_000;
+
+/** `payment-events-db outbox …`. */
+export function outboxCommand(): Command {
+  const outbox = new Command('outbox').description('Looks into the outbox and sees to the messages that were given up.');
+
+  outbox
+    .command('stats')
+    .description('How many messages wait, how many were given up, and how old the oldest is.')
+    .option('--json', 'print JSON')
+    .action(({ json }: { json?: boolean }) =>
+      withOutbox(async (box) => {
+        const stats = await box.stats();
+        if (json) return console.log(JSON.stringify(stats));
+        const age = stats.oldestPendingAgeMs;
+        printTable(
+          ['pending', 'failed', 'oldest pending', 'processed in the last minute'],
+          [[stats.pending, stats.failed, age === null ? null : `${(age / 1_000).toFixed(1)} s`, stats.processedLastMinute]],
+        );
+      }),
+    );
+
+  outbox
+    .command('failed')
+    .description('The messages that were given up, oldest first.')
+    .option('--limit <n>', 'at most so many', wholeNumber, 100)
+    .option('--after <id>', 'those after this message', messageId, 0n)
+    .option('--json', 'print one JSON object a line')
+    .action(({ limit, after, json }: { limit: number; after: bigint; json?: boolean }) =>
+      withOutbox(async (box) => {
+        const messages = await box.listFailed({ limit, after });
+        if (json) return messages.forEach((message) => console.log(toJson(message)));
+        if (messages.length === 0) return console.log(pc.green('No message has been given up.'));
+        printTable(
+          ['id', 'type', 'request', 'attempts', 'failed at', 'waiting behind', 'last error'],
+          messages.map((message) => [
+            message.id,
+            message.messageType,
+            message.aggregateId,
+            message.attempts,
+            message.failedAt,
+            message.waiting,
+            message.lastError,
+          ]),
+        );
+      }),
+    );
+
+  outbox
+    .command('requeue')
+    .description('Has a message that was given up delivered again, or all of them.')
+    .argument('[id]', 'the message', messageId)
+    .option('--all', 'every message that was given up')
+    .option('--json', 'print JSON')
+    .action((id: bigint | undefined, { all, json }: { all?: boolean; json?: boolean }, command: Command) => {
+      if ((id === undefined) === !all) command.error('error: name a message, or say --all');
+      return withOutbox(async (box) => {
+        const requeued = id === undefined ? await box.requeueAll() : (await box.requeue(id), 1);
+        console.log(json ? JSON.stringify({ requeued }) : `Requeued ${count(requeued)}.`);
+      });
+    });
+
+  outbox
+    .command('discard')
+    .description('Sets a message aside that nobody is to receive. Who and why stay with it.')
+    .argument('<id>', 'the message', messageId)
+    .requiredOption('--by <name>', 'who decides it')
+    .requiredOption('--reason <text>', 'why')
+    .option('--json', 'print JSON')
+    .action((id: bigint, { by, reason, json }: { by: string; reason: string; json?: boolean }) =>
+      withOutbox(async (box) => {
+        await box.discard(id, { by, reason });
+        console.log(json ? JSON.stringify({ discarded: 1 }) : `Discarded message ${id}.`);
+      }),
+    );
+
+  outbox
+    .command('purge')
+    .description('Deletes messages that were delivered or discarded long ago.')
+    .option('--older-than-days <n>', 'days since then', wholeNumber, 7)
+    .option('--json', 'print JSON')
+    .action(({ olderThanDays, json }: { olderThanDays: number; json?: boolean }) =>
+      withOutbox(async (box) => {
+        const purged = await box.purgeProcessed({ olderThanMs: olderThanDays * DAY_MS });
+        console.log(json ? JSON.stringify({ purged }) : `Purged ${count(purged)}.`);
+      }),
+    );
+
+  return outbox;
+}
+
+const withOutbox = (work: (outbox: Outbox) => unknown) =>
+  withDataSource(readConfig(), async (dataSource) => void (await work(new Outbox(dataSource))));
+
+const toJson = (value: object) =>
+  JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
+
+const count = (messages: number) => `${messages.toLocaleString('en-US')} message${messages === 1 ? '' : 's'}`;
+
+function messageId(text: string): bigint {
+  if (!/^\d{1,18}$/.test(text)) throw new InvalidArgumentError('A message id is a whole number.');
+  return BigInt(text);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

@@ -1,0 +1,30 @@
+import { type PublishOutcome } from '../../outbox/publisher';
+
+/** A binding may still be made: it is tried again. */
+export const unroutable = ({ exchange, routingKey }: { exchange: string; routingKey: string }): PublishOutcome => ({
+  published: false,
+  reason: `Exchange "${exchange}" has no queue for routing key "${routingKey}": bind one, or correct the publisher's routing key.`,
+});
+
+export const unknownExchange = (exchange: string, answer: string): PublishOutcome => ({
+  published: false,
+  reason: `Exchange "${exchange}" is not there: declare it, or correct the publisher's exchange. ${answer}`,
+});
+
+/** Confirmed negatively: a queue with `x-overflow: reject-publish` is full, or the broker has failed inside. */
+export const rejected: PublishOutcome = {
+  published: false,
+  reason: 'RabbitMQ refused it (nack): look whether its queue is full, and at the log of the broker.',
+};
+
+export const unencodable: PublishOutcome = {
+  published: false,
+  permanent: true,
+  reason: 'AMQP cannot carry its headers: discard it, and enqueue it with shorter ones.',
+};
+
+export const unacceptable = (answer: string): PublishOutcome => ({
+  published: false,
+  permanent: true,
+  reason: `RabbitMQ would never take it: mend what it names and requeue it, or discard it. ${answer}`,
+});

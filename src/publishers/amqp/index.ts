@@ -1,0 +1,1 @@
+export { AmqpPublisher, type AmqpPublisherOptions } from './amqp-publisher';

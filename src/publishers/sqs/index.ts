@@ -1,0 +1,1 @@
+export { SqsPublisher, type SqsPublisherOptions } from './sqs-publisher';

@@ -1,0 +1,119 @@
+import { SendMessageBatchCommand, type SendMessageBatchRequestEntry, type SQSClient } from '@aws-sdk/client-sqs';
+import { type Publisher, type PublishOutcome, type RelayMessage } from '../../outbox/publisher';
+import { batches } from './batches';
+import { isFaultOfMessage, refused, unavailable, unknownQueue } from './sqs-answers';
+import { toSqsMessage, whyImpossible } from './sqs-message';
+
+export interface SqsPublisherOptions {
+  /** Yours: its region, credentials, endpoint and retries. The publisher does not destroy it. */
+  client: SQSClient;
+  /** The URL of the queue of each message type. One that ends in `.fifo` is a FIFO queue, as SQS itself has it. */
+  queues: Readonly<Record<string, string>>;
+  /**
+   * The most that a message, and a batch, may have: at most 1,048,576, and no more than `MaximumMessageSize` of each
+   * queue. Default 262,144, which every queue takes: SQS raised its limit in 2025, not that of queues set to less.
+   */
+  maxBytes?: number;
+  /**
+   * What a FIFO queue knows a message by for five minutes: it swallows another with the same. Default
+   * `<aggregateId>:<id>`, so that a message which is delivered twice arrives once and no other is lost. While another
+   * relay, with other deduplication ids, still serves the same outbox, say here what it says.
+   */
+  deduplicationId?: (message: RelayMessage) => string;
+}
+
+interface Entry {
+  /** Which of the messages given to `publish` it is. */
+  readonly index: number;
+  readonly bytes: number;
+  readonly request: SendMessageBatchRequestEntry;
+}
+
+/**
+ * Delivers to Amazon SQS, in batches of ten. Messages of a restaurant are one group of a FIFO queue.
+ *
+ * The body is the payload in Base64. The headers of a message are its attributes, as are `content-type`
+ * (`application/x-protobuf` unless a header says otherwise), `message-type` and `outbox-id`; hence at most seven headers.
+ *
+ * The messages of one request arrive in order. Those of a restaurant arrive in the order of the outbox as long as none is
+ * refused and one relay runs: a refused message does not hold back other requests of its restaurant.
+ *
+ * What SQS says of one message is its outcome: a fault of its own (too large, forbidden characters) fails it at once,
+ * anything else is tried again. A queue that does not exist refuses its messages. Where SQS cannot be reached, answers with
+ * an error of its own, throttles or does not accept the credentials, `publish` throws `BrokerUnavailableError`.
+ *
+ * @example
+ * const publisher = new SqsPublisher({
+ *   client: new SQSClient({}),
+ *   queues: { auth_request_queued: 'https://sqs.eu-west-1.amazonaws.com/123456789012/auth-requests.fifo' },
+ * });
+ */
+export class SqsPublisher implements Publisher {
+  readonly #client: SQSClient;
+  readonly #queues: Readonly<Record<string, string>>;
+  readonly #maxBytes: number;
+  readonly #deduplicationId: (message: RelayMessage) => string;
+
+  constructor({ client, queues, maxBytes = 262_144, deduplicationId = ofOutboxRow }: SqsPublisherOptions) {
+    this.#client = client;
+    this.#queues = queues;
+    this.#maxBytes = maxBytes;
+    this.#deduplicationId = deduplicationId;
+  }
+
+  async publish(messages: readonly RelayMessage[], signal: AbortSignal): Promise<PublishOutcome[]> {
+    const outcomes: PublishOutcome[] = messages.map(() => NOT_SAID);
+    const queues = new Map<string, Entry[]>();
+    messages.forEach((message, index) => {
+      const url = Object.hasOwn(this.#queues, message.messageType) ? this.#queues[message.messageType] : undefined;
+      const entry = url === undefined ? noQueue(message.messageType) : this.#toEntry(message, index, url);
+      if ('published' in entry) outcomes[index] = entry;
+      else queues.set(url!, [...(queues.get(url!) ?? []), entry]);
+    });
+    // When one queue fails, the others are waited for: nothing goes out after this has thrown.
+    const sent = await Promise.allSettled(
+      [...queues].map(async ([url, entries]) => {
+        for (const batch of batches(entries, this.#maxBytes)) await this.#send(url, batch, outcomes, signal);
+      }),
+    );
+    for (const result of sent) if (result.status === 'rejected') throw result.reason;
+    return outcomes;
+  }
+
+  #toEntry(message: RelayMessage, index: number, url: string): Entry | PublishOutcome {
+    const { body, attributes, bytes } = toSqsMessage(message);
+    const reason = whyImpossible({ body, attributes, bytes }, this.#maxBytes);
+    if (reason !== undefined) return { published: false, permanent: true, reason };
+    const fifo = url.endsWith('.fifo') && {
+      MessageGroupId: message.restaurantId,
+      MessageDeduplicationId: this.#deduplicationId(message),
+    };
+    return { index, bytes, request: { Id: `${index}`, MessageBody: body, MessageAttributes: attributes, ...fifo } };
+  }
+
+  async #send(url: string, batch: Entry[], outcomes: PublishOutcome[], signal: AbortSignal): Promise<void> {
+    const command = new SendMessageBatchCommand({ QueueUrl: url, Entries: batch.map(({ request }) => request) });
+    try {
+      const { Successful = [], Failed = [] } = await this.#client.send(command, { abortSignal: signal });
+      for (const { Id } of Successful) outcomes[Number(Id)] = { published: true };
+      for (const { Id, Code = 'unknown', Message } of Failed) outcomes[Number(Id)] = refused(Code, Message);
+    } catch (error) {
+      const { name, message } = error as Error;
+      if (name === 'QueueDoesNotExist') for (const { index } of batch) outcomes[index] = unknownQueue(url);
+      else if (!isFaultOfMessage(name)) throw unavailable(error);
+      else if (batch.length === 1) outcomes[batch[0]!.index] = refused(name, message);
+      // One is at fault and fails them all: alone, each gets an answer of its own.
+      else for (const entry of batch) await this.#send(url, [entry], outcomes, signal);
+    }
+  }
+}
+
+const ofOutboxRow = ({ aggregateId, id }: RelayMessage) => `${aggregateId}:${id}`;
+
+const NOT_SAID: PublishOutcome = { published: false, reason: 'SQS did not say what became of it.' };
+
+const noQueue = (messageType: string): PublishOutcome => ({
+  published: false,
+  permanent: true,
+  reason: `The publisher has no queue for messages of type ${messageType}: add one and requeue it, or discard it.`,
+});
