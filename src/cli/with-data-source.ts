@@ -9,7 +9,7 @@ export async function withDataSource(
 ): Promise<void> {
   const dataSource = new PaymentEventsDataSource(
     createDataSourceOptions({
-      applicationName: 'payment-events-db migrations',
+      applicationName: 'payment-events-db command line',
       ...config.dataSource,
       logger: new FailuresOnlyLogger(),
     }),

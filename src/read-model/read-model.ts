@@ -171,9 +171,6 @@ function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
 
 function requireUuids(command: string, ids: Record<string, string | undefined>): void {
   const wrong = Object.keys(ids).filter((name) => ids[name] !== undefined && !isUuid(ids[name]));
-  if (wrong.length > 0)
-    throw new InvalidCommandError(
-      command,
-      wrong.map((name) => `${name} must be a UUID`),
-    );
+  const problems = wrong.map((name) => `${name} must be a UUID`);
+  if (problems.length > 0) throw new InvalidCommandError(command, problems);
 }

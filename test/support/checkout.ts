@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 const ROOT = join(__dirname, '../..');
-const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.postgres', 'test', 'bench', 'coverage']);
+const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.postgres', 'bench', 'coverage']);
 
 export interface Finished {
   exitCode: number | null;
@@ -15,7 +15,7 @@ export interface Finished {
 
 /**
  * A copy of this repository in a temporary folder with a space in its path, with the same node_modules: what its
- * commands build or generate harms nobody. Without the tests.
+ * commands build or generate harms nobody.
  */
 export class Checkout {
   private constructor(

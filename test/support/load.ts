@@ -78,7 +78,9 @@ export class Load {
       this.#locks.acquire({ ...ref, workerId: uuidv4(), ttlMs: 60_000 }),
     );
     if (!lease) return;
-    if (!(await this.#ask(life, 'AuthAttemptStarted', () => this.#requests.startAttempt(lease, { configVersion: 'v1' }))))
+    if (
+      !(await this.#ask(life, 'AuthAttemptStarted', () => this.#requests.startAttempt(lease, { configVersion: 'v1' })))
+    )
       return;
     const authorization = anAuthorization();
     const result = () => this.#requests.recordAuthorized(lease, authorization);

@@ -1,5 +1,9 @@
 import { AbstractLogger } from 'typeorm';
-import { createDataSourceOptions, PaymentEventsDataSource, type PaymentEventsDataSourceSettings } from '../../src/data-source';
+import {
+  createDataSourceOptions,
+  PaymentEventsDataSource,
+  type PaymentEventsDataSourceSettings,
+} from '../../src/data-source';
 
 /** Lost connections are no news to a test that cuts them. */
 class Silence extends AbstractLogger {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { withClient } from '../../src/testing/test-database';
+import { withClient } from '../../src/testing/with-client';
 
 interface Session {
   application_name: string;

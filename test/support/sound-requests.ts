@@ -11,6 +11,8 @@ export interface RequestRecord {
   readonly status: string;
   readonly attemptOpen: boolean;
   readonly processorAuthId: string | null;
+  readonly denialCode: string | null;
+  readonly retryCount: number;
   readonly events: readonly (StoredEvent & { metadata: EventMetadata & { worker_id?: string } })[];
   /** Of each `void_request_queued`. */
   readonly voidReasons: readonly string[];
@@ -82,6 +84,8 @@ function requireSoundRow({ auth_request_id: authRequestId, state, events: stored
     status: folded!.status,
     attemptOpen: folded!.attemptOpen,
     processorAuthId: folded!.processorAuthId,
+    denialCode: folded!.denialCode,
+    retryCount: folded!.retryCount,
     events,
     voidReasons: sent.flatMap((message) => (message.type === 'void_request_queued' ? [message.data.reason] : [])),
   };

@@ -1,0 +1,110 @@
+import { type QueryRunner } from 'typeorm';
+import { migrations } from '../../src/migrations';
+import { readCatalog } from '../../src/migrator/catalog';
+import { interceptQueries } from '../support/intercept-queries';
+import { loadLegacyDatabase } from '../support/legacy-fixture';
+import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
+import { useTestDatabase } from '../support/use-test-database';
+
+// Some hundred runs of whole migrations.
+jest.setTimeout(180_000);
+
+const database = useTestDatabase({ empty: true });
+const chain = () => new MigrationChain(database);
+
+// A migration without a transaction around it keeps what it did when it is cut off, and has no history row.
+const RERUNNABLE = migrations
+  .map((Migration, index) => ({
+    name: Migration.name,
+    level: index + 1,
+    migration: new Migration(),
+  }))
+  .filter(({ migration }) => 'transaction' in migration);
+
+/** What a migration fills in and its way down leaves there, taken out again, so that the next run has it all to do. */
+const FORGET: Record<string, string> = {
+  ContractRestaurants: `
+    UPDATE payment_events SET restaurant_id = NULL;
+    UPDATE outbox SET restaurant_id = NULL;
+    UPDATE auth_processing_locks SET restaurant_id = NULL`,
+  ContractKeysAndIndexes: 'UPDATE restaurant_payment_configs SET created_at = NULL',
+  GuardAuthRequestState: `
+    ALTER TABLE auth_request_state DISABLE TRIGGER USER;
+    UPDATE auth_request_state SET attempt_open = false, retry_count = 0;
+    ALTER TABLE auth_request_state ENABLE TRIGGER USER`,
+};
+
+beforeAll(async () => {
+  await loadLegacyDatabase(database);
+  // Below LegacyMockProcessor there is no place for it.
+  await database.query(`DELETE FROM restaurant_payment_configs WHERE processor_name = 'mock'`);
+});
+
+let cutOffs = 0;
+
+describe.each(RERUNNABLE)('$name', ({ name, level }) => {
+  let below: string;
+  let above: { catalog: string; rows: unknown };
+  const forget = FORGET[name.replace(/\d+$/, '')] ?? '';
+
+  beforeAll(async () => {
+    await chain().upTo(level);
+    above = { catalog: await chain().catalog(), rows: await chain().rows() };
+    await chain().downTo(level - 1);
+    below = await chain().catalog();
+  });
+  afterAll(() => chain().upTo(level));
+
+  test('run twice, up or down, makes what it makes when run once', async () => {
+    await chain().byHand(level, async (migration, session) => {
+      await migration.up(session);
+      await migration.up(session);
+      expect(await now(session)).toEqual(above);
+      await migration.down(session);
+      await migration.down(session);
+      expect(await readCatalog(session)).toBe(below);
+    });
+  });
+
+  test('cut off after any of its statements, up or down, goes on where it stopped', async () => {
+    await chain().byHand(level, async (migration, session) => {
+      const cut = { up: 0, down: 0 };
+      for (let n = 1; n - 1 === Math.max(cut.up, cut.down); n++) {
+        await database.query(forget);
+        if (await isCutOff(session, n, () => migration.up(session))) cut.up = n;
+        await migration.up(session);
+        expect({ n, ...(await now(session)) }).toEqual({ n, ...above });
+        if (await isCutOff(session, n, () => migration.down(session))) cut.down = n;
+        await migration.down(session);
+        expect({ n, catalog: await readCatalog(session) }).toEqual({ n, catalog: below });
+      }
+      cutOffs += cut.up + cut.down;
+    });
+  });
+});
+
+test('all but the first migration were tried, and cut off in many places', () => {
+  expect(RERUNNABLE).toHaveLength(LATEST_LEVEL - 1);
+  expect(cutOffs).toBeGreaterThan(100);
+});
+
+const now = async (session: QueryRunner) => ({ catalog: await readCatalog(session), rows: await readRows(session) });
+
+class CutOff extends Error {}
+
+/** Runs a migration up to and including its n-th statement, settings and statistics aside; true if there was one more to come. */
+async function isCutOff(session: QueryRunner, n: number, run: () => Promise<void>): Promise<boolean> {
+  let statements = 0;
+  const cutAfterN = (sql: string, send: () => Promise<unknown>) => {
+    if (statements >= n) throw new CutOff(`after ${n} statements`);
+    if (!/^((SET|RESET) (?!LOCAL)|ANALYZE)/.test(sql)) statements++;
+    return send();
+  };
+  try {
+    await interceptQueries(session, async (sql, send) => cutAfterN(sql, send), run);
+    return false;
+  } catch (error) {
+    if (error instanceof CutOff) return true;
+    throw error;
+  }
+}

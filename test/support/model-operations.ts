@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+
+export const KEYS = ['k1', 'k2', 'k3', 'k4'] as const;
+export type Key = (typeof KEYS)[number];
+export type Worker = 'w1' | 'w2' | 'w3';
+
+/** What anybody may do, and what time does. A request goes by the key it was last authorized with. */
+export type Operation =
+  | { does: 'authorize'; key: Key; cents: number }
+  | { does: 'void'; request: Key; key: Key; reason: string }
+  | { does: 'expire'; request: Key }
+  | { does: 'expire all' }
+  | { does: 'acquire' | 'renew' | 'release' | 'start'; request: Key; worker: Worker }
+  | { does: 'authorized'; request: Key; worker: Worker; answer: 'p1' | 'p2' | 'too much' | 'in euros' }
+  | { does: 'denied'; request: Key; worker: Worker; code: string }
+  | { does: 'failed'; request: Key; worker: Worker; retryable: boolean; outcome: 'known' | 'unknown' }
+  | { does: 'lose the lease'; request: Key }
+  | { does: 'forget the key'; key: Key };
+
+export function describeOperation(operation: Operation): string {
+  const { does, ...details } = operation;
+  return `${does}(${Object.values(details).join(', ')})`;
+}
+
+const oftenThe = <T>(first: T, ...others: T[]): fc.Arbitrary<T> =>
+  fc.oneof({ weight: 5, arbitrary: fc.constant(first) }, { weight: 1, arbitrary: fc.constantFrom(...others) });
+
+/** Mostly one request and one worker, so that much happens to it. */
+const request = oftenThe<Key>('k1', 'k2');
+const worker = oftenThe<Worker>('w1', 'w2', 'w3');
+const key = fc.constantFrom<Key>('k1', 'k2', 'k3', 'k4');
+
+const OPERATIONS: [weight: number, operation: fc.Arbitrary<Operation>][] = [
+  [3, fc.record({ does: fc.constant('authorize'), key, cents: oftenThe(100, 200) })],
+  [3, fc.record({ does: fc.constant('void'), request, key, reason: oftenThe('left', 'twice') })],
+  [1, fc.record({ does: fc.constant('expire'), request })],
+  [5, fc.record({ does: fc.constant('acquire'), request, worker })],
+  [1, fc.record({ does: fc.constant('renew'), request, worker })],
+  [1, fc.record({ does: fc.constant('release'), request, worker })],
+  [6, fc.record({ does: fc.constant('start'), request, worker })],
+  [
+    5,
+    fc.record({
+      does: fc.constant('authorized'),
+      request,
+      worker,
+      answer: oftenThe<'p1' | 'p2' | 'too much' | 'in euros'>('p1', 'p2', 'too much', 'in euros'),
+    }),
+  ],
+  [2, fc.record({ does: fc.constant('denied'), request, worker, code: fc.constantFrom('05', '51') })],
+  [
+    4,
+    fc.record({
+      does: fc.constant('failed'),
+      request,
+      worker,
+      retryable: fc.boolean(),
+      outcome: fc.constantFrom('known', 'unknown'),
+    }),
+  ],
+  [2, fc.record({ does: fc.constant('lose the lease'), request })],
+  [1, fc.record({ does: fc.constant('forget the key'), key })],
+];
+
+/** Any operation on one request. */
+export const anOperation: fc.Arbitrary<Operation> = fc.oneof(
+  ...OPERATIONS.map(([weight, arbitrary]) => ({ weight, arbitrary })),
+);
+
+/** Also the one that looks at all requests. */
+export const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 40, arbitrary: anOperation },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('expire all') }) },
+);
