@@ -95,5 +95,11 @@ export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
 export { migrations } from './migrations';
+export { type FieldDifference } from './read-model/differences';
+export { fold, type FoldableEvent, type FoldedRequest } from './read-model/fold';
+export { UnfoldableStreamError } from './read-model/fold-stream';
+export { type Rebuild } from './read-model/plan-rebuild';
+export { ReadModel, RebuildNotAllowedError } from './read-model/read-model';
+export { type RequestDifference, type Verification, type VerificationScope } from './read-model/verification';
 export { RedactingLogger } from './redacting-logger';
 export { DEVELOPMENT_RESTAURANT_ID, DevelopmentOnlyError, DevelopmentSeeder, type SeedOptions } from './seeds';

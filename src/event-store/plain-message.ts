@@ -7,7 +7,6 @@ import {
   type DescMessage,
   type Message,
 } from '@bufbuild/protobuf';
-import { getTextEncoding } from '@bufbuild/protobuf/wire';
 import { UnencodableMessageError } from '../errors';
 import { type AuthStatus } from './generated/payments/v1/events_pb';
 
@@ -123,5 +122,5 @@ function validDate(milliseconds: number): Date | undefined {
 }
 
 const safeInteger = (value: unknown) => (Number.isSafeInteger(value) ? (value as number) : undefined);
-const isText = (value: unknown) => typeof value === 'string' && getTextEncoding().checkUtf8(value);
+const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed();
 const isObject = (value: unknown) => typeof value === 'object' && value !== null;

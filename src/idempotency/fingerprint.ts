@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 
 /**
@@ -6,7 +6,5 @@ import canonicalize from 'canonicalize';
  * matter, that of `parts` does. Ids go in lower case.
  */
 export function fingerprint(...parts: unknown[]): Buffer {
-  return createHash('sha256')
-    .update(canonicalize(parts) ?? '')
-    .digest();
+  return hash('sha256', canonicalize(parts) ?? '', 'buffer');
 }

@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryFailedError, type QueryRunner } from 'typeorm';
 
-/** Longest wait for a table lock, in milliseconds: what waits behind us in the lock queue waits as long. */
-export const LOCK_TIMEOUT_MS = 1_000;
+/**
+ * Longest wait for a table lock, in milliseconds: what waits behind us in the lock queue waits as long. Longer than
+ * PostgreSQL's deadlock_timeout (1 s), after which it cancels an autovacuum that is in the way.
+ */
+export const LOCK_TIMEOUT_MS = 2_000;
 
 /** Longest time a statement may run while it holds a lock that stops traffic, in milliseconds. */
 export const MAX_LOCK_HOLD_MS = 3_000;

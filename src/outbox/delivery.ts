@@ -32,19 +32,23 @@ export async function deliver(
     if (publisher) batches.set(publisher, [...(batches.get(publisher) ?? []), message]);
     else outcomes.set(message.id, unknownType(message.messageType));
   }
-  const signal = AbortSignal.timeout(timeoutMs);
+  // Not AbortSignal.timeout: it would keep the messages of every turn in memory for as long as the time-out lasts.
+  const timeUp = new AbortController();
+  const timer = setTimeout(() => timeUp.abort(), timeoutMs);
   const published = [...batches].map(async ([publisher, batch]) => {
-    const answers = await publisher.publish(batch, signal);
+    const answers = await publisher.publish(batch, timeUp.signal);
     batch.forEach(({ id }, index) => {
       const answer = answers[index];
       if (answer) outcomes.set(id, answer);
     });
   });
   try {
-    await Promise.race([Promise.all(published), timeOut(signal, timeoutMs)]);
+    await Promise.race([Promise.all(published), overdue(timeUp.signal, timeoutMs)]);
   } catch (error) {
     if (error instanceof BrokerUnavailableError) throw error;
     throw new BrokerUnavailableError('The publisher cannot reach its broker.', { cause: error });
+  } finally {
+    clearTimeout(timer);
   }
   return messages.map(({ id }) => outcomes.get(id) ?? NOT_SAID);
 }
@@ -64,8 +68,8 @@ const publisherOf = (publishers: Publishers, messageType: string): Publisher | u
       ? (publishers as Record<string, Publisher>)[messageType]
       : undefined;
 
-const timeOut = (signal: AbortSignal, timeoutMs: number) =>
+const overdue = (signal: AbortSignal, timeoutMs: number) =>
   new Promise<never>((_resolve, reject) => {
-    const error = new BrokerUnavailableError(`The publisher did not answer within ${timeoutMs} ms.`);
-    signal.addEventListener('abort', () => reject(error), { once: true });
+    const error = () => new BrokerUnavailableError(`The publisher did not answer within ${timeoutMs} ms.`);
+    signal.addEventListener('abort', () => reject(error()), { once: true });
   });

@@ -204,6 +204,14 @@ test.each([
   expect(foldAll(created, ...events)).toMatchObject({ ...expected, lastEventSequence: events.length + 1 });
 });
 
+test('a text that the processor did not send is null', () => {
+  const silent: PaymentEventBody = {
+    type: 'AuthResponseReceived',
+    data: { authRequestId, status: 'AUTHORIZED', result: result(), receivedAt: undefined },
+  };
+  expect(foldAll(created, started, silent)).toMatchObject({ ...none, status: 'AUTHORIZED', authorizedAmountCents: 0 });
+});
+
 test('completed_at is when it was settled first', () => {
   expect(foldAll(created, started)?.completedAt).toBeNull();
   expect(foldAll(created, started, authorized())?.completedAt).toEqual(time(3));

@@ -9,7 +9,9 @@ const DAY_MS = 86_400_000;
 
 /** `payment-events-db outbox …`. */
 export function outboxCommand(): Command {
-  const outbox = new Command('outbox').description('Looks into the outbox and sees to the messages that were given up.');
+  const outbox = new Command('outbox').description(
+    'Looks into the outbox and sees to the messages that were given up.',
+  );
 
   outbox
     .command('stats')
@@ -22,7 +24,14 @@ export function outboxCommand(): Command {
         const age = stats.oldestPendingAgeMs;
         printTable(
           ['pending', 'failed', 'oldest pending', 'processed in the last minute'],
-          [[stats.pending, stats.failed, age === null ? null : `${(age / 1_000).toFixed(1)} s`, stats.processedLastMinute]],
+          [
+            [
+              stats.pending,
+              stats.failed,
+              age === null ? null : `${(age / 1_000).toFixed(1)} s`,
+              stats.processedLastMinute,
+            ],
+          ],
         );
       }),
     );

@@ -72,7 +72,9 @@ async function loadPublishers(module: string): Promise<Publishers> {
   const exported = (loaded.default as { default?: unknown } | undefined)?.default ?? loaded.default;
   const publishers: unknown = typeof exported === 'function' ? await (exported as () => unknown)() : exported;
   if (typeof publishers !== 'object' || publishers === null) {
-    throw new ConfigurationError(`--publisher: ${module} must have a default export: a publisher, or publishers by type.`);
+    throw new ConfigurationError(
+      `--publisher: ${module} must have a default export: a publisher, or publishers by type.`,
+    );
   }
   return publishers as Publishers;
 }

@@ -26,7 +26,7 @@ export const unknownQueue = (url: string): PublishOutcome => ({
 });
 
 /**
- * A request that failed as a whole. Its cause is left out: what SQS says of a wrong signature quotes the request's
+ * A request that failed as a whole. What SQS says is left out, as is the cause: of a wrong signature it quotes the request's
  * headers, a session token among them.
  */
 export function unavailable(error: unknown): BrokerUnavailableError {
@@ -35,9 +35,8 @@ export function unavailable(error: unknown): BrokerUnavailableError {
     $metadata?: { httpStatusCode?: number };
   };
   const status = $metadata?.httpStatusCode;
+  if (status === undefined) return new BrokerUnavailableError(`SQS cannot be asked: ${code ? message : name}.`);
   return new BrokerUnavailableError(
-    status === undefined
-      ? `SQS cannot be reached: ${message || (code ?? name)}`
-      : `SQS does not serve this publisher: ${name} (HTTP ${status}). Where it is not an outage, look at its credentials and permissions.`,
+    `SQS serves no requests: ${name} (HTTP ${status}). Where it is not an outage, look at credentials and permissions.`,
   );
 }

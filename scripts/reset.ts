@@ -1,0 +1,29 @@
+import { Command } from 'commander';
+import { recreateDatabase } from '../src/cli/create-database';
+import { migrateDatabase } from '../src/cli/migrate-database';
+import { runCommand } from '../src/cli/run-command';
+import { readConfig } from '../src/config';
+import { databaseAddress } from '../src/database-address';
+import { assertDevelopmentDatabase } from '../src/seeds/development-only';
+import { assertMayDelete } from './support/confirm-deletion';
+import { ensureServer } from './support/ensure-server';
+
+void runCommand(
+  new Command('reset_payment_events_db.sh')
+    .description(
+      'Deletes the database of DATABASE_URL (default: the one at localhost:5432) with ALL its data, makes it anew and ' +
+        'migrates it. For local development only: refuses servers on other machines.',
+    )
+    .option('--yes', 'do not ask')
+    .option('--seed', 'add the development seed as well')
+    .action(async (options: { yes?: boolean; seed?: boolean }) => {
+      const config = readConfig();
+      const address = databaseAddress(config.databaseUrl);
+      assertDevelopmentDatabase(address, config.nodeEnv);
+      await assertMayDelete(address, options);
+      await ensureServer();
+      await recreateDatabase(config.databaseUrl);
+      console.log(`Made the database ${address.database} anew, empty.`);
+      await migrateDatabase(config, options);
+    }),
+);

@@ -1,0 +1,22 @@
+import { Command } from 'commander';
+import { assertNonePending, readHistory } from '../src/cli/migration-history';
+import { seedDatabase } from '../src/cli/migrate-database';
+import { runCommand } from '../src/cli/run-command';
+import { withDataSource } from '../src/cli/with-data-source';
+import { readConfig } from '../src/config';
+import { databaseAddress } from '../src/database-address';
+import { assertDevelopmentDatabase } from '../src/seeds/development-only';
+
+void runCommand(
+  new Command('npm run seed --')
+    .description('Adds what local development needs to the database of DATABASE_URL. Running it again is harmless.')
+    .option('--force', 'also where NODE_ENV is production or the database is not on this machine')
+    .action(async (options: { force?: boolean }) => {
+      const config = readConfig();
+      if (!options.force) assertDevelopmentDatabase(databaseAddress(config.databaseUrl), config.nodeEnv);
+      await withDataSource(config, async (dataSource) => {
+        assertNonePending(await readHistory(dataSource));
+        await seedDatabase(dataSource, options);
+      });
+    }),
+);

@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+/** Stand-ins for npm and npx, which end as the variables say and leave the report that Jest would. */
+const NPM = `#!/usr/bin/env bash
+file=\${*: -1}; file=\${file#--outputFile=}
+case "$1" in
+  ci) exit "\${INSTALL:-0}" ;;
+  test) [[ -z \${REPORT:-} ]] || echo "$REPORT" > "$file"; exit "\${TESTS:-0}" ;;
+  run) [[ $2 != "\${BROKEN:-}" ]] ;;
+esac`;
+const NPX = `#!/usr/bin/env bash
+file=\${*: -1}; echo '{"numPassedTests":5,"numFailedTests":0,"numRuntimeErrorTestSuites":0}' > "\${file#--outputFile=}"`;
+
+describe('.ci/run', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ci run '));
+  const bin = join(folder, 'bin');
+  beforeAll(() => {
+    cpSync(join(__dirname, '../../.ci/run'), join(folder, '.ci/run'));
+    mkdirSync(bin);
+    for (const [name, text] of Object.entries({ npm: NPM, npx: NPX })) {
+      writeFileSync(join(bin, name), text);
+      chmodSync(join(bin, name), 0o755);
+    }
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const report = (numPassedTests: number, numFailedTests: number, numRuntimeErrorTestSuites = 0) =>
+    JSON.stringify({ numPassedTests, numFailedTests, numRuntimeErrorTestSuites });
+
+  test.each([
+    ['adds up the tests of all runs', { REPORT: report(10, 0) }, '15 passed, 0 failed'],
+    [
+      'counts failed tests, and files that could not run',
+      { REPORT: report(8, 2, 1), TESTS: '1' },
+      '13 passed, 3 failed',
+    ],
+    ['counts a crash of Jest as a failure', { TESTS: '134' }, '5 passed, 1 failed'],
+    ['counts a report that cannot be read as a failure', { REPORT: '{' }, '5 passed, 1 failed'],
+    ['counts a Jest that fails without a failed test', { REPORT: report(10, 0), TESTS: '1' }, '15 passed, 1 failed'],
+    ['counts a failed lint, and goes on', { REPORT: report(10, 0), BROKEN: 'lint' }, '15 passed, 1 failed'],
+    ['stops where nothing could be installed', { INSTALL: '1' }, '0 passed, 1 failed'],
+  ])('%s', (_, env, lastLine) => {
+    const { stdout, status } = spawnSync('bash', [join(folder, '.ci/run')], {
+      env: { ...process.env, ...env, PATH: `${bin}${delimiter}${process.env.PATH}` },
+      encoding: 'utf8',
+    });
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe(lastLine);
+    expect(status).toBe(lastLine.endsWith(' 0 failed') ? 0 : 1);
+  });
+});

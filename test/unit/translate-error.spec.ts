@@ -1,0 +1,114 @@
+import { connect, createServer } from 'node:net';
+import { once } from 'node:events';
+import { DatabaseError as ServerError } from 'pg-protocol';
+import { QueryFailedError, QueryRunnerAlreadyReleasedError } from 'typeorm';
+import { isServerError, isStalePlan, translateError } from '../../src/database/translate-error';
+import {
+  ConstraintViolationError,
+  DatabaseError,
+  DatabaseTimeoutError,
+  DatabaseUnavailableError,
+  LockLostError,
+  StalePlanError,
+  TransactionConflictError,
+} from '../../src/errors';
+import { failureOf } from '../support/within';
+
+/** What `pg` throws of an error that the server reported. */
+const reported = (code: string, more: Partial<ServerError> = {}): ServerError =>
+  Object.assign(new ServerError('of the server', 0, 'error'), { code, severity: 'ERROR', ...more });
+
+describe('what the server reports', () => {
+  it.each([
+    ['08006', new DatabaseUnavailableError('08006')],
+    ['08P01', new DatabaseUnavailableError('08P01')],
+    ['53300', new DatabaseUnavailableError('53300')],
+    ['57P01', new DatabaseUnavailableError('57P01')],
+    ['57P02', new DatabaseUnavailableError('57P02')],
+    ['57P03', new DatabaseUnavailableError('57P03')],
+    ['57P05', new DatabaseUnavailableError('57P05')],
+    ['25P03', new DatabaseUnavailableError('25P03')],
+    ['40001', new TransactionConflictError('40001')],
+    ['40P01', new TransactionConflictError('40P01')],
+    ['55P03', new DatabaseTimeoutError('55P03')],
+    ['57014', new DatabaseTimeoutError('57014')],
+    ['22P02', new DatabaseError('22P02', 'ERROR')],
+    ['42P01', new DatabaseError('42P01', 'ERROR')],
+    ['23502', new DatabaseError('23502', 'ERROR')],
+    ['0A000', new DatabaseError('0A000', 'ERROR')],
+    ['XX000', new DatabaseError('XX000', 'ERROR')],
+  ])('is told by its SQLSTATE: %s', (code, expected) => {
+    expect({ ...(translateError(reported(code)) as Error) }).toEqual({ ...expected });
+    expect(translateError(reported(code))).toEqual(expected);
+  });
+
+  it.each(['23505', '23514', '23P01', '23001'])('names the constraint and its table: %s', (code) => {
+    const error = reported(code, { constraint: 'check_amount', table: 'auth_request_state', detail: 'secret' });
+    expect({ ...(translateError(error) as Error) }).toEqual({
+      ...new ConstraintViolationError('check_amount', 'auth_request_state', code),
+    });
+  });
+
+  it('is a stale plan only where the plan cache says so, for other things are not supported either', () => {
+    const stale = reported('0A000', { routine: 'RevalidateCachedQuery' });
+    expect(isStalePlan(stale)).toBe(true);
+    expect(translateError(stale)).toBeInstanceOf(StalePlanError);
+    expect(isStalePlan(reported('0A000', { routine: 'transformLockingClause' }))).toBe(false);
+  });
+
+  it('is understood inside of what TypeORM wraps around it, and comes without the parameters', () => {
+    const wrapped = new QueryFailedError('SELECT $1', ['secret'], reported('40001'));
+    expect(translateError(wrapped)).toEqual(new TransactionConflictError('40001'));
+    expect(translateError(wrapped)).not.toHaveProperty('cause');
+  });
+
+  it('leaves the connection fit for use, unless it is FATAL', () => {
+    expect(isServerError(reported('23505'))).toBe(true);
+    expect(isServerError(reported('57P01', { severity: 'FATAL' }))).toBe(false);
+    expect(isServerError(new Error('Query read timeout'))).toBe(false);
+  });
+});
+
+describe('what the network does', () => {
+  it('is told by its name', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    await once(server.close(), 'close');
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const refused = await failureOf(once(connect({ port, host }), 'connect'));
+      expect(translateError(refused)).toEqual(new DatabaseUnavailableError('ECONNREFUSED'));
+    }
+    const unknown = await failureOf(once(connect({ port, host: 'no-such-host.invalid' }), 'connect'));
+    expect(translateError(unknown)).toBeInstanceOf(DatabaseUnavailableError);
+  });
+
+  it.each([
+    'Connection terminated',
+    'Connection terminated unexpectedly',
+    'Connection terminated due to connection timeout',
+    'timeout expired',
+    'timeout exceeded when trying to connect',
+    'Query read timeout',
+    'Client has encountered a connection error and is not queryable',
+    'Client was closed and is not queryable',
+    'Cannot use a pool after calling end on the pool',
+  ])('is known by what pg says of it: %s', (message) => {
+    expect(translateError(new Error(message))).toEqual(new DatabaseUnavailableError('connection lost'));
+  });
+
+  it('is known by what TypeORM says of a transaction whose connection went', () => {
+    expect(translateError(new QueryRunnerAlreadyReleasedError())).toBeInstanceOf(DatabaseUnavailableError);
+  });
+});
+
+it.each([
+  ['an error of this package', new LockLostError('id')],
+  ['an error of the caller', new Error('of the caller')],
+  ['an error with a code of its own', Object.assign(new Error('x'), { code: 'ERR_INVALID_ARG_TYPE' })],
+  ['an error that looks like an SQLSTATE and is of no server', Object.assign(new Error('x'), { code: '40001' })],
+  ['what is no error at all', 'text'],
+  ['nothing', undefined],
+])('%s passes as it is', (_what, thrown) => {
+  expect(translateError(thrown)).toBe(thrown);
+});
