@@ -1,0 +1,199 @@
+import { createRequire, isBuiltin } from 'node:module';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import manifest from '../../package.json';
+import * as errors from '../../src/errors';
+import { Checkout } from '../support/checkout';
+import { blocksOf } from '../support/readme';
+
+jest.setTimeout(300_000);
+
+const ROOT = join(__dirname, '../..');
+const SUBPATHS = Object.keys(manifest.exports).filter((name) => name !== './package.json');
+const nameOf = (subpath: string) => join(manifest.name, subpath);
+
+let checkout: Checkout;
+/** A project that has installed the packed package: its dependencies are linked, so that no registry is asked. */
+let consumer: string;
+let tarball: string;
+let packed: string[];
+
+const run = (command: string) => checkout.run(command, { cwd: consumer });
+
+beforeAll(async () => {
+  checkout = await Checkout.create();
+  const pack = await checkout.run('npm pack --silent --json > packed.json');
+  expect(pack).toMatchObject({ exitCode: 0 });
+  const [{ filename, files }] = await readJson<[PackResult]>(join(checkout.folder, 'packed.json'));
+  tarball = join(checkout.folder, filename);
+  packed = files.map(({ path }) => path);
+
+  // Beside the checkout, not in it: there the checkout's own packages could be reached.
+  consumer = `${checkout.folder} consumer`;
+  const installed = join(consumer, 'node_modules');
+  await mkdir(join(installed, manifest.name), { recursive: true });
+  expect(await run(`tar -xzf '${tarball}' --strip-components=1 -C 'node_modules/${manifest.name}'`)).toMatchObject({
+    exitCode: 0,
+  });
+  for (const name of installedPackages()) {
+    await mkdir(join(installed, name, '..'), { recursive: true });
+    await symlink(join(ROOT, 'node_modules', name), join(installed, name));
+  }
+  await writeFile(join(consumer, 'package.json'), '{ "private": true }');
+});
+afterAll(async () => {
+  await rm(consumer, { recursive: true, force: true });
+  await checkout.remove();
+});
+
+/** What npm would install for the package and for a NestJS service: nothing else can be reached from the consumer. */
+function installedPackages(): string[] {
+  const { dependencies, peerDependencies } = manifest;
+  return [...Object.keys({ ...dependencies, ...peerDependencies }), 'rxjs', '@types/node'];
+}
+
+describe('the packed package', () => {
+  test('holds the compiled code, the message definitions and nothing of our tests', () => {
+    const folders = new Set(packed.map((path) => path.split('/', 1)[0]!));
+    expect([...folders].sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json', 'proto']);
+    expect(packed).toContain('dist/ormconfig.js');
+    expect(
+      packed.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
+    ).toEqual([]);
+  });
+
+  test('declares every package that its code imports, and depends on no other', async () => {
+    const imported = new Set<string>();
+    for (const path of packed.filter((file) => file.endsWith('.js'))) {
+      const code = await readFile(join(consumer, 'node_modules', manifest.name, path), 'utf8');
+      for (const [, name] of code.matchAll(/(?:require(?:\.resolve)?|import)\(['"]([^'".][^'"]*)['"]\)/g)) {
+        if (!isBuiltin(name!)) imported.add(/^(@[^/]+\/)?[^/]+/.exec(name!)![0]);
+      }
+    }
+    const { dependencies, peerDependencies } = manifest;
+    expect([...imported].filter((name) => !(name in { ...dependencies, ...peerDependencies }))).toEqual([]);
+    expect(Object.keys(dependencies).filter((name) => !imported.has(name))).toEqual([]);
+  });
+
+  test.each(SUBPATHS)('exports the same from %s to require and to import', async (subpath) => {
+    await writeFile(
+      join(consumer, 'same.mjs'),
+      `import { createRequire } from 'node:module';
+       import * as imported from '${nameOf(subpath)}';
+       const required = createRequire(import.meta.url)('${nameOf(subpath)}');
+       const names = Object.keys(required);
+       console.log(JSON.stringify({ names, missing: names.filter((name) => imported[name] !== required[name]) }));`,
+    );
+    const { exitCode, output } = await run('node same.mjs');
+    expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
+    const { names, missing } = JSON.parse(output) as { names: string[]; missing: string[] };
+    expect(names.length).toBeGreaterThan(0);
+    expect(missing).toEqual([]);
+  });
+
+  test('exports every error that it throws', async () => {
+    const { exitCode, output } = await run(`node -p "JSON.stringify(Object.keys(require('${manifest.name}')))"`);
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(output)).toEqual(expect.arrayContaining(Object.keys(errors)));
+  });
+
+  test('lets nobody import what it does not name', async () => {
+    const { output } = await run(`node -e "require('${manifest.name}/dist/src/config.js')"`);
+    expect(output).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  test('has a command that says what it can do', async () => {
+    const { exitCode, output } = await run(
+      `node 'node_modules/${manifest.name}/${manifest.bin['payment-events-db']}' --help`,
+    );
+    expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('Usage: ') as string });
+  });
+
+  test('is called by typeorm from where a service has installed it', async () => {
+    const datasource = `node_modules/${manifest.name}/dist/ormconfig.js`;
+    const { output } = await checkout.run(`node node_modules/typeorm/cli.js migration:show -d ${datasource}`, {
+      cwd: consumer,
+      env: { DATABASE_URL: 'postgresql://jo:secret@127.0.0.1:1/nowhere' },
+    });
+    // It was loaded and has tried to connect.
+    expect(output).toContain('ECONNREFUSED');
+  });
+});
+
+describe('a TypeScript service', () => {
+  const PROGRAM = `
+    ${SUBPATHS.map((subpath) => `import '${nameOf(subpath)}';`).join('\n')}
+    import 'reflect-metadata';
+    import { createDataSourceOptions, type Config, entities, migrations, OutboxMessage, PaymentEventsDataSource, readConfig } from 'payment-events-db';
+    import { createTestDatabase, startTestServer, type TestServer } from 'payment-events-db/testing';
+
+    export async function main(): Promise<bigint | undefined> {
+      const config: Config = readConfig({ DATABASE_URL: 'postgresql://a:b@localhost/c' });
+      const server: TestServer = await startTestServer();
+      const { url } = await createTestDatabase(server.url);
+      const options = createDataSourceOptions({ ...config.dataSource, url });
+      const dataSource = await new PaymentEventsDataSource({ ...options, entities, migrations }).initialize();
+      const message = await dataSource.getRepository(OutboxMessage).findOneBy({});
+      // @ts-expect-error An unknown setting is a mistake: types are there, not any.
+      createDataSourceOptions({ url, poolsize: 3 });
+      return message?.id;
+    }
+  `;
+
+  // The declarations of everybody are checked once (skipLibCheck off): ours must need no other types than are installed.
+  test.each([
+    { module: 'nodenext', moduleResolution: 'nodenext', extension: 'mts', skipLibCheck: false },
+    { module: 'node16', moduleResolution: 'node16', extension: 'cts', skipLibCheck: true },
+    { module: 'esnext', moduleResolution: 'bundler', extension: 'ts', skipLibCheck: true },
+  ])('compiles as $extension under module resolution $moduleResolution', async ({ extension, ...options }) => {
+    expect(await typecheck(PROGRAM, extension, options)).toBe('');
+  });
+
+  test("compiles the README's NestJS service", async () => {
+    const [service] = blocksOf('Use it in a NestJS service', 'ts');
+    const options = { module: 'node20', experimentalDecorators: true, emitDecoratorMetadata: true, skipLibCheck: true };
+    expect(await typecheck(service!, 'mts', options)).toBe('');
+  });
+
+  async function typecheck(program: string, extension: string, compilerOptions: object): Promise<string> {
+    await writeFile(join(consumer, `service.${extension}`), program);
+    const options = { target: 'ES2023', strict: true, noEmit: true, types: ['node'], ...compilerOptions };
+    await writeFile(
+      join(consumer, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: options, files: [`service.${extension}`] }),
+    );
+    return (await run(`node '${resolve('typescript/bin/tsc')}' -p .`)).output;
+  }
+});
+
+describe('the linters of packages', () => {
+  test('publint finds nothing', async () => {
+    const { exitCode, output } = await run(`'${bin('publint')}' run '${tarball}' --strict`);
+    expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('All good!') as string });
+  });
+
+  // The profile leaves out one resolution, node10, which reads no exports map: there the main entry works, subpaths do not.
+  test('attw finds that types and code agree for require, import and bundlers', async () => {
+    const { exitCode, output } = await run(`'${bin('attw')}' '${tarball}' --profile node16 --no-definitely-typed`);
+    expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
+  });
+});
+
+describe('package-lock.json', () => {
+  test('names no registry, so that npm ci works with any', async () => {
+    const lock = await readFile(join(ROOT, 'package-lock.json'), 'utf8');
+    expect(lock).not.toContain('"resolved"');
+  });
+});
+
+interface PackResult {
+  filename: string;
+  files: { path: string }[];
+}
+
+const { resolve } = createRequire(__filename);
+const bin = (name: string) => join(ROOT, 'node_modules/.bin', name);
+
+async function readJson<T>(file: string): Promise<T> {
+  return JSON.parse(await readFile(file, 'utf8')) as T;
+}
