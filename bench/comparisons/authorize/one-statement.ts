@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import { type Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { AUTHORIZE } from '../../../src/auth-requests/authorize';
+import { anyOf, PREPARED, REQUEST } from './request';
+
+/** The operation's statement through `pg` alone: what is left when everything around it costs nothing. */
+export function bareStatement(
+  pool: Pool,
+  restaurants: readonly string[],
+  { name }: { name?: string },
+): () => Promise<unknown> {
+  return async () => {
+    const values = [
+      randomUUID(),
+      anyOf(restaurants),
+      uuidv7(),
+      PREPARED.fingerprint,
+      uuidv7(),
+      PREPARED.event,
+      PREPARED.eventMetadata,
+      REQUEST.paymentToken,
+      REQUEST.amountCents,
+      REQUEST.currency,
+      PREPARED.metadata,
+      PREPARED.message,
+      PREPARED.headers,
+    ];
+    const { rowCount } = await pool.query({ name, text: AUTHORIZE.text, values });
+    if (rowCount !== 1) throw new Error('the statement wrote nothing');
+  };
+}

@@ -1,0 +1,7 @@
+import { type Comparison } from '../contestant';
+import { authorize } from './authorize/authorize';
+import { growth } from './growth';
+import { worker } from './worker';
+
+/** All that is measured, in this order. */
+export const comparisons: readonly Comparison[] = [authorize, worker, growth];
