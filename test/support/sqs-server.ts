@@ -71,9 +71,10 @@ export class SqsServer {
   async createQueue(name: string, attributes: Record<string, string> = {}): Promise<string> {
     const fifo = name.endsWith('.fifo') && { FifoQueue: 'true' };
     const client = clientOf(this.endpoint);
-    await client.send(new CreateQueueCommand({ QueueName: name, Attributes: { ...fifo, ...attributes } }));
+    const command = new CreateQueueCommand({ QueueName: name, Attributes: { ...fifo, ...attributes } });
+    const { QueueUrl } = await client.send(command);
     client.destroy();
-    return `${this.endpoint}/000000000000/${name}`;
+    return QueueUrl!;
   }
 
   /** Every message of a queue, in the order in which a consumer that works one off after the other sees them. */

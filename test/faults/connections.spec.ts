@@ -1,0 +1,228 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type DataSource } from 'typeorm';
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { DatabaseUnavailableError, TransactionRequiredError } from '../../src/errors';
+import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
+import { expectNothingHalfDone } from '../support/half-done';
+import { Load } from '../support/load';
+import { Proxy } from '../support/proxy';
+import { quietDataSource } from '../support/quiet-data-source';
+import { useTestDatabase } from '../support/use-test-database';
+import { failureOf, within } from '../support/within';
+
+const database = useTestDatabase();
+const query = <Row>(sql: string, params?: unknown[]) => database.query<Row>(sql, params);
+
+const POOL_SIZE = 4;
+/** Far more than the time-outs below, far less than a hang. */
+const LIMIT_MS = 8_000;
+
+let proxy: Proxy;
+let dataSource: DataSource;
+let requests: AuthRequests;
+
+beforeEach(async () => {
+  proxy = await Proxy.start(database.url);
+  dataSource = await quietDataSource({
+    url: proxy.url,
+    poolSize: POOL_SIZE,
+    connectTimeoutMs: 600,
+    answerTimeoutMs: 400,
+  });
+  requests = new AuthRequests(dataSource);
+});
+
+afterEach(async () => {
+  await dataSource.destroy();
+  await proxy.close();
+});
+
+/** Uses more connections at once than the pool has, so that a spoilt one would be met. */
+async function expectRecovered(): Promise<void> {
+  const all = Array.from({ length: 3 * POOL_SIZE }, () => requests.authorize(anAuthorizeCommand()));
+  for (const receipt of await within(LIMIT_MS, 'the pool', Promise.all(all))) {
+    expect(receipt).toMatchObject({ status: 'PENDING', replayed: false });
+  }
+  await expectNothingHalfDone(query, dataSource);
+}
+
+const eventsOf = async (idempotencyKey: string) =>
+  (
+    await database.query<{ event_type: string }>(
+      `SELECT event_type FROM payment_events WHERE metadata ->> 'idempotency_key' = $1`,
+      [idempotencyKey],
+    )
+  ).length;
+
+describe('under load', () => {
+  const terminateAll = () =>
+    database.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = 'payment-events-db'`,
+    );
+
+  it.each([
+    ['an administrator ends the sessions', terminateAll],
+    ['the network resets the connections', () => Promise.resolve(proxy.cut())],
+  ])('nothing that was confirmed is lost and all goes on when %s', async (_what, cut) => {
+    const load = new Load(dataSource, 2 * POOL_SIZE);
+    for (let round = 0; round < 12; round++) {
+      await load.progress(20);
+      await delay(Math.random() * 20);
+      await cut();
+    }
+    await within(LIMIT_MS, 'the load', load.progress(50));
+    await load.stop();
+    expect(load.failures.length).toBeGreaterThan(0);
+    expect(load.failures.filter((failure) => !(failure instanceof DatabaseUnavailableError))).toEqual([]);
+    await load.expectKept(query);
+    await expectNothingHalfDone(query, dataSource);
+  });
+
+  it('a slow network is slow, and nothing else', async () => {
+    proxy.delayMs = 30;
+    const load = new Load(dataSource, 2 * POOL_SIZE);
+    await load.progress(100);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    await load.expectKept(query);
+  });
+});
+
+describe('an answer that does not come', () => {
+  it.each(['requests', 'answers'] as const)(
+    'is a retryable error in time, and the same key then gives one request (lost: %s)',
+    async (lost) => {
+      await expectRecovered();
+      proxy.swallow = lost;
+      const commands = Array.from({ length: 2 * POOL_SIZE }, () => anAuthorizeCommand());
+      const failures = commands.map((command) => failureOf(requests.authorize(command)));
+      for (const failure of await within(LIMIT_MS, 'authorize', Promise.all(failures))) {
+        expect(failure).toBeInstanceOf(DatabaseUnavailableError);
+      }
+      proxy.swallow = 'nothing';
+      for (const command of commands) {
+        await requests.authorize(command);
+        expect(await requests.authorize(command)).toMatchObject({ replayed: true });
+        expect(await eventsOf(command.idempotencyKey)).toBe(1);
+      }
+      await expectRecovered();
+    },
+  );
+
+  it('is a retryable error in time where the network is slower than the time-out', async () => {
+    proxy.delayMs = 500;
+    expect(await within(LIMIT_MS, 'authorize', failureOf(requests.authorize(anAuthorizeCommand())))).toBeInstanceOf(
+      DatabaseUnavailableError,
+    );
+    proxy.delayMs = 0;
+    await expectRecovered();
+  });
+
+  it.each(['requests', 'answers'] as const)(
+    'ends a transaction of the caller, wherever it is (lost: %s)',
+    async (lost) => {
+      const swallow = () => {
+        proxy.swallow = lost;
+      };
+      const transactions = {
+        'at its start': () => {
+          swallow();
+          return dataSource.transaction((manager) => requests.authorize(anAuthorizeCommand(), manager));
+        },
+        'at the operation': () =>
+          dataSource.transaction((manager) => {
+            swallow();
+            return requests.authorize(anAuthorizeCommand(), manager);
+          }),
+        'at its commit': () =>
+          dataSource.transaction(async (manager) => {
+            await requests.authorize(anAuthorizeCommand(), manager);
+            swallow();
+          }),
+        'at its rollback': () =>
+          dataSource.transaction(async (manager) => {
+            await requests.authorize(anAuthorizeCommand(), manager);
+            swallow();
+            throw new DatabaseUnavailableError('thrown by the caller');
+          }),
+      };
+      for (const [where, transaction] of Object.entries(transactions)) {
+        const failure = await within(LIMIT_MS, `the transaction ${where}`, failureOf(transaction()));
+        expect([where, failure]).toEqual([where, expect.any(DatabaseUnavailableError)]);
+        proxy.swallow = 'nothing';
+        await expectRecovered();
+      }
+    },
+  );
+});
+
+describe('a transaction of the caller', () => {
+  it('ends with a retryable error when its connection goes while the caller is thinking', async () => {
+    const command = anAuthorizeCommand();
+    const transaction = dataSource.transaction(async (manager) => {
+      await requests.authorize(command, manager);
+      proxy.cut();
+      await delay(50);
+      await requests.get({ restaurantId: RESTAURANT, authRequestId: RESTAURANT }, manager);
+    });
+    expect(await within(LIMIT_MS, 'the transaction', failureOf(transaction))).toBeInstanceOf(DatabaseUnavailableError);
+    expect(await eventsOf(command.idempotencyKey)).toBe(0);
+    await expectRecovered();
+  });
+
+  it('is not committed when its connection goes and the caller overlooks it', async () => {
+    const command = anAuthorizeCommand();
+    const transaction = dataSource.transaction(async (manager) => {
+      await requests.authorize(command, manager);
+      proxy.cut();
+      await delay(50);
+    });
+    expect(await within(LIMIT_MS, 'the transaction', failureOf(transaction))).toBeInstanceOf(DatabaseUnavailableError);
+    expect(await eventsOf(command.idempotencyKey)).toBe(0);
+    await expectRecovered();
+  });
+
+  it('that has ended carries no more operations, lest they join that of a stranger', async () => {
+    const leaked = await dataSource.transaction((manager) => Promise.resolve(manager));
+    const command = anAuthorizeCommand();
+    await expect(requests.authorize(command, leaked)).rejects.toThrow(TransactionRequiredError);
+    expect(await eventsOf(command.idempotencyKey)).toBe(0);
+  });
+});
+
+describe('no connection', () => {
+  it('is a retryable error in time when all of the pool are in use', async () => {
+    let finish = () => {};
+    const finished = new Promise<void>((resolve) => (finish = resolve));
+    const users = Array.from({ length: POOL_SIZE }, () => dataSource.transaction(() => finished));
+    expect(await within(LIMIT_MS, 'authorize', failureOf(requests.authorize(anAuthorizeCommand())))).toBeInstanceOf(
+      DatabaseUnavailableError,
+    );
+    const transaction = dataSource.transaction((manager) => requests.authorize(anAuthorizeCommand(), manager));
+    expect(await within(LIMIT_MS, 'the transaction', failureOf(transaction))).toBeInstanceOf(DatabaseUnavailableError);
+    finish();
+    await Promise.all(users);
+    await expectRecovered();
+  });
+
+  it('is a retryable error when nobody listens', async () => {
+    await proxy.close();
+    await delay(20);
+    expect(await within(LIMIT_MS, 'authorize', failureOf(requests.authorize(anAuthorizeCommand())))).toEqual(
+      new DatabaseUnavailableError('ECONNREFUSED'),
+    );
+    proxy = await Proxy.start(database.url);
+  });
+
+  it('is a retryable error in time when somebody listens and never speaks', async () => {
+    proxy.cut();
+    proxy.swallow = 'answers';
+    await delay(20);
+    expect(await within(LIMIT_MS, 'authorize', failureOf(requests.authorize(anAuthorizeCommand())))).toBeInstanceOf(
+      DatabaseUnavailableError,
+    );
+    proxy.swallow = 'nothing';
+    await expectRecovered();
+  });
+});

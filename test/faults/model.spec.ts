@@ -1,0 +1,173 @@
+import fc from 'fast-check';
+import { type PaymentEventsDataSource } from '../../src/data-source';
+import { Model } from '../support/model';
+import { anOperation, anyOperation, describeOperation, type Operation } from '../support/model-operations';
+import { System } from '../support/model-system';
+import { crowdOf, overlap } from '../support/races';
+import { useTestDatabase } from '../support/use-test-database';
+
+const database = useTestDatabase();
+let crowd: PaymentEventsDataSource;
+beforeAll(async () => {
+  crowd = await crowdOf(4, database);
+});
+afterAll(() => crowd.destroy());
+
+/** Answers that the runs must have come across; else they went nowhere. */
+const EVERYTHING_WORTH_SEEING = [
+  'acquire: false',
+  'acquire: true',
+  'authorize: IDEMPOTENCY_KEY_REUSE',
+  'authorize: replayed',
+  'authorized: ',
+  'authorized: AUTHORIZATION_MISMATCH',
+  'authorized: AUTH_REQUEST_STATUS',
+  'authorized: LOCK_LOST',
+  'authorized: replayed',
+  'authorized: void queued',
+  'denied: ',
+  'denied: AUTH_REQUEST_STATUS',
+  'denied: LOCK_LOST',
+  'expire: AUTH_REQUEST_STATUS',
+  'expire: done',
+  'failed: ',
+  'failed: AUTH_REQUEST_STATUS',
+  'failed: LOCK_LOST',
+  'start: LOCK_LOST',
+  'start: nothing_to_do',
+  'start: proceed',
+  'start: settle',
+  'void: IDEMPOTENCY_KEY_REUSE',
+  'void: NOT_VOIDABLE',
+  'void: not_required',
+  'void: pending',
+  'void: queued',
+];
+
+/** One operation, done to the model and to the database, which must give the same answer and end up the same. */
+class Step implements fc.AsyncCommand<Model, System> {
+  constructor(private readonly operation: Operation) {}
+
+  check(model: Readonly<Model>): boolean {
+    return model.callFor(this.operation) !== undefined;
+  }
+
+  async run(model: Model, system: System): Promise<void> {
+    const call = model.callFor(this.operation)!;
+    const expected = model.apply(call);
+    seen.add(`${this.operation.does}: ${summaryOf(expected)}`);
+    expect(await system.perform(call)).toEqual(expected);
+    expect(await system.world()).toEqual(model.world());
+  }
+
+  toString(): string {
+    return describeOperation(this.operation);
+  }
+}
+
+/** Which answers the runs have come across, to know that they went anywhere. */
+const seen = new Set<string>();
+function summaryOf(answer: unknown): string {
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return String(answer);
+  const { outcome, replayed, voidQueued } = answer as Record<string, unknown>;
+  return [outcome, replayed && 'replayed', voidQueued && 'void queued'].filter(Boolean).join(', ');
+}
+
+/** Where it may begin, so that much happens: nothing is there yet; a worker has the request; an attempt is under way. */
+const BEGINNINGS: Operation[][] = [[]];
+for (const operation of [
+  { does: 'authorize', key: 'k1', cents: 100 },
+  { does: 'acquire', request: 'k1', worker: 'w1' },
+  { does: 'start', request: 'k1', worker: 'w1' },
+] as const) {
+  BEGINNINGS.push([...BEGINNINGS.at(-1)!, operation]);
+}
+const aBeginning = fc.constantFrom(...BEGINNINGS.slice(1));
+
+async function begin(operations: readonly Operation[]): Promise<{ model: Model; real: System }> {
+  const real = new System(database, crowd);
+  const model = new Model();
+  for (const { call, answer } of foretell(model, operations)) expect(await real.perform(call)).toEqual(answer);
+  return { model, real };
+}
+
+/** Does what can be done of them to the model. */
+function foretell(model: Model, operations: readonly Operation[]) {
+  return operations.flatMap((operation) => {
+    const call = model.callFor(operation);
+    return call ? [{ call, answer: model.apply(call) }] : [];
+  });
+}
+
+describe('any sequence of operations', () => {
+  it('does what the model does', async () => {
+    const steps = fc.commands([anyOperation.map((operation) => new Step(operation))], { maxCommands: 25, size: 'max' });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...BEGINNINGS), steps, (beginning, sequence) =>
+        fc.asyncModelRun(() => begin(beginning), sequence),
+      ),
+      { numRuns: 200 },
+    );
+    expect([...seen]).toEqual(expect.arrayContaining(EVERYTHING_WORTH_SEEING));
+  }, 120_000);
+});
+
+/** What one call answered may be about what the other has made: all take note before any is told. */
+function tell(...answers: (() => unknown)[]): unknown[] {
+  for (const answer of answers) answer();
+  return answers.map((answer) => answer());
+}
+
+describe('any two operations at once', () => {
+  const aMeeting = fc.record({
+    beginning: aBeginning,
+    before: fc.array(anOperation, { maxLength: 4, size: 'max' }),
+    first: anOperation,
+    second: anOperation,
+    meet: fc.constantFrom('at once', 'the first is committed while the second waits', 'the first is rolled back'),
+  });
+
+  it('do what the model does in one order or the other, and nothing of what was rolled back', async () => {
+    let waits = 0;
+    await fc.assert(
+      fc.asyncProperty(aMeeting, async ({ beginning, before, first, second, meet }) => {
+        const history = [...beginning, ...before];
+        const model = new Model();
+        foretell(model, history);
+        const [a, b] = [model.callFor(first), model.callFor(second)];
+        fc.pre(a !== undefined && b !== undefined);
+        const { real } = await begin(history);
+
+        const orders =
+          meet === 'the first is rolled back'
+            ? [[b]]
+            : [
+                [a, b],
+                [b, a],
+              ];
+        const explanations = orders.map((order) => {
+          const copy = model.clone();
+          const answers = new Map(order.map((call) => [call, copy.apply(call)]));
+          return { told: [answers.get(a), answers.get(b)], world: copy.world() };
+        });
+        let told: unknown[];
+        if (meet === 'at once') {
+          told = tell(...(await Promise.all([real.send(a), real.send(b)])));
+        } else {
+          const ending = meet === 'the first is rolled back' ? 'rollback' : 'commit';
+          const held = await overlap(
+            real,
+            (manager) => real.send(a, manager),
+            () => real.send(b),
+            { ending },
+          );
+          waits += Number(held.waited);
+          told = ending === 'commit' ? tell(held.first, held.second) : [undefined, ...tell(held.second)];
+        }
+        expect(explanations).toContainEqual({ told, world: await real.world() });
+      }),
+      { numRuns: 500 },
+    );
+    expect(waits).toBeGreaterThan(100);
+  }, 120_000);
+});

@@ -1,0 +1,307 @@
+import { v4 as uuidv4 } from 'uuid';
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
+import { type AuthRequestStatus } from '../../src/entities/auth-request-state.entity';
+import { InvalidCommandError } from '../../src/errors';
+import { EventStore } from '../../src/event-store/event-store';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
+import { atOnce, overlap } from '../support/races';
+import { useTestDatabase } from '../support/use-test-database';
+
+const database = useTestDatabase();
+let dataSource: PaymentEventsDataSource;
+let requests: AuthRequests;
+
+beforeAll(async () => {
+  dataSource = await database.dataSource();
+  requests = new AuthRequests(dataSource);
+});
+beforeEach(() => database.query('DELETE FROM auth_request_state'));
+
+const MINUTE = 60_000;
+/** Rows as operations would have left them some time ago, a microsecond apart, each with its first event. */
+async function seed(count: number, { status = 'PENDING', attemptOpen = false, ageMs = 0 } = {}) {
+  const rows = await database.query<{ aggregate_id: string }>(
+    `WITH state AS (
+       INSERT INTO auth_request_state
+         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, completed_at,
+          attempt_open, processor_auth_id, authorized_amount_cents, last_event_sequence)
+       SELECT gen_random_uuid(), $1, 't', $2, 1, 'USD', now() - $3 * interval '1 millisecond' + n * interval '1 microsecond',
+              now(), $4, 'p', 1, 1
+       FROM generate_series(1, $5) AS n
+       RETURNING auth_request_id
+     )
+     INSERT INTO payment_events (aggregate_id, restaurant_id, aggregate_type, event_type, event_data, sequence_number)
+     SELECT auth_request_id, $1, 'auth_request', 'AuthRequestCreated', '', 1 FROM state
+     RETURNING aggregate_id`,
+    [RESTAURANT, status, ageMs, attemptOpen, count],
+  );
+  return rows.map(({ aggregate_id }) => aggregate_id);
+}
+const aRow = async (options: Parameters<typeof seed>[1]) => (await seed(1, options))[0]!;
+const ids = (found: readonly { authRequestId: string }[]) => found.map(({ authRequestId }) => authRequestId);
+
+describe('get', () => {
+  it('tells all about a request but its payment token', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    const authorization = anAuthorization();
+    await requests.recordAuthorized(lease, authorization);
+    const request = await requests.get({ restaurantId: RESTAURANT.toUpperCase(), authRequestId });
+    expect(request).toEqual({
+      authRequestId,
+      restaurantId: RESTAURANT,
+      status: 'AUTHORIZED',
+      amountCents: 1050,
+      ...authorization,
+      denialCode: null,
+      denialReason: null,
+      metadata: {},
+      attemptOpen: false,
+      retryCount: 0,
+      lastEventSequence: 3,
+      createdAt: expect.any(Date) as Date,
+      updatedAt: expect.any(Date) as Date,
+      completedAt: expect.any(Date) as Date,
+    });
+  });
+
+  it('gives nothing of another restaurant, and what is not committed to its own transaction only', async () => {
+    const { authRequestId } = await requests.authorize(anAuthorizeCommand());
+    expect(await requests.get({ restaurantId: uuidv4(), authRequestId })).toBeNull();
+    await dataSource.transaction(async (manager) => {
+      await requests.expire({ restaurantId: RESTAURANT, authRequestId, reason: '' }, manager);
+      const ref = { restaurantId: RESTAURANT, authRequestId };
+      expect(await requests.get(ref, manager)).toMatchObject({ status: 'EXPIRED' });
+      expect(await requests.get(ref)).toMatchObject({ status: 'PENDING' });
+    });
+  });
+});
+
+describe('list', () => {
+  /** Many rows, many of them of the same instant, instants a microsecond apart. */
+  const manyRows = () =>
+    database.query(
+      `INSERT INTO auth_request_state
+         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at)
+       SELECT gen_random_uuid(), $1, 't', 'PENDING', 1, 'USD', timestamptz '2026-03-01 12:00:00.123456Z' + n / 20 * interval '1 microsecond'
+       FROM generate_series(0, 299) AS n`,
+      [RESTAURANT],
+    );
+  async function pages(limit: number): Promise<string[]> {
+    const walked: string[] = [];
+    for (let after: string | undefined; ;) {
+      const page = await requests.list({ restaurantId: RESTAURANT, limit, ...(after && { after }) });
+      expect(page.requests.length).toBeLessThanOrEqual(limit);
+      walked.push(...ids(page.requests));
+      if (!page.next) return walked;
+      after = page.next;
+    }
+  }
+
+  it.each([1, 7, 20, 100, 300, 1000])(
+    'pages %i at a time: newest first, nothing twice, nothing left out',
+    async (limit) => {
+      await manyRows();
+      const rows = await database.query<{ auth_request_id: string }>(
+        'SELECT auth_request_id FROM auth_request_state ORDER BY created_at DESC, auth_request_id DESC',
+      );
+      expect(await pages(limit)).toEqual(rows.map(({ auth_request_id }) => auth_request_id));
+    },
+  );
+
+  it('goes on where it was, whatever is new', async () => {
+    await manyRows();
+    const before = await pages(50);
+    const first = await requests.list({ restaurantId: RESTAURANT, limit: 10 });
+    for (let i = 0; i < 5; i++) await requests.authorize(anAuthorizeCommand());
+    const second = await requests.list({ restaurantId: RESTAURANT, limit: 10, after: first.next });
+    expect([...ids(first.requests), ...ids(second.requests)]).toEqual(before.slice(0, 20));
+  });
+
+  it('shows a restaurant its own', async () => {
+    await manyRows();
+    expect(await requests.list({ restaurantId: uuidv4() })).toEqual({ requests: [], next: undefined });
+    expect((await requests.list({ restaurantId: RESTAURANT })).requests).toHaveLength(50);
+  });
+
+  it.each(['', 'x', '1_2', `1_${'-'.repeat(36)}`, `1_${'a'.repeat(36)}`, `${'9'.repeat(19)}_${RESTAURANT}`])(
+    'refuses the cursor "%s" before anything is sent',
+    async (after) => {
+      await expect(requests.list({ restaurantId: RESTAURANT, after })).rejects.toThrow(InvalidCommandError);
+    },
+  );
+});
+
+describe('what needs attention', () => {
+  const HOUR = 60 * MINUTE;
+  const STATUSES: AuthRequestStatus[] = [
+    'PENDING',
+    'PROCESSING',
+    'AUTHORIZED',
+    'DENIED',
+    'FAILED',
+    'VOIDED',
+    'EXPIRED',
+  ];
+
+  it('stuck: PENDING or PROCESSING, of an age, the oldest first', async () => {
+    for (const status of STATUSES) await aRow({ status, ageMs: HOUR, attemptOpen: true });
+    await database.query('DELETE FROM auth_request_state WHERE status IN ($1, $2)', ['PENDING', 'PROCESSING']);
+    const young = await aRow({ ageMs: MINUTE });
+    const old = await aRow({ status: 'PROCESSING', ageMs: HOUR });
+    const older = await aRow({ ageMs: 2 * HOUR });
+    const ancient = await aRow({ ageMs: 31 * 24 * HOUR });
+    expect(ids(await requests.listStuck({ olderThanMs: 10 * MINUTE }))).toEqual([older, old]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0 }))).toEqual([older, old, young]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0, limit: 2 }))).toEqual([older, old]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0, withinMs: 90 * MINUTE }))).toEqual([old, young]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0, withinMs: 32 * 24 * HOUR }))).toContain(ancient);
+  });
+
+  it('unsettled: closed, and somebody has asked the processor', async () => {
+    const open = new Map<AuthRequestStatus, string>();
+    for (const status of STATUSES) {
+      await aRow({ status, ageMs: HOUR });
+      open.set(status, await aRow({ status, ageMs: HOUR, attemptOpen: true }));
+    }
+    await aRow({ status: 'VOIDED', ageMs: MINUTE, attemptOpen: true });
+    const found = await requests.listUnsettled({ olderThanMs: 10 * MINUTE });
+    expect(ids(found).sort()).toEqual([open.get('VOIDED'), open.get('EXPIRED'), open.get('FAILED')].sort());
+    expect(await requests.listUnsettled({ olderThanMs: 0, limit: 1 })).toHaveLength(1);
+  });
+});
+
+describe('expireStale', () => {
+  const statusOf = async (authRequestId: string) =>
+    (await requests.get({ restaurantId: RESTAURANT, authRequestId }))?.status;
+  it('closes what is of an age and still open, with an event each, and nothing else', async () => {
+    const stale = [await aRow({ ageMs: 11 * MINUTE }), await aRow({ ageMs: 11 * MINUTE, status: 'PROCESSING' })];
+    const young = await aRow({ ageMs: 9 * MINUTE });
+    const ancient = await aRow({ ageMs: 8 * 24 * 60 * MINUTE });
+    const settled = await aRow({ ageMs: 11 * MINUTE, status: 'AUTHORIZED' });
+    const closed = await requests.expireStale({
+      olderThanMs: 10 * MINUTE,
+      reason: 'nobody came',
+      correlationId: 'cron',
+    });
+    expect(closed.sort()).toEqual(stale.sort());
+    for (const authRequestId of stale) {
+      expect(await statusOf(authRequestId)).toBe('EXPIRED');
+      const stream = { authRequestId, restaurantId: RESTAURANT };
+      const [event] = await new EventStore(dataSource).readStream(stream, { from: 2 });
+      expect(event).toMatchObject({
+        type: 'AuthRequestExpired',
+        sequenceNumber: 2,
+        data: { authRequestId, reason: 'nobody came' },
+        metadata: { correlationId: 'cron' },
+      });
+    }
+    expect([await statusOf(young), await statusOf(ancient), await statusOf(settled)]).toEqual([
+      'PENDING',
+      'PENDING',
+      'AUTHORIZED',
+    ]);
+    expect(await requests.expireStale({ olderThanMs: 10 * MINUTE })).toEqual([]);
+  });
+
+  it.each([1, 99, 100, 250])('walks through a backlog of 100 in batches of %i', async (batchSize) => {
+    await seed(100, { ageMs: MINUTE });
+    expect(new Set(await requests.expireStale({ olderThanMs: 1000, batchSize })).size).toBe(100);
+    expect(await requests.listStuck({ olderThanMs: 0 })).toEqual([]);
+  });
+
+  it('shares the work between several at once: each request is closed once, none is left', async () => {
+    for (let round = 0; round < 5; round++) {
+      await database.query('DELETE FROM auth_request_state');
+      await seed(300, { ageMs: MINUTE });
+      await seed(300, { ageMs: MINUTE, status: 'PROCESSING' });
+      const closed = await atOnce(6, () => requests.expireStale({ olderThanMs: 1000, batchSize: 25 }));
+      expect(closed.filter(({ length }) => length > 0).length).toBeGreaterThan(1);
+      expect(closed.flat()).toHaveLength(600);
+      expect(new Set(closed.flat()).size).toBe(600);
+      expect(await requests.listStuck({ olderThanMs: 0 })).toEqual([]);
+      expect(
+        await database.query(
+          `SELECT FROM auth_request_state AS state WHERE 1 <> (
+             SELECT count(*) FROM payment_events
+             WHERE aggregate_id = auth_request_id AND sequence_number = last_event_sequence)`,
+        ),
+      ).toEqual([]);
+    }
+  });
+
+  it('leaves alone what a worker is changing, without waiting for it', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    const stale = await aRow({ ageMs: 1000 });
+    const { second, waited } = await overlap(
+      { database, dataSource },
+      (manager) => requests.recordAuthorized(lease, anAuthorization(), manager),
+      () => requests.expireStale({ olderThanMs: 1 }),
+    );
+    expect({ second, waited }).toEqual({ second: [stale], waited: false });
+    expect(await statusOf(authRequestId)).toBe('AUTHORIZED');
+  });
+});
+
+describe('the plan', () => {
+  let session: PaymentEventsDataSource;
+  const plans = new Map<string, string>();
+
+  /** What a session that has prepared the statements does with a table of some size, planned anew or once for all. */
+  beforeAll(async () => {
+    await database.query('ALTER TABLE auth_request_state DISABLE TRIGGER USER');
+    await database.query(
+      `INSERT INTO auth_request_state
+         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, completed_at,
+          processor_auth_id, authorized_amount_cents)
+       SELECT gen_random_uuid(), CASE n % 3 WHEN 0 THEN $1 ELSE gen_random_uuid() END, 't',
+              CASE n % 1000 WHEN 0 THEN 'PENDING' ELSE 'AUTHORIZED' END, 1, 'USD',
+              now() - (30000 - n) * interval '1 hour', now(), 'p', 1
+       FROM generate_series(1, 30000) AS n`,
+      [RESTAURANT],
+    );
+    await database.query('ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state');
+    await database.query('ANALYZE auth_request_state');
+    session = await new PaymentEventsDataSource(
+      createDataSourceOptions({ url: database.url, poolSize: 1 }),
+    ).initialize();
+    const own = new AuthRequests(session);
+    await own.listStuck({ olderThanMs: 0 });
+    await own.listUnsettled({ olderThanMs: 0 });
+    await own.expireStale({ olderThanMs: 1_000_000_000_000 });
+    const { next } = await own.list({ restaurantId: RESTAURANT });
+    const [us, id] = next!.split('_');
+    const values: Record<string, string> = {
+      list_stuck: '0, 604800000, 100',
+      list_unsettled: '0, 604800000, 100',
+      expire_stale: `0, 604800000, 100, '{}', '', '{}'`,
+      list_auth_requests: `'${RESTAURANT}', ${us}, '${id}', 50`,
+    };
+    const prepared: { name: string }[] = await session.query('SELECT name FROM pg_prepared_statements');
+    for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+      await session.query(`SET plan_cache_mode = ${mode}`);
+      for (const [statement, parameters] of Object.entries(values)) {
+        const { name } = prepared.find((candidate) => candidate.name.startsWith(statement))!;
+        const lines: { 'QUERY PLAN': string }[] = await session.query(`EXPLAIN EXECUTE "${name}"(${parameters})`);
+        plans.set(`${statement} ${mode}`, lines.map((line) => line['QUERY PLAN']).join('\n'));
+      }
+    }
+  });
+  afterAll(() => session.destroy());
+
+  for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+    it.each(['list_stuck', 'list_unsettled', 'expire_stale'])(
+      `of %s finds an age by the BRIN index (${mode})`,
+      (statement) => {
+        expect(plans.get(`${statement} ${mode}`)).toContain('Bitmap Index Scan on idx_auth_request_state_created_at');
+      },
+    );
+
+    it(`of a page begins at the cursor and sorts no more than an instant (${mode})`, () => {
+      const plan = plans.get(`list_auth_requests ${mode}`);
+      expect(plan).toMatch(/Index Scan using idx_restaurant_created/);
+      expect(plan).toMatch(/Index Cond: .*restaurant_id = .* AND \(created_at <= /);
+      expect(plan).toContain('Presorted Key: created_at');
+    });
+  }
+});
