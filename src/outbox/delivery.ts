@@ -14,18 +14,26 @@ export class BrokerUnavailableError extends PaymentEventsDbError {
   }
 }
 
+/** What became of messages, and how their publishers did. */
+export interface Delivery {
+  /** In the order of the messages. Undefined: its publisher failed, and it stays as it is. */
+  readonly outcomes: (PublishOutcome | undefined)[];
+  readonly answered: ReadonlySet<Publisher>;
+  readonly failures: ReadonlyMap<Publisher, BrokerUnavailableError>;
+}
+
 /**
- * Hands each message to the publisher of its type and waits for all, at most `timeoutMs`. A message whose type has no
- * publisher fails for good.
- *
- * @throws BrokerUnavailableError
+ * Hands each message to the publisher of its type and waits for all, at most `timeoutMs`. What one publisher fails at does
+ * not touch the others' messages. A message whose type has no publisher fails for good.
  */
 export async function deliver(
   publishers: Publishers,
   messages: readonly RelayMessage[],
   timeoutMs: number,
-): Promise<PublishOutcome[]> {
+): Promise<Delivery> {
   const outcomes = new Map<bigint, PublishOutcome>();
+  const answered = new Set<Publisher>();
+  const failures = new Map<Publisher, BrokerUnavailableError>();
   const batches = new Map<Publisher, RelayMessage[]>();
   for (const message of messages) {
     const publisher = publisherOf(publishers, message.messageType);
@@ -36,21 +44,17 @@ export async function deliver(
   const timeUp = new AbortController();
   const timer = setTimeout(() => timeUp.abort(), timeoutMs);
   const published = [...batches].map(async ([publisher, batch]) => {
-    const answers = await publisher.publish(batch, timeUp.signal);
-    batch.forEach(({ id }, index) => {
-      const answer = answers[index];
-      if (answer) outcomes.set(id, answer);
-    });
+    try {
+      const answers = await Promise.race([publisher.publish(batch, timeUp.signal), overdue(timeUp.signal, timeoutMs)]);
+      batch.forEach(({ id }, index) => outcomes.set(id, answers[index] ?? NOT_SAID));
+      answered.add(publisher);
+    } catch (error) {
+      failures.set(publisher, toUnavailable(error));
+    }
   });
-  try {
-    await Promise.race([Promise.all(published), overdue(timeUp.signal, timeoutMs)]);
-  } catch (error) {
-    if (error instanceof BrokerUnavailableError) throw error;
-    throw new BrokerUnavailableError('The publisher cannot reach its broker.', { cause: error });
-  } finally {
-    clearTimeout(timer);
-  }
-  return messages.map(({ id }) => outcomes.get(id) ?? NOT_SAID);
+  await Promise.all(published);
+  clearTimeout(timer);
+  return { outcomes: messages.map(({ id }) => outcomes.get(id)), answered, failures };
 }
 
 const NOT_SAID: PublishOutcome = { published: false, reason: 'The publisher did not say what became of it.' };
@@ -62,11 +66,15 @@ const unknownType = (messageType: string): PublishOutcome => ({
 });
 
 const publisherOf = (publishers: Publishers, messageType: string): Publisher | undefined =>
-  typeof publishers.publish === 'function'
-    ? (publishers as Publisher)
-    : Object.hasOwn(publishers, messageType)
-      ? (publishers as Record<string, Publisher>)[messageType]
-      : undefined;
+  isOne(publishers) ? publishers : Object.hasOwn(publishers, messageType) ? publishers[messageType] : undefined;
+
+/** Whether one publisher takes everything. */
+export const isOne = (publishers: Publishers): publishers is Publisher => typeof publishers.publish === 'function';
+
+const toUnavailable = (error: unknown) =>
+  error instanceof BrokerUnavailableError
+    ? error
+    : new BrokerUnavailableError('The publisher cannot reach its broker.', { cause: error });
 
 const overdue = (signal: AbortSignal, timeoutMs: number) =>
   new Promise<never>((_resolve, reject) => {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
-import { deliver, type Publishers } from './delivery';
+import { Brokers } from './brokers';
+import { BrokerUnavailableError, type Publishers } from './delivery';
 import { type RelayHooks, Reporter } from './relay-reporter';
 import { takeFirstTurn, takeTurn, type TurnResult, type TurnSettings } from './relay-turn';
 import { traced } from './telemetry';
@@ -43,7 +44,7 @@ export interface RelayOptions {
  */
 export class OutboxRelay {
   readonly #dataSource: DataSource;
-  readonly #publishers: Publishers;
+  readonly #brokers: Brokers;
   readonly #settings: TurnSettings;
   readonly #options: Required<Omit<RelayOptions, 'hooks' | 'signal'>>;
   readonly #signal: AbortSignal | undefined;
@@ -57,14 +58,15 @@ export class OutboxRelay {
   constructor(dataSource: DataSource, publishers: Publishers, options: RelayOptions = {}) {
     const { hooks = {}, signal, ...given } = options;
     this.#dataSource = dataSource;
-    this.#publishers = publishers;
     this.#options = { ...DEFAULTS, ...given };
     this.#signal = signal;
     signal?.addEventListener('abort', () => void this.stop(), { once: true });
     this.#reporter = new Reporter(hooks);
     const { batchSize, maxAttempts, publishTimeoutMs, retryDelayMs, maxRetryDelayMs } = this.#options;
+    this.#brokers = new Brokers(publishers, publishTimeoutMs, (failures) => this.#reconnectDelayMs(failures));
     this.#settings = {
       batchSize,
+      restingTypes: () => this.#brokers.restingTypes(),
       maxAttempts,
       claimTimeoutMs: publishTimeoutMs + 5_000,
       retryDelayMs: (attempt) => jittered(Math.min(maxRetryDelayMs, retryDelayMs * 2 ** (attempt - 1))),
@@ -115,20 +117,28 @@ export class OutboxRelay {
         const results = await this.#turn(take);
         take = takeTurn;
         failures = 0;
-        this.#reporter.recovered(results.length > 0);
+        if (this.#brokers.unavailable) this.#reporter.unavailable(this.#brokers.unavailable);
+        else this.#reporter.recovered();
         // Where something was found there may be more: behind it, or after it in its aggregate.
         idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
         if (results.length === 0 && !this.#woken) await this.#rest(idlePause, true);
       } catch (error) {
+        // Whatever it was, the process has survived it.
+        take = takeTurn;
         this.#reporter.unavailable(error);
-        await this.#rest(jittered(Math.min(this.#options.maxReconnectDelayMs, 100 * 2 ** failures++)), false);
+        if (error instanceof BrokerUnavailableError && this.#brokers.areMany) continue;
+        await this.#rest(this.#reconnectDelayMs(++failures), false);
       }
     }
   }
 
+  #reconnectDelayMs(failures: number): number {
+    return jittered(Math.min(this.#options.maxReconnectDelayMs, 50 * 2 ** failures));
+  }
+
   async #turn(take: typeof takeTurn): Promise<TurnResult[]> {
     const results = await take(this.#dataSource, this.#settings, (messages) =>
-      traced(messages, () => deliver(this.#publishers, messages, this.#options.publishTimeoutMs)),
+      traced(messages, () => this.#brokers.deliver(messages)),
     );
     this.#reporter.turn(results);
     return results;

@@ -1,4 +1,3 @@
-import { BrokerUnavailableError } from './delivery';
 import { type RelayMessage } from './publisher';
 import { type TurnResult } from './relay-turn';
 import { countMessages } from './telemetry';
@@ -40,10 +39,8 @@ export class Reporter {
     this.#unavailable = error;
   }
 
-  /** After a turn: one that found nothing to publish says nothing about a broker. */
-  recovered(published: boolean): void {
+  recovered(): void {
     if (this.#unavailable === undefined) return;
-    if (this.#unavailable instanceof BrokerUnavailableError && !published) return;
     this.#unavailable = undefined;
     this.#tell(() => this.#hooks.recovered?.());
   }

@@ -3,12 +3,17 @@ import { run, type Send, transaction } from '../database/run';
 import { statement } from '../database/statement';
 import { type PublishOutcome, type RelayMessage } from './publisher';
 
-/** Hands messages to their publishers. Throws when a broker cannot be reached: then nothing is marked. */
-export type Deliver = (messages: readonly RelayMessage[]) => Promise<PublishOutcome[]>;
+/**
+ * Hands messages to their publishers and tells what became of each, in their order. A message of which it says nothing
+ * stays as it is. Throws when no broker can be reached: then nothing is marked.
+ */
+export type Deliver = (messages: readonly RelayMessage[]) => Promise<(PublishOutcome | undefined)[]>;
 
 /** How a turn is bounded and what follows a refusal. */
 export interface TurnSettings {
   readonly batchSize: number;
+  /** Message types to leave alone. */
+  readonly restingTypes: () => string[];
   readonly maxAttempts: number;
   /** Longest silence inside the turn's transaction before the server ends it: frees what a lost host had claimed. */
   readonly claimTimeoutMs: number;
@@ -38,6 +43,7 @@ export const CLAIM = statement(
    FROM outbox AS message
    WHERE processed_at IS NULL AND failed_at IS NULL
      AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())
+     AND message_type <> ALL ($2::text[])
      AND NOT EXISTS (
        SELECT FROM outbox AS earlier
        WHERE earlier.aggregate_id = message.aggregate_id AND earlier.processed_at IS NULL AND earlier.id < message.id
@@ -76,7 +82,7 @@ export async function takeTurn(
     dataSource,
     { idle_in_transaction_session_timeout: settings.claimTimeoutMs },
     async (send) => {
-      const messages = (await send<MessageRow>(CLAIM, [settings.batchSize])).map(toMessage);
+      const messages = (await send<MessageRow>(CLAIM, [settings.batchSize, settings.restingTypes()])).map(toMessage);
       return await deliverAndMark(send, messages, settings, deliver);
     },
   );
@@ -94,7 +100,7 @@ export async function takeFirstTurn(
 ): Promise<TurnResult[]> {
   const bounds = { idle_in_transaction_session_timeout: settings.claimTimeoutMs };
   const suspect = await transaction(dataSource, bounds, async (send) => {
-    const [message] = (await send<MessageRow>(CLAIM, [1])).map(toMessage);
+    const [message] = (await send<MessageRow>(CLAIM, [1, settings.restingTypes()])).map(toMessage);
     if (!message) return undefined;
     const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
     // Only a message that has died maxAttempts times is given up unheard.
@@ -137,15 +143,19 @@ async function deliverAndMark(
 ): Promise<TurnResult[]> {
   if (messages.length === 0) return [];
   const outcomes = await deliver(messages);
-  const results = messages.map((message, index) => judge(message, outcomes[index], settings));
+  const results = messages.flatMap((message, index) => judge(message, outcomes[index], settings) ?? []);
   await mark(send, results, settings);
   return results;
 }
 
-function judge(message: RelayMessage, outcome: PublishOutcome | undefined, { maxAttempts }: TurnSettings): TurnResult {
-  const known = outcome ?? { published: false, reason: 'The publisher did not say what became of it.' };
-  const failed = !known.published && (known.permanent === true || message.attempts + 1 >= maxAttempts);
-  return { message, outcome: known, failed };
+function judge(
+  message: RelayMessage,
+  outcome: PublishOutcome | undefined,
+  { maxAttempts }: TurnSettings,
+): TurnResult | undefined {
+  if (!outcome) return undefined;
+  const failed = !outcome.published && (outcome.permanent === true || message.attempts + 1 >= maxAttempts);
+  return { message, outcome, failed };
 }
 
 async function mark(send: Send, results: TurnResult[], { retryDelayMs }: TurnSettings): Promise<void> {

@@ -9,7 +9,7 @@ import {
   trace,
 } from '@opentelemetry/api';
 import { type Outbox } from './outbox';
-import { type PublishOutcome, type RelayMessage } from './publisher';
+import { type RelayMessage } from './publisher';
 import { type TurnResult } from './relay-turn';
 
 const NAME = 'payment-events-db';
@@ -18,10 +18,7 @@ const NAME = 'payment-events-db';
  * Runs a delivery in a span `publish outbox` that links to the trace of each message. Names after the OpenTelemetry
  * semantic conventions for messaging. Without an SDK in the process this costs next to nothing.
  */
-export async function traced(
-  messages: readonly RelayMessage[],
-  publish: () => Promise<PublishOutcome[]>,
-): Promise<PublishOutcome[]> {
+export async function traced<T>(messages: readonly RelayMessage[], publish: () => Promise<T>): Promise<T> {
   const tracer = trace.getTracer(NAME);
   const attributes = {
     'messaging.operation.name': 'publish',

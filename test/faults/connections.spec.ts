@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type DataSource } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { DatabaseUnavailableError, TransactionRequiredError } from '../../src/errors';
 import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
@@ -155,6 +155,22 @@ describe('an answer that does not come', () => {
       }
     },
   );
+
+  it("ends a transaction of TypeORM's own DataSource, where it meets the operation", async () => {
+    const plain = await new DataSource(dataSource.options).initialize();
+    try {
+      const transaction = plain.transaction((manager) => {
+        proxy.swallow = 'answers';
+        return new AuthRequests(plain).authorize(anAuthorizeCommand(), manager);
+      });
+      expect(await within(LIMIT_MS, 'the transaction', failureOf(transaction))).toBeInstanceOf(
+        DatabaseUnavailableError,
+      );
+    } finally {
+      proxy.swallow = 'nothing';
+      await plain.destroy();
+    }
+  });
 });
 
 describe('a transaction of the caller', () => {

@@ -7,7 +7,7 @@ import { requireSound } from '../support/sound-requests';
 import { useTestDatabase } from '../support/use-test-database';
 
 const CROWD = 64;
-const ROUNDS = 30;
+const ROUNDS = 25;
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;
@@ -77,6 +77,7 @@ describe(`${CROWD} at once that authorize with one key`, () => {
         await (ending === 'committed' ? queryRunner.commitTransaction() : queryRunner.rollbackTransaction());
         await queryRunner.release();
         const receipts = await others;
+        expect(allWaited).toBe(true);
         const [{ authRequestId } = first] = receipts;
         expect(receipts.filter(({ replayed }) => !replayed)).toHaveLength(ending === 'committed' ? 0 : 1);
         expect(receipts.every((receipt) => receipt.authRequestId === authRequestId)).toBe(true);

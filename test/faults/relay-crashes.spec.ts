@@ -89,7 +89,9 @@ describe('a publish that never answers', () => {
     expect(failure).toBeInstanceOf(BrokerUnavailableError);
     expect((failure as Error).message).toContain('100 ms');
     publisher.answer = () => ({ published: true });
-    expect(await one.runOnce()).toEqual([expect.objectContaining({ message: expect.objectContaining({ id, attempts: 0 }) as unknown })]);
+    expect(await one.runOnce()).toEqual([
+      expect.objectContaining({ message: expect.objectContaining({ id, attempts: 0 }) as unknown }),
+    ]);
   });
 
   it('counts no attempt in the first turn of a relay either', async () => {
@@ -139,7 +141,9 @@ test('a turn bounds its own silence by the publish time-out and five seconds', a
     return { published: true };
   };
   const begins: string[] = [];
-  const pool = (dataSource.driver as unknown as { master: { connect(): Promise<{ query: (...args: unknown[]) => unknown }> } }).master;
+  const pool = (
+    dataSource.driver as unknown as { master: { connect(): Promise<{ query: (...args: unknown[]) => unknown }> } }
+  ).master;
   const connect = pool.connect.bind(pool);
   pool.connect = async () => {
     const client = await connect();
@@ -195,7 +199,11 @@ describe('a message that kills the relay', () => {
       expect.objectContaining({ event: 'failed', id: deadly.toString(), messageType: 'deadly' }),
     );
     expect(await outbox.listFailed()).toEqual([
-      expect.objectContaining({ id: deadly, waiting: 1, lastError: 'The relay ended while it was publishing this message.' }),
+      expect.objectContaining({
+        id: deadly,
+        waiting: 1,
+        lastError: 'The relay ended while it was publishing this message.',
+      }),
     ]);
 
     await outbox.discard(deadly, { by: 'ada', reason: 'kills every relay' });

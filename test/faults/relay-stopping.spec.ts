@@ -251,7 +251,12 @@ describe('hooks', () => {
   });
 
   it.each([
-    ['throw', () => { throw new Error('hook'); }],
+    [
+      'throw',
+      () => {
+        throw new Error('hook');
+      },
+    ],
     ['reject', () => Promise.reject(new Error('hook'))],
   ])('that %s stop nothing', async (_what, hook: () => void) => {
     const unhandled: unknown[] = [];

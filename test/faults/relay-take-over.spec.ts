@@ -39,7 +39,12 @@ test('beside a legacy relay no message is lost and none is stuck', async () => {
   const aggregates = Array.from({ length: AGGREGATES }, () => uuidv4());
   const enqueue = async () => {
     const aggregateId = aggregates[Math.floor(Math.random() * AGGREGATES)]!;
-    const message = { aggregateId, restaurantId: RESTAURANT, messageType: 'auth_request_queued', payload: Buffer.from('p') };
+    const message = {
+      aggregateId,
+      restaurantId: RESTAURANT,
+      messageType: 'auth_request_queued',
+      payload: Buffer.from('p'),
+    };
     return (await dataSource.transaction((manager) => outbox.enqueue(manager, message))).toString();
   };
 
@@ -106,5 +111,5 @@ test('a dead letter that a legacy relay delivers is a dead letter no more', asyn
     },
   };
   await new OutboxRelay(dataSource, publisher).runOnce();
-  expect(behind).toEqual([id! + 1n]);
+  expect(behind).toEqual([id + 1n]);
 });

@@ -254,7 +254,7 @@ describe('the plan', () => {
       `INSERT INTO auth_request_state
          (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, completed_at,
           processor_auth_id, authorized_amount_cents)
-       SELECT gen_random_uuid(), CASE n % 3 WHEN 0 THEN $1 ELSE gen_random_uuid() END, 't',
+       SELECT gen_random_uuid(), CASE n % 3 WHEN 0 THEN $1 ELSE md5((n % 20)::text)::uuid END, 't',
               CASE n % 1000 WHEN 0 THEN 'PENDING' ELSE 'AUTHORIZED' END, 1, 'USD',
               now() - (30000 - n) * interval '1 hour', now(), 'p', 1
        FROM generate_series(1, 30000) AS n`,
@@ -291,9 +291,13 @@ describe('the plan', () => {
 
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
     it.each(['list_stuck', 'list_unsettled', 'expire_stale'])(
-      `of %s finds an age by the BRIN index (${mode})`,
+      `of %s finds an age by an index (${mode})`,
       (statement) => {
-        expect(plans.get(`${statement} ${mode}`)).toContain('Bitmap Index Scan on idx_auth_request_state_created_at');
+        const plan = plans.get(`${statement} ${mode}`);
+        // The BRIN, or from PostgreSQL 18 a skip scan where restaurants are few.
+        expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
+        expect(plan).toMatch(/Index Cond: \(+created_at </);
+        expect(plan).not.toContain('Seq Scan');
       },
     );
 

@@ -73,25 +73,31 @@ describe('a refused row', () => {
     await database.query(
       `ALTER TABLE auth_request_state ADD CONSTRAINT refuses_tokens CHECK (payment_token <> '${TOKEN}')`,
     );
-    await expectFailure(requests.authorize(aSecretCommand()), ConstraintViolationError, {
-      code: 'CONSTRAINT_VIOLATION',
-      retryable: false,
-      constraint: 'refuses_tokens',
-      table: 'auth_request_state',
-      sqlState: '23514',
-    });
-    await database.query('ALTER TABLE auth_request_state DROP CONSTRAINT refuses_tokens');
+    try {
+      await expectFailure(requests.authorize(aSecretCommand()), ConstraintViolationError, {
+        code: 'CONSTRAINT_VIOLATION',
+        retryable: false,
+        constraint: 'refuses_tokens',
+        table: 'auth_request_state',
+        sqlState: '23514',
+      });
+    } finally {
+      await database.query('ALTER TABLE auth_request_state DROP CONSTRAINT refuses_tokens');
+    }
   });
 
   it('names the unique index, and not the key that the server quotes in DETAIL', async () => {
     await requests.authorize(aSecretCommand());
     await database.query(`CREATE UNIQUE INDEX one_a_token ON auth_request_state (payment_token)`);
-    await expectFailure(requests.authorize(aSecretCommand()), ConstraintViolationError, {
-      retryable: false,
-      constraint: 'one_a_token',
-      sqlState: '23505',
-    });
-    await database.query('DROP INDEX one_a_token');
+    try {
+      await expectFailure(requests.authorize(aSecretCommand()), ConstraintViolationError, {
+        retryable: false,
+        constraint: 'one_a_token',
+        sqlState: '23505',
+      });
+    } finally {
+      await database.query('DROP INDEX one_a_token');
+    }
   });
 
   it('says NOT NULL by its SQLSTATE', async () => {

@@ -107,13 +107,16 @@ describe('append', () => {
     expect(await store.readStream(stream)).toHaveLength(2);
   });
 
-  it('joins the transaction of the caller, which lives on after a conflict that was there before', async () => {
+  it('joins the transaction of the caller, which lives on after a refusal', async () => {
     const stream = aStream();
     await store.append(stream, 0, [anEvent('1')]);
     await dataSource.transaction(async (manager) => {
       const conflict = store.append(stream, 0, [anEvent('x')], {}, manager);
       await expect(conflict).rejects.toMatchObject({ code: 'CONCURRENCY_CONFLICT', expected: 0, actual: 1 });
-      await store.append(stream, 1, [anEvent('2')], {}, manager);
+      const repeated = [anEvent('2', uuidv4())];
+      const appended = await store.append(stream, 1, repeated, {}, manager);
+      expect(await store.append(stream, 1, repeated, {}, manager)).toEqual(appended);
+      await expect(store.append(aStream(), 0, repeated, {}, manager)).rejects.toThrow(EventIdConflictError);
       expect(await store.readStream(stream)).toHaveLength(1);
       expect(await store.readStream(stream, {}, manager)).toHaveLength(2);
     });

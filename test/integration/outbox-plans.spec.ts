@@ -77,7 +77,7 @@ function isProbePerRow(nodes: Plan[]): boolean {
   );
 }
 
-const claims = async (statement: Statement = CLAIM) => (await plansOf(statement, [100])).map(isProbePerRow);
+const claims = async (statement: Statement = CLAIM) => (await plansOf(statement, [100, '{}'])).map(isProbePerRow);
 
 const fill = (count: number, { aggregate = 'gen_random_uuid()', processed = false } = {}) =>
   database.query(

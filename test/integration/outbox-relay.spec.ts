@@ -71,17 +71,25 @@ it('starts, delivers what comes, and stops', async () => {
 it('counts nothing against a message while the broker cannot be reached, and says so once', async () => {
   const id = await enqueue();
   let down = true;
+  let tries = 0;
   publisher.answer = () => {
+    tries++;
     if (down) throw new Error('connection refused');
     return { published: true };
   };
   const said: string[] = [];
-  const hooks = { unavailable: (error: unknown) => said.push((error as Error).name), recovered: () => said.push('back') };
+  const hooks = {
+    unavailable: (error: unknown) => said.push((error as Error).name),
+    recovered: () => said.push('back'),
+  };
   const one = relay({ hooks, maxReconnectDelayMs: 5, pollIntervalMs: 5 });
   one.start();
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  while (tries < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+  // In the middle of a first turn the attempt is written down.
+  await one.stop();
   expect(await database.query('SELECT attempts, failed_at FROM outbox')).toEqual([{ attempts: 0, failed_at: null }]);
   down = false;
+  one.start();
   while (publisher.published.length < 1) await new Promise((resolve) => setTimeout(resolve, 5));
   await one.stop();
   expect(published()).toEqual([id]);

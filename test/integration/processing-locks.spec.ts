@@ -202,13 +202,13 @@ describe('withLock', () => {
     });
   });
 
-  it('tells the work when the lease is lost, and leaves the new holder alone', async () => {
-    const command = aCommand({ ttlMs: 300 });
+  it('tells the work at the next renewal that the lease is lost, and leaves the new holder alone', async () => {
+    const command = aCommand({ ttlMs: 6_000 });
     let taken: Lease | undefined;
     await locks.withLock(command, async (lease, signal) => {
       await lapse(lease);
       taken = await acquired({ ...command, workerId: 'w2', ttlMs: 60_000 });
-      expect(await eventually(() => signal.aborted)).toBe(true);
+      expect(await eventually(() => signal.aborted, 5_000)).toBe(true);
       expect(signal.reason).toBeInstanceOf(LockLostError);
     });
     expect(await rowOf(command)).toMatchObject({

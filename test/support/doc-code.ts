@@ -8,7 +8,9 @@ const root = resolve(__dirname, '../..');
 
 /** The code blocks of a page in one language, joined in their order. */
 export function codeBlocks(page: string, language: string): string {
-  const blocks = readFileSync(join(root, page), 'utf8').matchAll(new RegExp('^```' + language + '\\n([\\s\\S]*?)^```$', 'gm'));
+  const blocks = readFileSync(join(root, page), 'utf8').matchAll(
+    new RegExp('^```' + language + '\\n([\\s\\S]*?)^```$', 'gm'),
+  );
   return [...blocks].map(([, code]) => code).join('\n');
 }
 
@@ -39,7 +41,10 @@ export class DocProject {
         'payment-events-db/*': [join(root, 'src/*')],
       },
     };
-    writeFileSync(join(this.folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.mts', join(root, 'src')] }));
+    writeFileSync(
+      join(this.folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, include: ['*.mts', join(root, 'src')] }),
+    );
   }
 
   /** @returns what `tsc` complains about */

@@ -30,6 +30,8 @@ export class Load {
   readonly #locks: ProcessingLocks;
   readonly #clients: Promise<void>[];
   #stopping = false;
+  /** Why it ended before it was stopped. */
+  #end: { error: unknown } | undefined;
 
   constructor(dataSource: DataSource, clients: number) {
     this.#requests = new AuthRequests(dataSource);
@@ -37,13 +39,23 @@ export class Load {
     this.#clients = Array.from({ length: clients }, async () => {
       while (!this.#stopping) await this.#live();
     });
-    for (const client of this.#clients) client.catch(() => (this.#stopping = true));
+    for (const client of this.#clients) {
+      client.catch((error: unknown) => {
+        this.#stopping = true;
+        this.#end ??= { error };
+      });
+    }
   }
 
   /** Waits until so many more operations have been confirmed. */
   async progress(operations: number): Promise<void> {
     const goal = this.confirmed + operations;
-    while (this.confirmed < goal && !this.#stopping) await delay(5);
+    await this.#until(() => this.confirmed >= goal);
+  }
+
+  /** Waits until more than so many failures have been told. */
+  async failing(failures: number): Promise<void> {
+    await this.#until(() => this.failures.length > failures);
   }
 
   /** Ends after the operations in hand, be they confirmed or not. */
@@ -64,6 +76,10 @@ export class Load {
       .map(({ command, expected }) => ({ expected, found: found.get(command.idempotencyKey) ?? '' }))
       .filter((life) => !new RegExp(`^${life.expected}$`).test(life.found));
     expect(wrong).toEqual([]);
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    for (; !condition(); await delay(5)) if (this.#end) throw this.#end.error;
   }
 
   async #live(): Promise<void> {

@@ -8,7 +8,7 @@ const NPM = `#!/usr/bin/env bash
 file=\${*: -1}; file=\${file#--outputFile=}
 case "$1" in
   ci) exit "\${INSTALL:-0}" ;;
-  test) [[ -z \${REPORT:-} ]] || echo "$REPORT" > "$file"; exit "\${TESTS:-0}" ;;
+  test) [[ -z \${REPORT:-} ]] || echo "$REPORT" > "$file"; sleep "\${HANG:-0}"; exit "\${TESTS:-0}" ;;
   run) [[ $2 != "\${BROKEN:-}" ]] ;;
 esac`;
 const NPX = `#!/usr/bin/env bash
@@ -40,6 +40,7 @@ describe('.ci/run', () => {
     ['counts a crash of Jest as a failure', { TESTS: '134' }, '5 passed, 1 failed'],
     ['counts a report that cannot be read as a failure', { REPORT: '{' }, '5 passed, 1 failed'],
     ['counts a Jest that fails without a failed test', { REPORT: report(10, 0), TESTS: '1' }, '15 passed, 1 failed'],
+    ['ends a Jest that does not', { REPORT: report(10, 0), HANG: '60', TEST_TIMEOUT_S: '1' }, '15 passed, 1 failed'],
     ['counts a failed lint, and goes on', { REPORT: report(10, 0), BROKEN: 'lint' }, '15 passed, 1 failed'],
     ['stops where nothing could be installed', { INSTALL: '1' }, '0 passed, 1 failed'],
   ])('%s', (_, env, lastLine) => {

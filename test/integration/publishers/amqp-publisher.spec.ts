@@ -24,6 +24,7 @@ const database = useTestDatabase();
 const EXCHANGE = 'payments';
 const TYPE = 'auth_request_queued';
 const publishers: AmqpPublisher[] = [];
+let relay: OutboxRelay | undefined;
 let broker: RabbitMq;
 let outbox: Outbox;
 
@@ -43,6 +44,7 @@ describeRabbitMq('AmqpPublisher', () => {
     });
   });
   afterEach(async () => {
+    await relay?.stop();
     for (const publisher of publishers.splice(0)) await publisher.close();
   });
 
@@ -53,8 +55,10 @@ describeRabbitMq('AmqpPublisher', () => {
   };
   const publish = (messages: ReturnType<typeof aRelayMessage>[], publisher: AmqpPublisher) =>
     publisher.publish(messages, AbortSignal.timeout(10_000));
-  const relayWith = async (publisher: AmqpPublisher, options: RelayOptions = {}) =>
-    new OutboxRelay(await database.dataSource(), publisher, { retryDelayMs: 1, ...options });
+  const relayWith = async (publisher: AmqpPublisher, options: RelayOptions = {}) => {
+    relay = new OutboxRelay(await database.dataSource(), publisher, { retryDelayMs: 1, ...options });
+    return relay;
+  };
   const enqueue = async (messageType = TYPE) =>
     (await database.dataSource()).transaction((manager) =>
       outbox.enqueue(manager, {

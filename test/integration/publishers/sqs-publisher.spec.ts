@@ -18,6 +18,7 @@ let outbox: Outbox;
 let fifo: string;
 let standard: string;
 let queueCount = 0;
+let relay: OutboxRelay | undefined;
 
 beforeAll(async () => {
   server = await SqsServer.start();
@@ -28,6 +29,7 @@ afterAll(async () => {
   client.destroy();
   await server.remove();
 });
+afterEach(() => relay?.stop());
 beforeEach(async () => {
   await database.query('DELETE FROM outbox');
   fifo = await server.createQueue(`requests-${++queueCount}.fifo`);
@@ -38,8 +40,10 @@ const publisherWith = (options: Partial<SqsPublisherOptions> = {}) =>
   new SqsPublisher({ client, queues: { auth_request_queued: fifo, void_request_queued: standard }, ...options });
 const publish = (messages: ReturnType<typeof aRelayMessage>[], options?: Partial<SqsPublisherOptions>) =>
   publisherWith(options).publish(messages, AbortSignal.timeout(10_000));
-const relayWith = async (options: Partial<SqsPublisherOptions> = {}, relayOptions = {}) =>
-  new OutboxRelay(await database.dataSource(), publisherWith(options), { retryDelayMs: 1, ...relayOptions });
+const relayWith = async (options: Partial<SqsPublisherOptions> = {}, relayOptions = {}) => {
+  relay = new OutboxRelay(await database.dataSource(), publisherWith(options), { retryDelayMs: 1, ...relayOptions });
+  return relay;
+};
 const enqueue = async (changes: { aggregateId?: string; messageType?: string; payload?: Buffer } = {}) =>
   (await database.dataSource()).transaction((manager) =>
     outbox.enqueue(manager, {
