@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { assertNonePending, readHistory } from '../src/cli/migration-history';
+import { assertNonePending, readHistory } from '../src/migrator/history';
 import { seedDatabase } from '../src/cli/migrate-database';
 import { runCommand } from '../src/cli/run-command';
 import { withDataSource } from '../src/cli/with-data-source';

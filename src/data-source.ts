@@ -4,7 +4,6 @@ import {
   type DataSourceOptions,
   type EntityManager,
   type Migration,
-  MigrationExecutor,
   type QueryRunner,
   type ReplicationMode,
 } from 'typeorm';
@@ -14,11 +13,10 @@ import { translateError } from './database/translate-error';
 import { entities } from './entities';
 import { PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
-import { withoutValues } from './migrator/without-values';
+import { MIGRATIONS_TABLE } from './migrator/history';
+import { type MigrationSettings } from './migrator/locking';
+import { migrate, revert } from './migrator/migrator';
 import { RedactingLogger } from './redacting-logger';
-
-/** The name of TypeORM's own history table: ours by name, so that a service may keep its own `migrations` beside it. */
-export const MIGRATIONS_TABLE = 'payment_events_db_migrations';
 
 /** What TypeORM takes for PostgreSQL. */
 export type PostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>;
@@ -49,6 +47,10 @@ export interface PaymentEventsDataSourceSettings {
    * `unnamed` is for PgBouncer before 1.21 in transaction mode.
    */
   preparedStatements?: 'named' | 'unnamed';
+  /** How long to wait for another process that migrates the database, before an error. Default 600,000. */
+  migrationWaitMs?: number;
+  /** How long a migration tries again and again for a lock that traffic holds, before an error. Default 120,000. */
+  migrationLockBudgetMs?: number;
   /** Where TypeORM's messages go. Default: warnings and errors on standard error, without any values. */
   logger?: PostgresOptions['logger'];
 }
@@ -88,7 +90,9 @@ export function createDataSourceOptions(settings: PaymentEventsDataSourceSetting
       preparedStatements: settings.preparedStatements ?? 'named',
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
       answerTimeoutMs: timeouts.statement_timeout && timeouts.statement_timeout + 5_000,
-    } satisfies StatementSettings & Record<string, unknown>,
+      migrationWaitMs: settings.migrationWaitMs,
+      migrationLockBudgetMs: settings.migrationLockBudgetMs,
+    } satisfies StatementSettings & MigrationSettings & Record<string, unknown>,
   };
 }
 
@@ -100,9 +104,8 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
  *
  * - transactions, which come back also when the network has swallowed an answer, with the retryable errors that the
  *   operations throw;
- * - a migration that runs without a transaction, which is reverted without one: TypeORM reads `transaction = false` on
- *   the way up only, and CREATE INDEX CONCURRENTLY cannot run inside a transaction on the way down either;
- * - the error of a failed migration, which holds no values of rows.
+ * - migrations, which one process at a time runs: {@link migrate}, {@link revert}. The typeorm CLI, `migrationsRun` and
+ *   Nest call the two methods below.
  */
 export class PaymentEventsDataSource extends DataSource {
   constructor(options: PostgresOptions) {
@@ -126,20 +129,15 @@ export class PaymentEventsDataSource extends DataSource {
     return running.catch(rethrowRetryable);
   }
 
+  /** @throws what {@link migrate} throws */
   override async runMigrations(options?: Parameters<DataSource['runMigrations']>[0]): Promise<Migration[]> {
-    return super.runMigrations(options).catch(rethrowWithoutValues);
+    return await migrate(this, options);
   }
 
+  /** @throws what {@link revert} throws */
   override async undoLastMigration(options?: Parameters<DataSource['undoLastMigration']>[0]): Promise<void> {
-    const [last] = await new MigrationExecutor(this).getExecutedMigrations();
-    const instance = this.migrations.find(({ name }) => name === last?.name);
-    const transaction = instance?.transaction === false ? 'none' : (options?.transaction ?? 'each');
-    await super.undoLastMigration({ ...options, transaction }).catch(rethrowWithoutValues);
+    await revert(this, options);
   }
-}
-
-function rethrowWithoutValues(error: unknown): never {
-  throw withoutValues(error);
 }
 
 function rethrowRetryable(error: unknown): never {

@@ -22,7 +22,6 @@ export { type Attempt } from './auth-requests/start-attempt';
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';
 export {
   createDataSourceOptions,
-  MIGRATIONS_TABLE,
   PaymentEventsDataSource,
   type PaymentEventsDataSourceSettings,
   type PostgresOptions,
@@ -95,6 +94,19 @@ export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
 export { migrations } from './migrations';
+export { AlembicDatabaseError } from './migrator/alembic';
+export { type Session } from './migrator/blocking-sessions';
+export {
+  ChangedMigrationsError,
+  MigrationBlockedError,
+  MigrationInProgressError,
+  NoSuchMigrationError,
+  PendingMigrationsError,
+  TransactionModeError,
+  UnknownMigrationsError,
+} from './migrator/errors';
+export { assertNonePending, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
+export { migrate, type MigrateOptions, revert } from './migrator/migrator';
 export { type FieldDifference } from './read-model/differences';
 export { fold, type FoldableEvent, type FoldedRequest } from './read-model/fold';
 export { UnfoldableStreamError } from './read-model/fold-stream';

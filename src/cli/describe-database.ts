@@ -1,5 +1,5 @@
 import { type DataSource } from 'typeorm';
-import { type MigrationState, readHistory } from './migration-history';
+import { type MigrationRecord, readHistory } from '../migrator/history';
 
 /** Tables are counted row by row up to here; beyond, the planner's statistics must do. */
 const COUNT_AT_MOST = 100_000;
@@ -14,7 +14,7 @@ export interface TableSize {
 /** What is in a database right now. */
 export interface DatabaseDescription {
   readonly serverVersion: string;
-  readonly migrations: MigrationState[];
+  readonly migrations: readonly MigrationRecord[];
   readonly tables: TableSize[];
 }
 

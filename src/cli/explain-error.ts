@@ -25,6 +25,14 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
     return { text: error.message, exitCode: ExitCode.usage };
   }
   if (error instanceof DatabaseUnavailableError) return unreachable(error.message);
+  if (error instanceof DatabaseError && OF_A_MISSING_OBJECT.includes(error.sqlState)) {
+    return {
+      text:
+        `The database lacks something that this version needs (${error.sqlState}): a migration has not run yet.\n` +
+        'Run ./scripts/migrate_payment_events_db.sh first.',
+      exitCode: ExitCode.refused,
+    };
+  }
   if (error instanceof PaymentEventsDbError) {
     const isRefusal = !error.retryable && !(error instanceof DatabaseError);
     return { text: error.message, exitCode: isRefusal ? ExitCode.refused : ExitCode.failed };
@@ -81,6 +89,9 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
       return failed(...unforeseen(error, code));
   }
 }
+
+/** A table, a column, a function. */
+const OF_A_MISSING_OBJECT = ['42P01', '42703', '42883'];
 
 const START_ONE = [
   'Start one with either of:',

@@ -1,25 +1,20 @@
 import { type Config } from '../config';
 import { type PaymentEventsDataSource } from '../data-source';
 import { databaseAddress } from '../database-address';
+import { migrate } from '../migrator/migrator';
 import { DevelopmentSeeder } from '../seeds';
-import { assertNotMadeByAlembic } from './alembic';
 import { describeDatabase } from './describe-database';
-import { assertNoneUnknown, readHistory } from './migration-history';
 import { printDescription } from './print-description';
-import { sayEachMigration } from './say-each-migration';
 import { withDataSource } from './with-data-source';
 
 /**
  * Brings a database that exists to the newest schema, says each step, and prints what is there then.
  *
- * @throws AlembicDatabaseError, UnknownMigrationsError before anything is changed
+ * @throws what {@link migrate} throws
  */
 export async function migrateDatabase(config: Config, { seed = false } = {}): Promise<void> {
   await withDataSource(config, async (dataSource) => {
-    await assertNotMadeByAlembic(dataSource);
-    assertNoneUnknown(await readHistory(dataSource));
-    sayEachMigration(dataSource);
-    const applied = await dataSource.runMigrations();
+    const applied = await migrate(dataSource, { say: console.log });
     console.log(applied.length > 0 ? `Applied ${applied.length} migrations.` : 'No migration was pending.');
     if (seed) await seedDatabase(dataSource);
     printDescription(databaseAddress(config.databaseUrl), await describeDatabase(dataSource));

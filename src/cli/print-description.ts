@@ -17,4 +17,4 @@ export function printDescription(
   }
 }
 
-const MARKS = { applied: pc.green('✓'), pending: pc.yellow('·'), unknown: pc.red('?') };
+const MARKS = { applied: pc.green('✓'), pending: pc.yellow('·'), unknown: pc.red('?'), changed: pc.red('≠') };

@@ -10,8 +10,8 @@ export const LOCK_TIMEOUT_MS = 2_000;
 /** Longest time a statement may run while it holds a lock that stops traffic, in milliseconds. */
 export const MAX_LOCK_HOLD_MS = 3_000;
 
-/** How often a lock is tried for before giving up. With the back-off below: about two minutes. */
-const ATTEMPTS = 60;
+/** For how long a lock is tried for again and again, in milliseconds, where the DataSource says nothing else. */
+export const LOCK_BUDGET_MS = 120_000;
 
 /** SQLSTATE lock_not_available: `lock_timeout` has fired. */
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -31,15 +31,37 @@ export async function whileLocked(queryRunner: QueryRunner, ...statements: strin
     `SET LOCAL statement_timeout = '${MAX_LOCK_HOLD_MS}ms'`,
     ...statements,
   ].join(';\n');
+  const send = () => queryRunner.query(transaction);
+  if (queryRunner.isTransactionActive) return void (await send());
+  const deadline = performance.now() + lockBudgetOf(queryRunner);
+  await retryLockTimeouts(() => performance.now() < deadline, send);
+}
+
+/**
+ * Does work again, with jittered back-off, when it fails since a lock was not to be had. The pauses are what lets
+ * through the traffic that has queued behind it.
+ */
+export async function retryLockTimeouts<T>(mayTryAgain: () => boolean, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await queryRunner.query(transaction);
-      return;
+      return await work();
     } catch (error) {
-      if (!isLockTimeout(error) || queryRunner.isTransactionActive || attempt === ATTEMPTS) throw error;
+      if (!isLockTimeout(error) || !mayTryAgain()) throw error;
       await sleep(Math.random() * Math.min(3_000, 100 * 2 ** attempt));
     }
   }
+}
+
+/** For how long this session's DataSource lets a lock be tried for, in milliseconds. */
+export function lockBudgetOf(queryRunner: QueryRunner): number {
+  const { migrationLockBudgetMs } = (queryRunner.dataSource.options as { extra?: MigrationSettings }).extra ?? {};
+  return migrationLockBudgetMs ?? LOCK_BUDGET_MS;
+}
+
+/** What `createDataSourceOptions` hands on, in `extra`. */
+export interface MigrationSettings {
+  migrationWaitMs?: number;
+  migrationLockBudgetMs?: number;
 }
 
 /**
@@ -81,6 +103,7 @@ export function indexName(statement: string): string {
   return name;
 }
 
-function isLockTimeout(error: unknown): boolean {
+/** Whether `lock_timeout` has fired. */
+export function isLockTimeout(error: unknown): boolean {
   return error instanceof QueryFailedError && (error.driverError as { code?: string }).code === LOCK_NOT_AVAILABLE;
 }

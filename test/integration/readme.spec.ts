@@ -72,7 +72,7 @@ describe('the README', () => {
   });
 
   test('quotes messages that the code gives', () => {
-    const sources = ['src/cli/explain-error.ts', 'src/cli/alembic.ts', 'src/cli/migration-history.ts']
+    const sources = ['src/cli/explain-error.ts', 'src/migrator/alembic.ts', 'src/migrator/errors.ts']
       .concat('src/testing/errors.ts', 'src/testing/embedded-server.ts')
       .map(read)
       .join('\n');

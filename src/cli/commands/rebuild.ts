@@ -3,7 +3,7 @@ import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { type Rebuild } from '../../read-model/plan-rebuild';
 import { ReadModel } from '../../read-model/read-model';
-import { assertNonePending, readHistory } from '../migration-history';
+import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
 import { withDataSource } from '../with-data-source';
 

@@ -7,6 +7,7 @@ import { ConfigurationError } from '../../errors';
 import { type Publishers } from '../../outbox/delivery';
 import { OutboxRelay } from '../../outbox/outbox-relay';
 import { type RelayHooks } from '../../outbox/relay-reporter';
+import { explainError } from '../explain-error';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -88,7 +89,7 @@ async function closeAll(publishers: Publishers): Promise<void> {
 const jsonLog: RelayHooks = {
   refused: ({ id, messageType, attempts }, reason) => log('refused', { id: String(id), messageType, attempts, reason }),
   failed: ({ id, messageType, attempts }, reason) => log('failed', { id: String(id), messageType, attempts, reason }),
-  unavailable: (error) => log('unavailable', { error: (error as Error).message, cause: causeOf(error) }),
+  unavailable: (error) => log('unavailable', { error: explainError(error).text, cause: causeOf(error) }),
   recovered: () => log('recovered'),
 };
 

@@ -4,7 +4,7 @@ import { readConfig } from '../../config';
 import { ReadModel } from '../../read-model/read-model';
 import { type RequestDifference, type Verification, type VerificationScope } from '../../read-model/verification';
 import { ExitCode } from '../exit-codes';
-import { assertNonePending, readHistory } from '../migration-history';
+import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
 import { withDataSource } from '../with-data-source';
 

@@ -1,0 +1,95 @@
+import { PaymentEventsDbError } from '../errors';
+import { type Session } from './blocking-sessions';
+
+const lines = (texts: readonly string[]) => texts.map((text) => `  ${text}`).join('\n');
+
+const named = ({ pid, applicationName, user, since, state }: Session) =>
+  `process ${pid} (${applicationName || 'no application name'}, user ${user}), ${state} since ${since.toISOString()}`;
+
+/** Another session migrates this database, and has not ended within the time to wait. Nothing was changed. */
+export class MigrationInProgressError extends PaymentEventsDbError {
+  readonly code = 'MIGRATION_IN_PROGRESS';
+  override readonly retryable = true;
+
+  constructor(holder: Session | undefined, waitedMs: number) {
+    super(
+      `Another session migrates this database, and has not ended within ${waitedMs / 1_000} s: ` +
+        `${holder ? named(holder) : 'it has just ended'}.\n` +
+        'Let it finish and run this again. Ending it frees the lock and is safe: SELECT pg_terminate_backend(pid).',
+    );
+  }
+}
+
+/** A lock that a migration needs was not to be had, however often it was tried for. What was applied stays applied. */
+export class MigrationBlockedError extends PaymentEventsDbError {
+  readonly code = 'MIGRATION_BLOCKED';
+  override readonly retryable = true;
+
+  constructor(
+    /** The sessions that were in the way when it gave up, oldest transaction first. */
+    readonly blockers: readonly Session[],
+    waitedMs: number,
+  ) {
+    const who = blockers.length > 0 ? `In the way:\n${lines(blockers.map(named))}` : 'Nobody is in the way any more.';
+    super(
+      `A lock that the migration needs was not to be had within ${Math.round(waitedMs / 1_000)} s of trying. ${who}\n` +
+        'Let them finish or end them, and run this again: it goes on where it stopped.',
+    );
+  }
+}
+
+/** Migrations were to run all in one transaction. Nothing was changed. */
+export class TransactionModeError extends PaymentEventsDbError {
+  readonly code = 'TRANSACTION_MODE';
+
+  constructor() {
+    super(
+      'Migrations cannot run all in one transaction: it would hold every lock until the last is done, and ' +
+        'CREATE INDEX CONCURRENTLY cannot run inside one. Use the mode "each": migration:run --transaction each.',
+    );
+  }
+}
+
+/** The database was migrated by other code than this. Nothing was changed. */
+export class UnknownMigrationsError extends PaymentEventsDbError {
+  readonly code = 'UNKNOWN_MIGRATIONS';
+
+  constructor(readonly names: readonly string[]) {
+    super(
+      `The database has migrations that this version of the code does not know:\n${lines(names)}\n` +
+        'It was migrated by a newer version or another branch. Check out that version and go on there, or revert them ' +
+        'with it (npm run migration:revert).',
+    );
+  }
+}
+
+/** Migrations that the database has run are not the ones that this code has. Nothing was changed. */
+export class ChangedMigrationsError extends PaymentEventsDbError {
+  readonly code = 'CHANGED_MIGRATIONS';
+
+  constructor(readonly names: readonly string[]) {
+    super(
+      `These migrations were changed after this database had run them:\n${lines(names)}\n` +
+        'A released migration never changes: restore it, and make the change by a new one. Where the database was ' +
+        'brought to the same schema by hand, record it: payment-events-db stamp.',
+    );
+  }
+}
+
+/** What was asked for needs migrations that the database does not have yet. Nothing was changed. */
+export class PendingMigrationsError extends PaymentEventsDbError {
+  readonly code = 'PENDING_MIGRATIONS';
+
+  constructor(readonly names: readonly string[]) {
+    super(`The database lacks these migrations:\n${lines(names)}\nRun ./scripts/migrate_payment_events_db.sh first.`);
+  }
+}
+
+/** There is no migration of that name. Nothing was changed. */
+export class NoSuchMigrationError extends PaymentEventsDbError {
+  readonly code = 'NO_SUCH_MIGRATION';
+
+  constructor(name: string, names: readonly string[]) {
+    super(`There is no migration ${name}. The names are:\n${lines(names)}`);
+  }
+}

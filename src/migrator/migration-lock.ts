@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type QueryRunner } from 'typeorm';
+import { type Session, SESSION_COLUMNS } from './blocking-sessions';
+import { MigrationInProgressError } from './errors';
+
+/** How often the lock is tried for, in milliseconds. */
+const POLL_MS = 200;
+
+/** When whoever waits hears of it first, in milliseconds, and how often from then on. */
+const SAY_AFTER_MS = 2_000;
+
+/** One lock a schema. Advisory locks are of the database they are taken in. */
+const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
+
+const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
+const UNLOCK = `SELECT pg_advisory_unlock(${KEY})`;
+
+const HOLDER = `
+  SELECT ${SESSION_COLUMNS}
+  FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+  WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = ${KEY}`;
+
+/** For SQL that is run by hand: takes the lock until the session ends, or stops. */
+export const LOCK_OR_STOP = `DO $$
+BEGIN
+  IF NOT pg_try_advisory_lock(${KEY}) THEN
+    RAISE EXCEPTION 'Another session migrates this database. Wait until it has ended.';
+  END IF;
+END $$`;
+
+/**
+ * Does work while no other session migrates the same schema. The lock is the session's: it ends with it, whatever kills
+ * the process, and work whose session is lost cannot go on without it.
+ *
+ * It is polled for. A session that blocks in pg_advisory_lock holds a snapshot, for which CREATE INDEX CONCURRENTLY of
+ * the session that has the lock would wait for ever.
+ *
+ * @throws MigrationInProgressError naming the holder, when it is not to be had within `waitMs`
+ */
+export async function withMigrationLock<T>(
+  queryRunner: QueryRunner,
+  { waitMs, say }: { waitMs: number; say: (message: string) => void },
+  work: () => Promise<T>,
+): Promise<T> {
+  const started = performance.now();
+  let nextSay = SAY_AFTER_MS;
+  while (!(await isLocked(queryRunner))) {
+    const waited = performance.now() - started;
+    if (waited >= waitMs) throw new MigrationInProgressError(await holderOf(queryRunner), waitMs);
+    if (waited >= nextSay) {
+      nextSay += SAY_AFTER_MS;
+      const holder = await holderOf(queryRunner);
+      if (holder) say(`Waiting for process ${holder.pid} (${holder.applicationName}), which migrates this database …`);
+    }
+    await sleep(Math.min(POLL_MS, waitMs - waited));
+  }
+  try {
+    return await work();
+  } finally {
+    // Where the connection is gone the lock is gone with it.
+    await queryRunner.query(UNLOCK).catch(() => undefined);
+  }
+}
+
+async function isLocked(queryRunner: QueryRunner): Promise<boolean> {
+  const [row] = (await queryRunner.query(TRY_LOCK)) as { locked: boolean }[];
+  return row!.locked;
+}
+
+async function holderOf(queryRunner: QueryRunner): Promise<Session | undefined> {
+  const [holder] = (await queryRunner.query(HOLDER)) as Session[];
+  return holder;
+}

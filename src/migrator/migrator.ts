@@ -1,0 +1,122 @@
+import { type DataSource, type Migration, type MigrationInterface, type QueryRunner } from 'typeorm';
+import { assertNotMadeByAlembic } from './alembic';
+import { MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
+import { assertSound, completeHistory, knownMigrations, nameOf, namesOf, readHistory } from './history';
+import { isLockTimeout, lockBudgetOf, type MigrationSettings, retryLockTimeouts } from './locking';
+import { withMigrationLock } from './migration-lock';
+import { RecordingExecutor } from './recording-executor';
+import { SessionWatch } from './session-watch';
+import { withoutValues } from './without-values';
+
+/** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
+const WAIT_MS = 600_000;
+
+export interface MigrateOptions {
+  /** The last migration to run, or to keep. Default: run all; revert one. */
+  to?: string;
+  /** `none`: also those run without a transaction that do not ask for it. Default `each`; `all` is refused. */
+  transaction?: 'all' | 'none' | 'each';
+  /** Writes the history and runs nothing. */
+  fake?: boolean;
+  /** Hears of each migration that begins, and of waiting. Default: the DataSource's logger. */
+  say?: (message: string) => void;
+}
+
+/**
+ * Runs what is pending, each migration under its own short locks, while no other session migrates the database.
+ *
+ * @returns what was run
+ * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
+ *   NoSuchMigrationError, MigrationInProgressError before anything is changed
+ * @throws MigrationBlockedError; whatever the database says, without values of rows
+ */
+export async function migrate(dataSource: DataSource, options: MigrateOptions = {}): Promise<Migration[]> {
+  let pending: string[] | undefined;
+  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor }) => {
+    await assertNotMadeByAlembic(dataSource, queryRunner);
+    const history = await readHistory(dataSource, queryRunner);
+    assertSound(history);
+    pending ??= namesOf(history, 'pending');
+    await completeHistory(dataSource, queryRunner);
+    await executor.executePendingMigrations();
+    const executed = await executor.getExecutedMigrations();
+    return executed.filter(({ name }) => pending!.includes(name)).toReversed();
+  });
+}
+
+/**
+ * Reverts the last migration, or all that came after `to`.
+ *
+ * @returns their names, in the order in which they were reverted
+ * @throws the same as {@link migrate}
+ */
+export async function revert(dataSource: DataSource, options: MigrateOptions = {}): Promise<string[]> {
+  const reverted: string[] = [];
+  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, mode }) => {
+    assertSound(await readHistory(dataSource, queryRunner));
+    for (;;) {
+      const applied = (await executor.getExecutedMigrations()).map(({ name }) => name);
+      const last = applied[0];
+      if (options.to && !applied.includes(options.to)) throw new NoSuchMigrationError(options.to, applied);
+      if (!last || last === options.to) return reverted;
+      const migration = dataSource.migrations.find((known) => nameOf(known) === last);
+      executor.transaction = migration?.transaction === false ? 'none' : mode;
+      await executor.undoLastMigration();
+      reverted.push(last);
+      if (!options.to) return reverted;
+    }
+  });
+}
+
+/** What {@link asOnlyMigrator} hands to its work. */
+interface Migrating {
+  readonly queryRunner: QueryRunner;
+  readonly executor: RecordingExecutor;
+  readonly mode: 'none' | 'each';
+}
+
+/** Under the migration lock, on the session that has it; again when a migration of one transaction lacked a lock. */
+async function asOnlyMigrator<T>(
+  dataSource: DataSource,
+  options: MigrateOptions,
+  work: (migrating: Migrating) => Promise<T>,
+): Promise<T> {
+  const { to, fake = false, say = (message: string) => void dataSource.logger.logMigration(message) } = options;
+  const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
+  if (mode === 'all') throw new TransactionModeError();
+  const names = knownMigrations(dataSource).map(nameOf);
+  if (to && !names.includes(to)) throw new NoSuchMigrationError(to, names);
+
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, async () => {
+      const watch = await SessionWatch.start(queryRunner, say);
+      let current: MigrationInterface | undefined;
+      let began = performance.now();
+      const begin = (migration: MigrationInterface, direction: 'up' | 'down') => {
+        if (migration === current) return;
+        [current, began] = [migration, performance.now()];
+        watch.begin(nameOf(migration));
+        say(`${direction === 'up' ? 'Applying' : 'Reverting'} ${nameOf(migration)}`);
+      };
+      const executor = new RecordingExecutor(dataSource, queryRunner, { to, inTransaction: mode === 'each', begin });
+      executor.fake = fake;
+      const elapsed = () => performance.now() - began;
+      try {
+        const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
+        return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode }));
+      } catch (error) {
+        if (current) say(`${nameOf(current)} failed.`);
+        throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);
+      } finally {
+        await watch.stop();
+      }
+    });
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+function waitMsOf(dataSource: DataSource): number {
+  return (dataSource.options as { extra?: MigrationSettings }).extra?.migrationWaitMs ?? WAIT_MS;
+}
