@@ -13,7 +13,18 @@ const SAY_AFTER_MS = 2_000;
 const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
 
 const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
-const UNLOCK = `SELECT pg_advisory_unlock(${KEY})`;
+const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval`;
+
+/**
+ * A session that waits in a lock does not notice by itself that its process has died, and would keep the migration lock
+ * for as long. Not every platform of a server can look.
+ */
+const NOTICE_A_DEAD_CLIENT = `
+  DO $$
+  BEGIN
+    SET client_connection_check_interval = '2s';
+  EXCEPTION WHEN invalid_parameter_value THEN NULL;
+  END $$`;
 
 const HOLDER = `
   SELECT ${SESSION_COLUMNS}
@@ -44,6 +55,7 @@ export async function withMigrationLock<T>(
   { waitMs, say }: { waitMs: number; say: (message: string) => void },
   work: () => Promise<T>,
 ): Promise<T> {
+  await queryRunner.query(NOTICE_A_DEAD_CLIENT);
   const started = performance.now();
   let nextSay = SAY_AFTER_MS;
   while (!(await isLocked(queryRunner))) {
