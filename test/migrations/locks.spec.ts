@@ -1,10 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client } from 'pg';
-import { type QueryRunner } from 'typeorm';
+import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { migrations } from '../../src/migrations';
+import { targetCatalog } from '../../src/migrator/catalogs';
 import { LOCK_TIMEOUT_MS } from '../../src/migrator/locking';
+import { migrate } from '../../src/migrator/migrator';
 import { interceptQueries } from '../support/intercept-queries';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
+import { quietDataSource } from '../support/quiet-data-source';
 import { useTestDatabase } from '../support/use-test-database';
 
 describe('a transaction that is in the way of a migration', () => {
@@ -38,6 +42,94 @@ describe('a transaction that is in the way of a migration', () => {
     await migrated;
     await settled;
     for (const client of [holder, other]) await client.end();
+  });
+});
+
+describe('a transaction that stays in the way', () => {
+  const database = useTestDatabase({ empty: true });
+  const level = levelOf('ExpandColumns');
+
+  test('is spoken of while the migration waits, and named by the error when its time is up', async () => {
+    const chain = new MigrationChain(database);
+    await chain.upTo(level - 1);
+    const holder = await database.connect();
+    await holder.query(`SET application_name = 'nightly report'; BEGIN; SELECT FROM payment_events`);
+    const [session] = (await holder.query('SELECT pg_backend_pid() AS pid')).rows as { pid: number }[];
+
+    const dataSource = await quietDataSource({ url: database.url, poolSize: 1, migrationLockBudgetMs: 3_000 });
+    const said: string[] = [];
+    const migrated = migrate(dataSource, { to: migrations[level - 1]!.name, say: (message) => said.push(message) });
+    await expect(migrated).rejects.toMatchObject({
+      code: 'MIGRATION_BLOCKED',
+      retryable: true,
+      blockers: [{ pid: session!.pid, applicationName: 'nightly report', state: 'idle in transaction' }],
+      message: expect.stringContaining(`process ${session!.pid} (nightly report, user `) as string,
+    });
+    const waiting = new RegExp(`^${migrations[level - 1]!.name}: \\d+ s so far; waiting for process ${session!.pid} `);
+    expect(said).toContainEqual(expect.stringMatching(waiting));
+    await holder.end();
+    await migrate(dataSource, { say: () => undefined });
+    await dataSource.destroy();
+  });
+});
+
+describe('a migration in one transaction', () => {
+  const database = useTestDatabase();
+
+  class InOneTransaction1900000000000 implements MigrationInterface {
+    name = 'InOneTransaction1900000000000';
+    async up(queryRunner: QueryRunner): Promise<void> {
+      await queryRunner.query('CREATE TABLE made_before_the_lock ()');
+      await queryRunner.query('ALTER TABLE outbox ADD COLUMN made_under_the_lock integer');
+    }
+    async down(): Promise<void> {}
+  }
+
+  test('is tried again as a whole when it lacks a lock, and lets traffic through in between', async () => {
+    const holder = await database.connect();
+    await holder.query('BEGIN; SELECT FROM outbox');
+    const dataSource = await quietDataSource({ url: database.url });
+    dataSource.migrations.push(new InOneTransaction1900000000000());
+    const migrated = migrate(dataSource, { say: () => undefined });
+    await untilTheMigrationWaits(holder);
+    // Behind it in the queue, until it gives up its place.
+    await database.query('SELECT count(*) FROM outbox');
+    await holder.query('COMMIT');
+    expect((await migrated).map(({ name }) => name)).toEqual([InOneTransaction1900000000000.name]);
+    expect(await database.query('SELECT made_under_the_lock FROM outbox')).toEqual([]);
+    await holder.end();
+    await dataSource.destroy();
+  });
+});
+
+describe('an index whose build was cancelled', () => {
+  const database = useTestDatabase({ empty: true });
+  const INVALID = `SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid`;
+
+  test('is found INVALID and built anew when the migration is run again', async () => {
+    const chain = new MigrationChain(database);
+    const level = levelOf('ExpandIndexes');
+    await chain.upTo(level - 1);
+    const holder = await database.connect();
+    await holder.query(
+      `BEGIN; INSERT INTO outbox (aggregate_id, message_type, payload) VALUES (gen_random_uuid(), 'm', '')`,
+    );
+    const migrated = chain.upTo(level);
+    const cancelled = expect(migrated).rejects.toThrow('canceling statement due to user request');
+    const observer = await database.connect();
+    await untilTheMigrationWaits(observer);
+    await observer.query(`
+      SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND query LIKE 'CREATE INDEX CONCURRENTLY%'`);
+    await cancelled;
+    expect(await database.query(INVALID)).toEqual([{ name: expect.stringContaining('idx_outbox') as string }]);
+
+    await holder.query('ROLLBACK');
+    await chain.upTo(level);
+    expect(await database.query(INVALID)).toEqual([]);
+    await chain.upTo(LATEST_LEVEL);
+    expect(await chain.catalog()).toBe(targetCatalog);
+    for (const client of [holder, observer]) await client.end();
   });
 });
 

@@ -6,6 +6,9 @@ import { type Client, type QueryResult } from 'pg';
  * their driver does. Works one request through: accepted, queued, locked, authorized, released.
  */
 export class LegacyClient {
+  /** The longest that it waited for an answer, in milliseconds. */
+  longestMs = 0;
+
   constructor(private readonly client: Client) {}
 
   async workThroughOneRequest(): Promise<void> {
@@ -17,6 +20,7 @@ export class LegacyClient {
     const config = await this.#send('selectConfig', [restaurant]);
     expect(config.rows).toEqual([{ config_version: 'v2', processor_name: 'chase', processor_config: { terminal: 1 } }]);
 
+    await this.#begin();
     // Event 1 comes before its state row.
     await this.#send('appendEvent', [event, request, 'auth_request', 'AuthRequestCreated', bytes, 1, '{}']);
     await this.#send('insertState', [
@@ -33,27 +37,52 @@ export class LegacyClient {
     ]);
     await this.#send('enqueue', [request, 'auth_request_queued', bytes, '2026-11-20 10:00:00']);
     await this.#send('insertKey', [`key-${request}`, restaurant, request, '2026-11-21 10:00:00']);
+    await this.#commit();
 
-    const pending = await this.#send('selectPending', [1000]);
-    const mine = (pending.rows as { id: string; aggregate_id: string }[]).filter((row) => row.aggregate_id === request);
-    expect(mine).toHaveLength(1);
-    await this.#send('markProcessed', [mine[0]?.id]);
+    await this.#relay(request);
 
     const lock = [request, 'worker-1', '2036-01-01 00:00:00'];
     expect(await this.#send('acquireLock', lock)).toMatchObject({ rowCount: 1 });
     expect(await this.#send('acquireLock', lock)).toMatchObject({ rowCount: 0 });
 
+    await this.#begin();
     await this.#send('appendEvent', [randomUUID(), request, 'auth_request', 'AuthAttemptStarted', bytes, 2, '"{}"']);
     await this.#send('startAttempt', [request, 2]);
+    await this.#commit();
+    await this.#begin();
     await this.#send('appendEvent', [randomUUID(), request, 'auth_request', 'AuthResponseReceived', bytes, 3, '"{}"']);
     await this.#send('authorize', [request, 3, 'pi_1', 'stripe', 1050, '2026-11-20 10:00:01']);
+    await this.#commit();
     const state = await this.#send('selectState', [request]);
     expect(state.rows).toEqual([{ status: 'AUTHORIZED', last_event_sequence: 3 }]);
     expect(await this.#send('releaseLock', [request, 'worker-1'])).toMatchObject({ rowCount: 1 });
   }
 
-  #send(name: keyof typeof STATEMENTS, values: unknown[]): Promise<QueryResult> {
-    return this.client.query({ name, text: STATEMENTS[name], values });
+  /** Until its message is delivered: another relay may hold it at the moment. */
+  async #relay(request: string): Promise<void> {
+    for (let delivered = false; !delivered;) {
+      await this.#begin();
+      const pending = (await this.#send('selectPending', [1000])).rows as { id: string; aggregate_id: string }[];
+      const mine = pending.find((row) => row.aggregate_id === request);
+      if (mine) await this.#send('markProcessed', [mine.id]);
+      await this.#commit();
+      delivered = mine !== undefined;
+    }
+  }
+
+  async #begin(): Promise<void> {
+    await this.client.query('BEGIN');
+  }
+
+  async #commit(): Promise<void> {
+    await this.client.query('COMMIT');
+  }
+
+  async #send(name: keyof typeof STATEMENTS, values: unknown[]): Promise<QueryResult> {
+    const sent = performance.now();
+    const result = await this.client.query({ name, text: STATEMENTS[name], values });
+    this.longestMs = Math.max(this.longestMs, performance.now() - sent);
+    return result;
   }
 }
 
