@@ -35,7 +35,7 @@ export interface RelayOptions {
  * A message that is refused is tried again with exponential back-off and jitter (M. Brooker, "Exponential Backoff And
  * Jitter"), and holds back only its own aggregate; after `maxAttempts` it is a dead letter until somebody requeues or
  * discards it. While database or broker cannot be reached, nothing is counted; the relay says so once and goes on when
- * they are back.
+ * they are back. Where message types have publishers of their own, one that is away holds up only its own messages.
  *
  * @example
  * const relay = new OutboxRelay(dataSource, { auth_request_queued: fifo, void_request_queued: standard });
@@ -99,8 +99,8 @@ export class OutboxRelay {
   /**
    * Takes one turn, for a scheduler or a test that needs no relay running.
    *
-   * @returns what became of each message of the turn
-   * @throws BrokerUnavailableError, DatabaseUnavailableError and the like
+   * @returns what became of each message of the turn, those aside whose broker cannot be reached
+   * @throws BrokerUnavailableError where that is all of them; DatabaseUnavailableError and the like
    */
   async runOnce(): Promise<readonly TurnResult[]> {
     return await this.#turn(takeTurn);

@@ -52,7 +52,7 @@ export const CLAIM = statement(
    FOR UPDATE SKIP LOCKED`,
 );
 
-const MARK_PROCESSED = statement(
+export const MARK_PROCESSED = statement(
   'relay_mark_processed',
   `UPDATE outbox SET processed_at = clock_timestamp(), next_attempt_at = NULL, last_error = NULL
    WHERE id = ANY ($1::bigint[])`,

@@ -38,6 +38,8 @@ export class DocProject {
       emitDecoratorMetadata: true,
       paths: {
         'payment-events-db': [join(root, 'src/index.ts')],
+        'payment-events-db/amqp': [join(root, 'src/publishers/amqp/index.ts')],
+        'payment-events-db/sqs': [join(root, 'src/publishers/sqs/index.ts')],
         'payment-events-db/*': [join(root, 'src/*')],
       },
     };

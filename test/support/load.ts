@@ -123,7 +123,7 @@ export class Load {
         if (!(error instanceof PaymentEventsDbError && error.retryable)) throw error;
         this.failures.push(error);
         if (this.#stopping) return undefined;
-        await delay(20);
+        await delay(100);
       }
     }
   }

@@ -2,6 +2,7 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type RelayOptions } from '../../../src';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { AmqpPublisher, type AmqpPublisherOptions } from '../../../src/publishers/amqp';
+import { RelayProcess } from '../../fixtures/relay/relay-process';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
 import { Proxy } from '../../support/proxy';
 import { MAX_MESSAGE_BYTES, PASSWORD, type RabbitMq, describeRabbitMq, startRabbitMq } from '../../support/rabbitmq';
@@ -44,6 +45,7 @@ describeRabbitMq('AmqpPublisher', () => {
     });
   });
   afterEach(async () => {
+    await RelayProcess.killAll();
     await relay?.stop();
     for (const publisher of publishers.splice(0)) await publisher.close();
   });
@@ -302,6 +304,27 @@ describeRabbitMq('AmqpPublisher', () => {
     } finally {
       await broker.control('set_vm_memory_high_watermark', '0.4');
     }
+  });
+
+  it('needs no permission but to write to its exchange, and without that waits', async () => {
+    const publisher = publisherFor(broker.url.replace(/\/\/.*@/, '//writer:secret@'));
+    await broker.control('add_user', 'writer', 'secret');
+    await broker.control('set_permissions', 'writer', '^$', `^${EXCHANGE}$`, '^$');
+    expect(await publish([aRelayMessage()], publisher)).toEqual([{ published: true }]);
+    await publisher.close();
+    await broker.control('set_permissions', 'writer', '^$', '^$', '^$');
+    const failure = await failureOf(publish([aRelayMessage()], publisher));
+    expect(failure).toBeInstanceOf(BrokerUnavailableError);
+    expect((failure as Error).message).toMatch(/ACCESS_REFUSED.*access to exchange 'payments'/);
+    expect(await arrivedAt()).toHaveLength(1);
+  });
+
+  it('serves a relay process, and lets it end', async () => {
+    const id = await enqueue();
+    const relay = new RelayProcess('amqp-publisher', { databaseUrl: database.url, brokerUrl: broker.url });
+    await until('it goes out', async () => (await outboxRows(database))[0]!.sent);
+    expect(await relay.end('SIGTERM')).toEqual({ exitCode: 0, signal: null });
+    expect(await arrivedAt()).toEqual([`${id}`]);
   });
 
   it('closes its connection, and connects anew when it is used again', async () => {

@@ -3,6 +3,7 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type PublishOutcome } from '../../../src';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { SqsPublisher, type SqsPublisherOptions } from '../../../src/publishers/sqs';
+import { RelayProcess } from '../../fixtures/relay/relay-process';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
 import { Proxy } from '../../support/proxy';
 import { aRelayMessage, EVERY_BYTE, outboxRows, PENDING, recordOutages, SENT, until } from '../../support/relayed';
@@ -30,6 +31,7 @@ afterAll(async () => {
   await server.remove();
 });
 afterEach(() => relay?.stop());
+afterEach(() => RelayProcess.killAll());
 beforeEach(async () => {
   await database.query('DELETE FROM outbox');
   fifo = await server.createQueue(`requests-${++queueCount}.fifo`);
@@ -235,6 +237,14 @@ it('loses nothing while the server is down, says so once, and goes on when it is
   expect(await arrivedAt(url)).toEqual(during.map(String));
   // Between the server's start and its queue there is an unknown queue, which is an answer.
   expect(outages.said).toEqual([BrokerUnavailableError.name, 'back']);
+});
+
+it('serves a relay process, and lets it end', async () => {
+  const id = await enqueue();
+  const relay = new RelayProcess('sqs-publisher', { databaseUrl: database.url, brokerUrl: fifo });
+  await until('it goes out', async () => (await outboxRows(database))[0]!.sent);
+  expect(await relay.end('SIGTERM')).toEqual({ exitCode: 0, signal: null });
+  expect(await arrivedAt(fifo)).toEqual([`${id}`]);
 });
 
 describe('a server that never answers', () => {

@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { stripVTControlCharacters } from 'node:util';
+import { Command } from 'commander';
+import { runCommand } from '../../src/cli/run-command';
+
+const ROOT = join(__dirname, '../..');
+const TIMEOUT_MS = 30_000;
+
+/** How a command ended, and what it printed, without colours. */
+export interface Finished {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode: number | null | undefined;
+}
+
+/** Runs `payment-events-db` as a process of its own, as its users do. It takes more than a second to start. */
+export async function cliProcess(databaseUrl: string, args: readonly string[]): Promise<Finished> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+    cwd: ROOT,
+    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: databaseUrl },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIMEOUT_MS,
+  });
+  const exited = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
+  const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
+  return { stdout, stderr, exitCode };
+}
+
+/** Runs a command in this process: for the many ways in which a command line can be wrong. One at a time. */
+export async function cliHere(databaseUrl: string, command: Command, args: readonly string[]): Promise<Finished> {
+  let [stdout, stderr] = ['', ''];
+  const line = (message: unknown) => `${String(message)}\n`;
+  jest.replaceProperty(process, 'argv', [process.execPath, 'payment-events-db', command.name(), ...args]);
+  jest.replaceProperty(process, 'env', { ...process.env, DATABASE_URL: databaseUrl });
+  jest.spyOn(console, 'log').mockImplementation((message) => void (stdout += line(message)));
+  jest.spyOn(console, 'error').mockImplementation((message) => void (stderr += line(message)));
+  jest.spyOn(process.stderr, 'write').mockImplementation((chunk) => ((stderr += String(chunk)), true));
+  try {
+    process.exitCode = 0;
+    await runCommand(new Command('payment-events-db').addCommand(command));
+    const printed = { stdout: stripVTControlCharacters(stdout), stderr: stripVTControlCharacters(stderr) };
+    return { ...printed, exitCode: Number(process.exitCode) };
+  } finally {
+    process.exitCode = undefined;
+    jest.restoreAllMocks();
+  }
+}
