@@ -10,7 +10,7 @@ import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
 import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validation/validate-command';
-import { AuthorizeCommand, origin } from './commands';
+import { AuthorizeCommand } from './commands';
 import { toColumn } from '../event-store/event-metadata';
 
 /** What {@link AuthorizeCommand} comes to. */
@@ -63,7 +63,7 @@ export async function authorize(
 ): Promise<AuthorizeReceipt> {
   const command = validateCommand(AuthorizeCommand, input);
   const restaurantId = command.restaurantId.toLowerCase();
-  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {} } = command;
+  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = uuidv7();
   const createdAt = new Date();
   const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
@@ -85,7 +85,7 @@ export async function authorize(
         createdAt,
       },
     }),
-    toColumn({ ...origin(command), idempotency_key: idempotencyKey }),
+    toColumn({ correlationId, causationId, idempotency_key: idempotencyKey }),
     paymentToken,
     amountCents,
     currency,

@@ -1,5 +1,6 @@
 import { type MessageShape } from '@bufbuild/protobuf';
 import { UndecodableEventError, UnencodableMessageError, UnknownEventTypeError } from '../errors';
+import { encodePlain } from './encode-plain';
 import {
   AuthAttemptFailedSchema,
   AuthAttemptStartedSchema,
@@ -8,7 +9,7 @@ import {
   AuthResponseReceivedSchema,
   AuthVoidRequestedSchema,
 } from './generated/payments/v1/events_pb';
-import { decodePlain, encodePlain, type Plain } from './plain-message';
+import { decodePlain, type Plain } from './plain-message';
 
 const schemas = {
   AuthRequestCreated: AuthRequestCreatedSchema,

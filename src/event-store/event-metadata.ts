@@ -8,9 +8,15 @@ export interface EventMetadata {
   readonly [field: string]: unknown;
 }
 
+const COLUMN_FIELDS = new Map([
+  ['correlationId', 'correlation_id'],
+  ['causationId', 'causation_id'],
+]);
+
 /** As `payment_events.metadata` holds it: JSON text, in snake case. */
-export function toColumn({ correlationId, causationId, ...more }: EventMetadata): string {
-  return JSON.stringify({ ...more, correlation_id: correlationId, causation_id: causationId });
+export function toColumn(metadata: EventMetadata): string {
+  const fields = Object.entries(metadata).map(([field, value]) => [COLUMN_FIELDS.get(field) ?? field, value]);
+  return JSON.stringify(Object.fromEntries(fields));
 }
 
 /** Legacy workers wrote JSON text inside a JSON string, and some legacy rows hold nothing. */

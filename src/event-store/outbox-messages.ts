@@ -1,7 +1,8 @@
 import { type MessageShape } from '@bufbuild/protobuf';
 import { UndecodableOutboxMessageError, UnencodableMessageError } from '../errors';
+import { encodePlain } from './encode-plain';
 import { AuthRequestQueuedMessageSchema, VoidRequestQueuedMessageSchema } from './generated/payments/v1/outbox_pb';
-import { decodePlain, encodePlain, type Plain } from './plain-message';
+import { decodePlain, type Plain } from './plain-message';
 
 const schemas = {
   auth_request_queued: AuthRequestQueuedMessageSchema,

@@ -6,5 +6,5 @@ import canonicalize from 'canonicalize';
  * matter, that of `parts` does. Ids go in lower case.
  */
 export function fingerprint(...parts: unknown[]): Buffer {
-  return hash('sha256', canonicalize(parts) ?? '', 'buffer');
+  return Buffer.from(hash('sha256', canonicalize(parts) ?? ''), 'hex');
 }

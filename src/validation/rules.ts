@@ -7,7 +7,7 @@ export const Text = (min: number, max: number, options?: ValidationOptions): Pro
       name: 'text',
       constraints: [min, max],
       validator: {
-        validate: (value) => isText(value) && [...value].length >= min && [...value].length <= max,
+        validate: (value) => isText(value) && isWithin(characters(value), min, max),
         defaultMessage: () => `$property must be text of ${min} to ${max} characters, without NUL`,
       },
     },
@@ -73,10 +73,16 @@ export const Bytes = (options?: ValidationOptions): PropertyDecorator =>
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && !value.includes('\0') && value.isWellFormed();
 
-const isPlainObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' &&
-  value !== null &&
-  [Object.prototype, null].includes(Object.getPrototypeOf(value) as null);
+/** In code points. A string counts those beyond U+FFFF, each a pair of surrogates, as two. */
+const characters = (text: string) => text.length - (text.match(/[\ud800-\udbff]/g)?.length ?? 0);
+
+const isWithin = (number: number, min: number, max: number) => number >= min && number <= max;
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
 
 function isJson(value: unknown): boolean {
   if (value === null || typeof value === 'boolean') return true;

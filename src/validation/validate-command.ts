@@ -1,5 +1,6 @@
 import { validateSync, type ValidationError } from 'class-validator';
 import { InvalidCommandError } from '../errors';
+import { keepsRules } from './keeps-rules';
 
 /**
  * Checks a command against the rules on its class before anything is sent.
@@ -8,6 +9,7 @@ import { InvalidCommandError } from '../errors';
  */
 export function validateCommand<T extends object>(Command: new () => T, input: T): T {
   const command = Object.assign(new Command(), input);
+  if (keepsRules(Command, command)) return command;
   const errors = validateSync(command, { forbidUnknownValues: true, stopAtFirstError: true });
   if (errors.length > 0) throw new InvalidCommandError(Command.name, problemsIn(errors));
   return command;

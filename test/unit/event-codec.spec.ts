@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { equals, fromBinary, ScalarType, toBinary, type DescField, type DescMessage } from '@bufbuild/protobuf';
+import {
+  create,
+  equals,
+  fromBinary,
+  ScalarType,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type Message,
+} from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { UndecodableEventError, UnencodableMessageError, UnknownEventTypeError } from '../../src/errors';
 import { decodeEvent, encodeEvent, isPaymentEventType, type PaymentEventBody } from '../../src/event-store/event-codec';
@@ -115,8 +124,8 @@ function valueOf(field: DescField): fc.Arbitrary<unknown> {
     return fc.integer({ min: -8.64e12, max: 8.64e12 }).map((s) => (s === 0 ? undefined : new Date(s * 1000)));
   }
   if (field.scalar === ScalarType.BOOL) return fc.boolean();
-  if (field.scalar === ScalarType.INT32) return fc.integer();
-  return field.scalar === ScalarType.INT64 ? fc.maxSafeInteger() : text;
+  if (field.scalar === ScalarType.STRING) return text;
+  return fc.oneof(fc.constant(0), field.scalar === ScalarType.INT32 ? fc.integer() : fc.maxSafeInteger());
 }
 
 const anyEvent = fc
@@ -139,6 +148,46 @@ test('any outbox message that can be encoded reads back as it was', () => {
       expect(decodeOutboxMessage(message.type, encodeOutboxMessage(message))).toEqual(message),
     ),
   );
+});
+
+/** Plain data as the generated message of the runtime. */
+function generated(schema: DescMessage, data: object): Message {
+  const values = schema.fields.map((field) => {
+    const value = (data as Record<string, unknown>)[field.localName];
+    if (value instanceof Date) return [field.localName, BigInt(value.getTime() / 1000)];
+    if (field.fieldKind === 'enum')
+      return [field.localName, field.enum.values.find((v) => v.localName === value)?.number];
+    if (field.fieldKind === 'message') return [field.localName, value && generated(field.message, value)];
+    return [field.localName, field.scalar === ScalarType.INT64 && value ? BigInt(value as number) : value];
+  });
+  return create(schema, Object.fromEntries(values) as Record<string, unknown>);
+}
+
+test('any event and any outbox message has the bytes that the protobuf runtime gives it', () => {
+  fc.assert(
+    fc.property(anyEvent, anyOutboxMessage, (event, message) => {
+      const [ofEvent, ofMessage] = [eventSchemas[event.type], outboxSchemas[message.type]];
+      expect(encodeEvent(event)).toEqual(toBinary(ofEvent, generated(ofEvent, event.data)));
+      expect(encodeOutboxMessage(message)).toEqual(toBinary(ofMessage, generated(ofMessage, message.data)));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('neither a refused event nor a large one leaves anything behind in the next', () => {
+  const empty = decode('AuthResponseReceived', Buffer.alloc(0)) as PaymentEventBody<'AuthResponseReceived'>;
+  const refused = {
+    ...empty,
+    data: { ...empty.data, authRequestId: eventId, result: {} },
+  } as unknown as PaymentEventBody;
+  const voided = (reason: string) =>
+    encodeEvent({ type: 'AuthVoidRequested', data: { authRequestId: eventId, reason, requestedAt: undefined } });
+  const first = voided('first');
+  expect(() => encodeEvent(refused)).toThrow(UnencodableMessageError);
+  expect(voided('first')).toEqual(first);
+  const large = 'x'.repeat(100_000);
+  expect(decode('AuthVoidRequested', voided(large)).data).toMatchObject({ reason: large });
+  expect(voided('first')).toEqual(first);
 });
 
 const hostileBytes = fc.oneof(

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Pool } from 'pg';
-import { v7 as uuidv7 } from 'uuid';
 import { AUTHORIZE } from '../../../src/auth-requests/authorize';
+import { v7 as uuidv7 } from 'uuid';
 import { anyOf, PREPARED, REQUEST } from './request';
 
 /** The operation's statement through `pg` alone: what is left when everything around it costs nothing. */

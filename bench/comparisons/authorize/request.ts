@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { type AuthorizeCommand } from '../../../src/auth-requests/commands';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { encodeEvent } from '../../../src/event-store/event-codec';
 import { encodeOutboxMessage } from '../../../src/event-store/outbox-messages';
@@ -43,7 +42,13 @@ export function authorizing(
 ): () => Promise<unknown> {
   const requests = new AuthRequests(dataSource);
   return () => {
-    const command: AuthorizeCommand = { ...REQUEST, restaurantId: anyOf(restaurants), idempotencyKey: randomUUID() };
-    return requests.authorize(command);
+    return requests.authorize({
+      restaurantId: anyOf(restaurants),
+      paymentToken: REQUEST.paymentToken,
+      amountCents: REQUEST.amountCents,
+      currency: REQUEST.currency,
+      metadata: REQUEST.metadata,
+      idempotencyKey: randomUUID(),
+    });
   };
 }
