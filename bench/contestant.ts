@@ -1,4 +1,5 @@
 import { type Lab } from './lab/lab';
+import { type Load } from './measure';
 
 /** One way of doing a thing, to be measured beside others. */
 export interface Contestant {
@@ -7,7 +8,7 @@ export interface Contestant {
   readonly title: string;
   /** Gets ready for a sample of so many seconds; not measured. */
   beforeSample?(seconds: number): Promise<void>;
-  /** One operation. Many run at once. */
+  /** One operation. Many run at once. Where it is several at a time, it says how many. */
   operate(): Promise<unknown>;
 }
 
@@ -29,6 +30,8 @@ export interface Comparison {
   /** The contestant that is 1.00 in the table. */
   readonly reference: string;
   readonly bars: readonly Bar[];
+  /** Where something else is to be measured than the options say. */
+  readonly load?: Load;
   /** Builds databases and contestants. One whose package is not installed is left out, with a word to `lab.notice`. */
   prepare(lab: Lab): Promise<Contestant[]>;
 }

@@ -67,7 +67,7 @@ async function compare(
 ): Promise<ComparisonResult> {
   notice(comparison.title);
   const contestants = await comparison.prepare(lab);
-  const samples = await measureInRounds(contestants, load, (text) => notice(`  ${text}`));
+  const samples = await measureInRounds(contestants, { ...load, ...comparison.load }, (text) => notice(`  ${text}`));
   return evaluate(comparison, contestants, samples);
 }
 

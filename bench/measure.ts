@@ -22,8 +22,8 @@ export async function measure(contestant: Contestant, { connections, seconds }: 
   let operations = 0;
   const loop = async () => {
     do {
-      await contestant.operate();
-      operations++;
+      const done = await contestant.operate();
+      operations += typeof done === 'number' ? done : 1;
     } while (performance.now() < end);
   };
   const stopAll = (error: unknown) => {

@@ -11,7 +11,7 @@ Ends with 1 when a required bar is missed.
   --rounds <n>           how often each takes its turn (default 7)
   --seconds <n>          length of a turn (default 3)
   --connections <n>      operations under way at once (default 16)
-  --earlier <n>          requests before the growth comparison (default 300000)
+  --earlier <n>          requests, and processed messages, that were there before (default 300000)
   --full                 5,000,000 of them: takes long, and about 15 GB of disk
   --no-check             report the bars, but end with 0 all the same
   --json                 print the results as JSON instead of tables

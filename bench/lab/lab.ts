@@ -12,7 +12,7 @@ export const SERVER_SETTINGS = { shared_buffers: '512MB', max_wal_size: '16GB', 
 export interface LabSettings {
   /** Of each contestant's pool. */
   readonly connections: number;
-  /** How many requests there were before, where growth is measured. */
+  /** How many requests or processed messages there were before, where growth is measured. */
   readonly earlierRequests: number;
   readonly notice: (text: string) => void;
 }

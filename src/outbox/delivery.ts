@@ -37,8 +37,8 @@ export async function deliver(
   const batches = new Map<Publisher, RelayMessage[]>();
   for (const message of messages) {
     const publisher = publisherOf(publishers, message.messageType);
-    if (publisher) batches.set(publisher, [...(batches.get(publisher) ?? []), message]);
-    else outcomes.set(message.id, unknownType(message.messageType));
+    if (!publisher) outcomes.set(message.id, unknownType(message.messageType));
+    else if (!batches.get(publisher)?.push(message)) batches.set(publisher, [message]);
   }
   // Not AbortSignal.timeout: it would keep the messages of every turn in memory for as long as the time-out lasts.
   const timeUp = new AbortController();

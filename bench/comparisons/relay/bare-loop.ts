@@ -1,0 +1,20 @@
+import { type PaymentEventsDataSource } from '../../../src/data-source';
+import { CLAIM, MARK_PROCESSED } from '../../../src/outbox/relay-turn';
+import { type Lab, poolOf } from '../../lab/lab';
+
+/** The statements of a turn, prepared, with nothing around them. */
+export async function bareLoop(
+  lab: Lab,
+  dataSource: PaymentEventsDataSource,
+  batchSize: number,
+): Promise<() => Promise<number>> {
+  const client = await poolOf(dataSource).connect();
+  lab.atEnd(() => Promise.resolve(client.release()));
+  return async () => {
+    await client.query("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15000'");
+    const { rows } = await client.query<{ id: string }>({ ...CLAIM, values: [batchSize, []] });
+    await client.query({ ...MARK_PROCESSED, values: [rows.map(({ id }) => id)] });
+    await client.query('COMMIT');
+    return rows.length;
+  };
+}

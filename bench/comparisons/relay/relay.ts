@@ -1,0 +1,86 @@
+import { type PaymentEventsDataSource } from '../../../src/data-source';
+import { OutboxRelay } from '../../../src/outbox/outbox-relay';
+import { type Publisher } from '../../../src/outbox/publisher';
+import { type Comparison, type Contestant } from '../../contestant';
+import { fillOutbox } from '../../lab/fill-outbox';
+import { type Lab } from '../../lab/lab';
+import { bareLoop } from './bare-loop';
+import { pgBoss } from './pg-boss';
+
+export const BATCH_SIZE = 100;
+
+/** More than one relay gets through, so that none runs out of messages. */
+const MESSAGES_PER_SECOND = 150_000;
+
+const noop: Publisher = { publish: (messages) => Promise.resolve(messages.map(() => ({ published: true }))) };
+
+/** How fast one relay is, the broker aside. */
+export const relay: Comparison = {
+  name: 'relay',
+  title: `Deliver the outbox: one relay, a publisher that does nothing, ${BATCH_SIZE} messages a turn`,
+  unit: 'messages',
+  reference: 'relay',
+  load: { connections: 1, seconds: 1 },
+  bars: [
+    { of: 'relay', against: 'bare', atLeast: 0.8, kind: 'required' },
+    { of: 'long-lived', against: 'relay', atLeast: 0.85, kind: 'required' },
+    { of: 'relay', against: 'pg-boss', atLeast: 3, kind: 'reported' },
+  ],
+
+  async prepare(lab) {
+    const { earlierRequests } = lab.settings;
+    const [fresh, bare, longLived] = [
+      await lab.migratedDatabase(),
+      await lab.migratedDatabase(),
+      await lab.migratedDatabase(),
+    ];
+    lab.notice(`generating: ${earlierRequests} processed messages`);
+    await fillOutbox(longLived, { messages: earlierRequests, processed: true });
+    return [
+      { name: 'relay', title: 'OutboxRelay, empty outbox before', ...delivering(fresh, relaying(fresh)) },
+      {
+        name: 'long-lived',
+        title: `OutboxRelay, ${earlierRequests.toLocaleString('en')} processed messages before`,
+        ...delivering(longLived, relaying(longLived)),
+      },
+      {
+        name: 'bare',
+        title: 'the same SQL in a bare loop',
+        ...delivering(bare, await bareLoop(lab, bare, BATCH_SIZE)),
+      },
+      ...(await others(lab)),
+    ];
+  },
+};
+
+function relaying(dataSource: PaymentEventsDataSource): () => Promise<number> {
+  const relay = new OutboxRelay(dataSource, noop, { batchSize: BATCH_SIZE });
+  return async () => (await relay.runOnce()).length;
+}
+
+/** A turn at a time, of an outbox that never runs empty. */
+function delivering(
+  dataSource: PaymentEventsDataSource,
+  turn: () => Promise<number>,
+): Pick<Contestant, 'beforeSample' | 'operate'> {
+  let pending = 0;
+  return {
+    async beforeSample(seconds) {
+      const lacking = Math.ceil(seconds * MESSAGES_PER_SECOND) - pending;
+      if (lacking > 0) await fillOutbox(dataSource, { messages: lacking, processed: false });
+      pending += Math.max(0, lacking);
+    },
+    async operate() {
+      const delivered = await turn();
+      if (delivered < BATCH_SIZE)
+        throw new Error(`a relay got through ${MESSAGES_PER_SECOND} messages a second: fill in more`);
+      pending -= delivered;
+      return delivered;
+    },
+  };
+}
+
+async function others(lab: Lab): Promise<Contestant[]> {
+  const contestant = await pgBoss(lab, BATCH_SIZE);
+  return contestant ? [contestant] : [];
+}
