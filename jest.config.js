@@ -23,4 +23,6 @@ module.exports = {
     ],
   },
   testTimeout: 30_000,
+  // Tests wait for servers and processes more than they compute.
+  maxWorkers: '100%',
 };

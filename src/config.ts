@@ -33,6 +33,8 @@ const environment = z.object({
   PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_TIMEOUTS_VIA: z.enum(['startup', 'role'], { error: 'must be startup or role' }).optional(),
 });
 
@@ -59,6 +61,8 @@ export interface Config {
  * | `PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS` | longest run of a statement, 0 for no limit | 30000 |
  * | `PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS` | longest wait for a lock, 0 for no limit | 5000 |
  * | `PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS` | longest silence in a transaction, 0 for no limit | 30000 |
+ * | `PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS` | longest wait for another process that migrates | 600000 |
+ * | `PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS` | how long a migration tries for a lock that others hold | 120000 |
  * | `PAYMENT_EVENTS_DB_TIMEOUTS_VIA` | `startup`, or `role` behind PgBouncer | `startup` |
  *
  * ```ts
@@ -84,6 +88,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     statementTimeoutMs: data.PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS,
     lockTimeoutMs: data.PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS,
     idleInTransactionTimeoutMs: data.PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    migrationWaitMs: data.PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS,
+    migrationLockBudgetMs: data.PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS,
     timeoutsVia: data.PAYMENT_EVENTS_DB_TIMEOUTS_VIA,
   };
   return Object.freeze({

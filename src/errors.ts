@@ -274,6 +274,21 @@ export class DatabaseUnavailableError extends PaymentEventsDbError {
   }
 }
 
+/**
+ * The user that the connection logged in as may not do that. `object` is the table or the like, where the server says it
+ * in English.
+ */
+export class PermissionDeniedError extends PaymentEventsDbError {
+  readonly code = 'PERMISSION_DENIED';
+
+  constructor(readonly object: string | undefined) {
+    super(
+      `The database user may not do that${object ? `: permission denied for ${object}` : ''}. Log in as a member of ` +
+        'the role that has this operation. Where it should have it, the owner runs: payment-events-db grants.',
+    );
+  }
+}
+
 /** A migration changed a table while a transaction of the caller's was using it. Run that transaction again. */
 export class StalePlanError extends PaymentEventsDbError {
   readonly code = 'STALE_PLAN';

@@ -53,6 +53,7 @@ export {
   NotVoidableError,
   OutboxMessageNotFoundError,
   PaymentEventsDbError,
+  PermissionDeniedError,
   StalePlanError,
   TransactionConflictError,
   TransactionRequiredError,
@@ -82,6 +83,9 @@ export { StreamRef } from './event-store/append-command';
 export { type EventMetadata } from './event-store/event-metadata';
 export { type AppendedEvent, EventStore, type NewEvent, type StoredEvent } from './event-store/event-store';
 
+export { GrantsRefusedError } from './grants/errors';
+export { type GrantedRole, type GrantOptions, grantPrivileges } from './grants/grant-privileges';
+
 export { type Claim, ClaimCommand, IdempotencyKeys } from './idempotency/idempotency-keys';
 export { AcquireCommand, type Lease, ProcessingLocks } from './locks/processing-locks';
 
@@ -94,8 +98,16 @@ export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
 export { migrations } from './migrations';
-export { AlembicDatabaseError } from './migrator/alembic';
+export { adopt, type Adoption, type AdoptOptions, SchemaDriftError } from './migrator/adopt';
+export {
+  AlembicDatabaseError,
+  type AlembicRevision,
+  NotMadeByAlembicError,
+  UnknownAlembicRevisionError,
+} from './migrator/alembic';
 export { type Session } from './migrator/blocking-sessions';
+export { type Drift } from './migrator/compare-catalogs';
+export { type DriftOptions, findDrift } from './migrator/drift';
 export {
   ChangedMigrationsError,
   MigrationBlockedError,
@@ -106,7 +118,10 @@ export {
   UnknownMigrationsError,
 } from './migrator/errors';
 export { assertNonePending, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
+export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
 export { migrate, type MigrateOptions, revert } from './migrator/migrator';
+export { type MigrationPlan, planMigrations, type PlannedMigration, type PlanOptions } from './migrator/plan';
+export { stamp, type Stamp, type StampOptions } from './migrator/stamp';
 export { type FieldDifference } from './read-model/differences';
 export { fold, type FoldableEvent, type FoldedRequest } from './read-model/fold';
 export { UnfoldableStreamError } from './read-model/fold-stream';

@@ -5,6 +5,7 @@ import {
   DatabaseTimeoutError,
   DatabaseUnavailableError,
   PaymentEventsDbError,
+  PermissionDeniedError,
   StalePlanError,
   TransactionConflictError,
 } from '../errors';
@@ -30,6 +31,9 @@ const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/;
 const CONNECTION_TEXTS =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query runner already released)/i;
 
+/** A name of ours and nothing else: no other text of the server's is let through. */
+const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema|database) \w+)$/;
+
 /**
  * The one place that turns what PostgreSQL, `pg` or the network reports into an error of this package. Nothing of the
  * original is kept but its SQLSTATE and the names of constraint and table, since its texts may quote rows and
@@ -46,6 +50,7 @@ export function translateError(error: unknown): unknown {
   if (code === '40001' || code === '40P01') return new TransactionConflictError(code);
   if (code === '55P03' || code === '57014') return new DatabaseTimeoutError(code);
   if (isStalePlan(original)) return new StalePlanError();
+  if (code === '42501') return new PermissionDeniedError(DENIED_OBJECT.exec(original.message)?.[1]);
   if (code.startsWith('23') && original.constraint) {
     return new ConstraintViolationError(original.constraint, original.table, code);
   }

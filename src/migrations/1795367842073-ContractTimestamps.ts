@@ -6,8 +6,8 @@ import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } fr
  * indexes on times. Contract begins here: legacy clients must be gone.
  *
  * The old values were written in UTC. Under TimeZone UTC and without a USING clause PostgreSQL knows that the stored
- * bits stay the same and rewrites nothing. A database whose old rows were written in another zone says so beforehand,
- * `ALTER DATABASE … SET payment_events_db.legacy_timezone = 'Europe/Berlin'`; its tables are then rewritten.
+ * bits stay the same and rewrites nothing. A database that was adopted with another zone says so in its history: its
+ * tables are rewritten, each under its lock for as long as that takes, some 10 s a million events.
  *
  * Locks: ACCESS EXCLUSIVE on one table at a time for a catalog update; the indexes on times are dropped before, since
  * they would be rebuilt under the lock, and their successors built concurrently after. So are the partial indexes of the
@@ -77,8 +77,17 @@ const INDEXES_ON_TIMES = [
 
 function changeType(table: string, columns: string[], type: 'timestamp' | 'timestamptz'): string[] {
   const changes = columns.map((column) => `ALTER COLUMN ${column} TYPE ${type}`);
-  return [
-    `SELECT set_config('TimeZone', coalesce(nullif(current_setting('payment_events_db.legacy_timezone', true), ''), 'UTC'), true)`,
-    `ALTER TABLE ${table} ${changes.join(', ')}`,
-  ];
+  return [SET_LEGACY_TIMEZONE, LIFT_TIMEOUT_OF_A_REWRITE, `${ACCEPTED}\nALTER TABLE ${table} ${changes.join(', ')}`];
 }
+
+/** Under TimeZone UTC nothing is rewritten, and no index on these columns is left. Down, the legacy type is the aim. */
+const ACCEPTED = `-- squawk-ignore-file changing-column-type, prefer-timestamp-tz`;
+
+/** Of this transaction. */
+const SET_LEGACY_TIMEZONE = `
+  SELECT set_config('TimeZone', coalesce(
+    (SELECT to_jsonb(history) ->> 'legacy_timezone' FROM payment_events_db_migrations AS history
+     WHERE name = 'LegacySchema1795367318204'), 'UTC'), true)`;
+
+const LIFT_TIMEOUT_OF_A_REWRITE = `
+  SELECT set_config('statement_timeout', '0', true) WHERE current_setting('TimeZone') <> 'UTC'`;

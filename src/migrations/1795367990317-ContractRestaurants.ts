@@ -31,7 +31,7 @@ export class ContractRestaurants1795367990317 implements MigrationInterface {
 
   async down(queryRunner: QueryRunner): Promise<void> {
     for (const [table, column] of REQUIRED) {
-      await whileLocked(queryRunner, `ALTER TABLE ${table} ALTER COLUMN ${column} DROP NOT NULL`);
+      await whileLocked(queryRunner, allowEmpty(table, column));
     }
   }
 }
@@ -42,6 +42,11 @@ const REQUIRED = [
   ['auth_processing_locks', 'restaurant_id'],
   ['auth_processing_locks', 'fencing_token'],
 ] as const;
+
+const allowEmpty = (table: string, column: string) => `
+  -- The clients of the older schema do not write it.
+  -- squawk-ignore-file ban-drop-not-null
+  ALTER TABLE ${table} ALTER COLUMN ${column} DROP NOT NULL`;
 
 async function requireColumn(queryRunner: QueryRunner, table: string, column: string): Promise<void> {
   const check = `${table}_${column}_required`;

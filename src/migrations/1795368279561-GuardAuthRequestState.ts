@@ -29,6 +29,7 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
     await whileLocked(
       queryRunner,
       `DROP TRIGGER IF EXISTS guard_auth_request_state ON auth_request_state`,
+      `DROP TRIGGER IF EXISTS guard_new_auth_request_state ON auth_request_state`,
       `DROP FUNCTION IF EXISTS guard_auth_request_state()`,
       CREATE_LEGACY_TRIGGER,
     );
@@ -114,11 +115,19 @@ const CREATE_GUARD = `
     RETURN NEW;
   END $$`;
 
-/** ALWAYS: also where session_replication_role is replica. */
+/**
+ * A new request that begins as it should needs no function: calling it took an eighth of the statement that accepts one.
+ * ALWAYS: also where session_replication_role is replica.
+ */
 const ENABLE_GUARD = [
-  `CREATE OR REPLACE TRIGGER guard_auth_request_state BEFORE INSERT OR UPDATE ON auth_request_state
+  `CREATE OR REPLACE TRIGGER guard_auth_request_state BEFORE UPDATE ON auth_request_state
      FOR EACH ROW EXECUTE FUNCTION guard_auth_request_state()`,
-  `ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state`,
+  `CREATE OR REPLACE TRIGGER guard_new_auth_request_state BEFORE INSERT ON auth_request_state
+     FOR EACH ROW WHEN (NEW.status <> 'PENDING' OR NEW.updated_at IS DISTINCT FROM now())
+     EXECUTE FUNCTION guard_auth_request_state()`,
+  `ALTER TABLE auth_request_state
+     ENABLE ALWAYS TRIGGER guard_auth_request_state,
+     ENABLE ALWAYS TRIGGER guard_new_auth_request_state`,
 ];
 
 const CREATE_LEGACY_TRIGGER = `

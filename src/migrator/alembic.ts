@@ -1,14 +1,49 @@
 import { type DataSource } from 'typeorm';
 import { PaymentEventsDbError } from '../errors';
 import { type Queryable } from './catalog';
+import { alembicCatalogs } from './catalogs';
 import { readHistory } from './history';
 
-/** The Alembic revisions that our first migrations repeat, in the same order. */
-export const MIRRORED_REVISIONS = ['9a82c6d3b654', '09c2b295afcd'];
+/** A revision that one of our first migrations repeats. */
+export type AlembicRevision = keyof typeof alembicCatalogs;
+
+/** Those, in the order of the migrations. */
+export const MIRRORED_REVISIONS = Object.keys(alembicCatalogs) as AlembicRevision[];
 
 /** Alembic made the tables, and our history does not know of them yet. Nothing was changed. */
 export class AlembicDatabaseError extends PaymentEventsDbError {
   readonly code = 'ALEMBIC_DATABASE';
+
+  constructor(readonly revision: string) {
+    super(
+      `Alembic made this database (revision ${revision}): its tables exist, but our history of migrations is empty.\n` +
+        'Take it over first, with all its rows: payment-events-db adopt --dry-run, then payment-events-db adopt.',
+    );
+  }
+}
+
+/** There is nothing to take over: `alembic_version` does not exist or is empty. Nothing was changed. */
+export class NotMadeByAlembicError extends PaymentEventsDbError {
+  readonly code = 'NOT_MADE_BY_ALEMBIC';
+
+  constructor() {
+    super(
+      'Alembic did not make this database: there is no row in alembic_version. Check DATABASE_URL. ' +
+        'A database without tables needs no taking over: payment-events-db migrate.',
+    );
+  }
+}
+
+/** Alembic made the database, and another revision of it than can be taken over. Nothing was changed. */
+export class UnknownAlembicRevisionError extends PaymentEventsDbError {
+  readonly code = 'UNKNOWN_ALEMBIC_REVISION';
+
+  constructor(readonly revisions: readonly string[]) {
+    super(
+      `The revision of this database is not known here (${revisions.join(', ')}). ` +
+        `Bring it to ${MIRRORED_REVISIONS.at(-1)} with Alembic first.`,
+    );
+  }
 }
 
 /**
@@ -18,23 +53,31 @@ export class AlembicDatabaseError extends PaymentEventsDbError {
  */
 export async function assertNotMadeByAlembic(dataSource: DataSource, session: Queryable): Promise<void> {
   if ((await readHistory(dataSource, session)).some(({ state }) => state !== 'pending')) return;
-  const revision = await alembicRevision(session);
-  if (revision) throw new AlembicDatabaseError(wayToAdopt(revision));
+  const revisions = await readRevisions(session);
+  if (revisions.length > 0) throw new AlembicDatabaseError(revisions.join(', '));
 }
 
-/** What `alembic_version` holds, if there is such a table with a row. */
-export async function alembicRevision(session: Queryable): Promise<string | undefined> {
+/**
+ * The revision that Alembic has brought the database to.
+ *
+ * @throws NotMadeByAlembicError, UnknownAlembicRevisionError
+ */
+export async function mirroredRevision(session: Queryable): Promise<AlembicRevision> {
+  const revisions = await readRevisions(session);
+  if (revisions.length === 0) throw new NotMadeByAlembicError();
+  const revision = MIRRORED_REVISIONS.find((known) => known === revisions[0]);
+  if (!revision || revisions.length > 1) throw new UnknownAlembicRevisionError(revisions);
+  return revision;
+}
+
+/** What `alembic_version` holds: several revisions where branches were not merged. */
+async function readRevisions(session: Queryable): Promise<string[]> {
   const [found] = (await session.query(`SELECT to_regclass('alembic_version') IS NOT NULL AS exists`)) as {
     exists: boolean;
   }[];
-  if (!found!.exists) return undefined;
-  const [row] = (await session.query(`SELECT version_num FROM alembic_version`)) as { version_num: string }[];
-  return row?.version_num;
-}
-
-function wayToAdopt(revision: string): string {
-  return (
-    `Alembic made this database (revision ${revision}): its tables exist, but our history of migrations is empty.\n` +
-    'Take it over first, with all its rows: payment-events-db adopt --dry-run, then payment-events-db adopt.'
-  );
+  if (!found!.exists) return [];
+  const rows = (await session.query(`SELECT version_num FROM alembic_version ORDER BY version_num`)) as {
+    version_num: string;
+  }[];
+  return rows.map(({ version_num }) => version_num);
 }

@@ -1,7 +1,7 @@
 import { type DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { VERSION } from '../version';
 import { type Queryable } from './catalog';
-import { ChangedMigrationsError, PendingMigrationsError, UnknownMigrationsError } from './errors';
+import { ChangedMigrationsError, NoSuchMigrationError, PendingMigrationsError, UnknownMigrationsError } from './errors';
 import { checksumOf } from './planned-sql';
 
 /** The name of the history table: ours by name, so that a service may keep its own `migrations` beside it. */
@@ -80,6 +80,18 @@ export const nameOf = (migration: MigrationInterface): string => migration.name 
 
 export const timestampOf = (name: string): number => Number(name.slice(-13));
 
+/**
+ * The name of a migration of the code, which may be given without its time: `ExpandIndexes`.
+ *
+ * @throws NoSuchMigrationError also where two migrations differ by their time alone
+ */
+export function fullName(dataSource: DataSource, name: string): string {
+  const names = knownMigrations(dataSource).map(nameOf);
+  const [found, another] = names.filter((known) => known === name || known.slice(0, -13) === name);
+  if (!found || another) throw new NoSuchMigrationError(name, names);
+  return found;
+}
+
 export const namesOf = (history: readonly MigrationRecord[], state: MigrationRecord['state']): string[] =>
   history.filter((migration) => migration.state === state).map(({ name }) => name);
 
@@ -127,20 +139,26 @@ const IS_COMPLETE = `
                  AND conrelid = to_regclass('${MIGRATIONS_TABLE}')) AS complete`;
 
 /**
- * Makes the history table what {@link COMPLETE_HISTORY_TABLE} says, and writes the checksum of each migration beside it
+ * What the history still lacks: the table that {@link COMPLETE_HISTORY_TABLE} makes, and the checksum of each migration
  * that was applied without one, so that a change from now on is found.
  */
-export async function completeHistory(dataSource: DataSource, queryRunner: QueryRunner): Promise<void> {
-  const [table] = (await queryRunner.query(IS_COMPLETE)) as { complete: boolean }[];
-  if (!table!.complete) await queryRunner.query(COMPLETE_HISTORY_TABLE);
-  for (const { name, checksum } of await readRows(queryRunner)) {
-    const migration = dataSource.migrations.find((known) => nameOf(known) === name);
-    if (checksum || !migration) continue;
-    await queryRunner.query(`UPDATE ${MIGRATIONS_TABLE} SET checksum = $2 WHERE name = $1 AND checksum IS NULL`, [
-      name,
-      await checksumOf(migration),
-    ]);
+export async function completingStatements(dataSource: DataSource, session: Queryable): Promise<string[]> {
+  const [table] = (await session.query(IS_COMPLETE)) as { complete: boolean }[];
+  const statements = table!.complete ? [] : [COMPLETE_HISTORY_TABLE];
+  const rows = await readRows(session);
+  for (const migration of knownMigrations(dataSource)) {
+    if (!rows.some(({ name, checksum }) => name === nameOf(migration) && !checksum)) continue;
+    statements.push(
+      `UPDATE ${MIGRATIONS_TABLE} SET checksum = '${await checksumOf(migration)}'
+  WHERE name = '${nameOf(migration)}' AND checksum IS NULL`,
+    );
   }
+  return statements;
+}
+
+/** Does it. */
+export async function completeHistory(dataSource: DataSource, queryRunner: QueryRunner): Promise<void> {
+  for (const statement of await completingStatements(dataSource, queryRunner)) await queryRunner.query(statement);
 }
 
 /** The INSERT that records a migration, with its values in it, as a plan prints it. */

@@ -1,7 +1,7 @@
 import { type DataSource, type Migration, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { assertNotMadeByAlembic } from './alembic';
 import { MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
-import { assertSound, completeHistory, knownMigrations, nameOf, namesOf, readHistory } from './history';
+import { assertSound, completeHistory, fullName, nameOf, namesOf, readHistory } from './history';
 import { isLockTimeout, lockBudgetOf, type MigrationSettings, retryLockTimeouts } from './locking';
 import { withMigrationLock } from './migration-lock';
 import { RecordingExecutor } from './recording-executor';
@@ -12,7 +12,7 @@ import { withoutValues } from './without-values';
 const WAIT_MS = 600_000;
 
 export interface MigrateOptions {
-  /** The last migration to run, or to keep. Default: run all; revert one. */
+  /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
   to?: string;
   /** `none`: also those run without a transaction that do not ask for it. Default `each`; `all` is refused. */
   transaction?: 'all' | 'none' | 'each';
@@ -32,7 +32,8 @@ export interface MigrateOptions {
  */
 export async function migrate(dataSource: DataSource, options: MigrateOptions = {}): Promise<Migration[]> {
   let pending: string[] | undefined;
-  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor }) => {
+  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, to }) => {
+    executor.to = to;
     await assertNotMadeByAlembic(dataSource, queryRunner);
     const history = await readHistory(dataSource, queryRunner);
     assertSound(history);
@@ -52,20 +53,28 @@ export async function migrate(dataSource: DataSource, options: MigrateOptions = 
  */
 export async function revert(dataSource: DataSource, options: MigrateOptions = {}): Promise<string[]> {
   const reverted: string[] = [];
-  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, mode }) => {
+  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, mode, to }) => {
     assertSound(await readHistory(dataSource, queryRunner));
-    for (;;) {
-      const applied = (await executor.getExecutedMigrations()).map(({ name }) => name);
-      const last = applied[0];
-      if (options.to && !applied.includes(options.to)) throw new NoSuchMigrationError(options.to, applied);
-      if (!last || last === options.to) return reverted;
-      const migration = dataSource.migrations.find((known) => nameOf(known) === last);
+    for (const name of toRevert(await executor.getExecutedMigrations(), to)) {
+      const migration = dataSource.migrations.find((known) => nameOf(known) === name);
       executor.transaction = migration?.transaction === false ? 'none' : mode;
       await executor.undoLastMigration();
-      reverted.push(last);
-      if (!options.to) return reverted;
+      reverted.push(name);
     }
+    return reverted;
   });
+}
+
+/**
+ * The last migration, or all that came after `to`, newest first.
+ *
+ * @param executed newest first
+ * @throws NoSuchMigrationError where `to` is not among them
+ */
+export function toRevert(executed: readonly Migration[], to: string | undefined): string[] {
+  const names = [...new Set(executed.map(({ name }) => name))];
+  if (to && !names.includes(to)) throw new NoSuchMigrationError(to, names);
+  return names.slice(0, to ? names.indexOf(to) : 1);
 }
 
 /** What {@link asOnlyMigrator} hands to its work. */
@@ -73,6 +82,7 @@ interface Migrating {
   readonly queryRunner: QueryRunner;
   readonly executor: RecordingExecutor;
   readonly mode: 'none' | 'each';
+  readonly to: string | undefined;
 }
 
 /** Under the migration lock, on the session that has it; again when a migration of one transaction lacked a lock. */
@@ -81,11 +91,10 @@ async function asOnlyMigrator<T>(
   options: MigrateOptions,
   work: (migrating: Migrating) => Promise<T>,
 ): Promise<T> {
-  const { to, fake = false, say = (message: string) => void dataSource.logger.logMigration(message) } = options;
+  const { fake = false, say = (message: string) => void dataSource.logger.logMigration(message) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
   if (mode === 'all') throw new TransactionModeError();
-  const names = knownMigrations(dataSource).map(nameOf);
-  if (to && !names.includes(to)) throw new NoSuchMigrationError(to, names);
+  const to = options.to && fullName(dataSource, options.to);
 
   const queryRunner = dataSource.createQueryRunner();
   try {
@@ -99,12 +108,12 @@ async function asOnlyMigrator<T>(
         watch.begin(nameOf(migration));
         say(`${direction === 'up' ? 'Applying' : 'Reverting'} ${nameOf(migration)}`);
       };
-      const executor = new RecordingExecutor(dataSource, queryRunner, { to, inTransaction: mode === 'each', begin });
+      const executor = new RecordingExecutor(dataSource, queryRunner, { inTransaction: mode === 'each', begin });
       executor.fake = fake;
       const elapsed = () => performance.now() - began;
       try {
         const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
-        return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode }));
+        return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode, to }));
       } catch (error) {
         if (current) say(`${nameOf(current)} failed.`);
         throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);
@@ -117,6 +126,7 @@ async function asOnlyMigrator<T>(
   }
 }
 
-function waitMsOf(dataSource: DataSource): number {
+/** For how long this DataSource waits for another migrator, in milliseconds. */
+export function waitMsOf(dataSource: DataSource): number {
   return (dataSource.options as { extra?: MigrationSettings }).extra?.migrationWaitMs ?? WAIT_MS;
 }

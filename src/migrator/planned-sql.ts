@@ -33,14 +33,20 @@ async function record(run: (queryRunner: QueryRunner) => Promise<void>): Promise
   return statements;
 }
 
-/** Time-outs are settings of ours, not of the migration, and a change of white space changes nothing. */
-const SETTINGS = /^(SET|RESET) (LOCAL )?\w+_timeout\b[^;]*(; ?(SET|RESET) (LOCAL )?\w+_timeout\b[^;]*)*(;\n|$)/;
+/** Time-outs are settings of ours, not of the migration. */
+const SETTINGS = /^(SET|RESET) (LOCAL )?\w+_timeout\b[^;]*(;\s*(SET|RESET) (LOCAL )?\w+_timeout\b[^;]*)*(;\n|$)/;
+
+/** Comments on lines of their own and white space change nothing. */
+const essenceOf = (sql: string) =>
+  sql
+    .replace(SETTINGS, '')
+    .replace(/^\s*--.*$/gm, '')
+    .replace(/\s+/g, ' ')
+    .trim();
 
 /** SHA-256, in hexadecimal, of all that a migration does, up and down. The same for every compiler and loader. */
 export async function checksumOf(migration: MigrationInterface): Promise<string> {
   const { up, down } = await plannedSql(migration);
-  const essence = [up, down].map((statements) =>
-    statements.map((sql) => sql.replace(SETTINGS, '').replace(/\s+/g, ' ').trim()).filter((sql) => sql !== ''),
-  );
+  const essence = [up, down].map((statements) => statements.map(essenceOf).filter((sql) => sql !== ''));
   return createHash('sha256').update(JSON.stringify(essence)).digest('hex');
 }

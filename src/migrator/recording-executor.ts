@@ -4,8 +4,6 @@ import { LOCK_TIMEOUT_MS } from './locking';
 
 /** What {@link RecordingExecutor} is told besides. */
 export interface ExecutorSettings {
-  /** The last migration that it may run. Default: the last there is. */
-  readonly to: string | undefined;
   /** Whether a migration that says nothing else runs in a transaction. */
   readonly inTransaction: boolean;
   /** Called when a migration begins. */
@@ -17,6 +15,8 @@ export interface ExecutorSettings {
  * a wrapping: what runs in a transaction does so under `lock_timeout`.
  */
 export class RecordingExecutor extends MigrationExecutor {
+  /** The last migration that it may run. Default: the last there is. */
+  to: string | undefined;
   #began = performance.now();
 
   constructor(
@@ -30,7 +30,7 @@ export class RecordingExecutor extends MigrationExecutor {
 
   protected override getMigrations(): Migration[] {
     const all = knownMigrations(this.dataSource);
-    const last = all.findIndex((migration) => nameOf(migration) === this.settings.to);
+    const last = all.findIndex((migration) => nameOf(migration) === this.to);
     return all
       .slice(0, last < 0 ? all.length : last + 1)
       .map(

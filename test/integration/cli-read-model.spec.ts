@@ -82,15 +82,15 @@ describe('on legacy rows', () => {
     expect(restaurant.exitCode).toBe(1);
   });
 
-  test('a command line that makes no sense ends with 2 and the help', async () => {
+  test('a command line that makes no sense ends with 64 and the help', async () => {
     for (const args of [['verify', '--nonsense'], ['rebuild']]) {
       const { stderr, exitCode } = await cli(args);
       expect(stderr).toContain(`Usage: payment-events-db ${args[0]}`);
-      expect(exitCode).toBe(2);
+      expect(exitCode).toBe(64);
     }
     const notAnId = await cli(['verify', '--request', 'pt_x']);
     expect(notAnId.stderr).toContain('authRequestId must be a UUID');
-    expect(notAnId.exitCode).toBe(2);
+    expect(notAnId.exitCode).toBe(64);
   });
 
   test('without a server it ends with 3, and refuses an unknown request with 4', async () => {

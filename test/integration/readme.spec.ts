@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { scripts } from '../../package.json';
+import { program } from '../../src/cli/program';
 import { migrations } from '../../src/migrations';
 import { Checkout } from '../support/checkout';
 import { blocksOf, codeBlocks, commandsIn, README } from '../support/readme';
@@ -69,6 +70,12 @@ describe('the README', () => {
     expect(rows(README)).toEqual(
       rows(read('src/config.ts'))!.map((row) => row.replace('{@link DEFAULT_DATABASE_URL}', `\`${defaultUrl}\``)),
     );
+  });
+
+  test('has the table of commands that there are', () => {
+    const table = README.split('## The command line')[1]!.split('\n## ')[0]!;
+    const listed = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+    expect(listed.toSorted()).toEqual(program.commands.map((command) => command.name()).toSorted());
   });
 
   test('quotes messages that the code gives', () => {

@@ -61,5 +61,6 @@ test.each(levels.toReversed())('killed while it reverts $name, the same', async 
     // Below it there is no place for it.
     await database.query(`DELETE FROM restaurant_payment_configs WHERE processor_name = 'mock'`);
   }
+  if (level === 1) await database.query('TRUNCATE payment_events');
   await killInTheMiddleOf(level, 'down');
 });

@@ -1,4 +1,6 @@
-import { digestLegacyColumns, lastingDigests, loadLegacyDatabase } from '../support/legacy-fixture';
+import { adopt } from '../../src';
+import { loadAlembicDatabase } from '../support/alembic-database';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
 import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 
@@ -28,20 +30,29 @@ function inAnotherZone(): void {
   });
 }
 
-describe.each([
-  { legacyZone: 'UTC', setting: undefined },
-  { legacyZone: 'Europe/Berlin', setting: 'Europe/Berlin' },
-])('times that legacy services wrote in $legacyZone', ({ legacyZone, setting }) => {
+/** Makes one table take longer to be rewritten, in both directions, than a lock may be held otherwise. */
+const SLOW_TABLE = `
+  CREATE FUNCTION slow(uuid) RETURNS uuid IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+  CREATE INDEX slow ON restaurant_payment_configs (slow(restaurant_id));
+  CREATE OR REPLACE FUNCTION slow(uuid) RETURNS uuid IMMUTABLE LANGUAGE plpgsql AS $$
+  BEGIN
+    IF $1 = '00000000-0000-0000-0000-000000000001' THEN
+      PERFORM pg_sleep(3.2);
+    END IF;
+    RETURN $1;
+  END $$`;
+
+describe.each(['UTC', 'America/New_York'])('times that legacy services wrote in %s', (legacyZone) => {
   inAnotherZone();
   const database = useTestDatabase({ empty: true });
   const chain = () => new MigrationChain(database);
 
   beforeAll(async () => {
-    await loadLegacyDatabase(database);
+    await loadAlembicDatabase(database);
     await database.query(`ALTER DATABASE ${database.name} SET timezone = 'Asia/Kolkata'`);
-    if (setting)
-      await database.query(`ALTER DATABASE ${database.name} SET payment_events_db.legacy_timezone = '${setting}'`);
+    await adopt(await database.dataSource(), { legacyTimeZone: legacyZone });
     for (const [table] of TIMES) await database.query(`CREATE TABLE IF NOT EXISTS loaded_${table} AS TABLE ${table}`);
+    if (legacyZone !== 'UTC') await database.query(SLOW_TABLE);
     await chain().upTo(LATEST_LEVEL);
   });
 

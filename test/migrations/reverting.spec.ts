@@ -44,6 +44,15 @@ const CASES = [
     remedy: `DELETE FROM restaurant_payment_configs WHERE config_version = 'v1'`,
   },
   {
+    rows: 'an event',
+    migration: 'LegacySchema',
+    insert: `INSERT INTO payment_events (aggregate_id, restaurant_id, aggregate_type, event_type, event_data,
+               metadata, sequence_number)
+             VALUES ('${REQUEST}', '${RESTAURANT}', 'auth_request', 'AuthRequestCreated', '', '{}', 1)`,
+    names: 'the events in payment_events',
+    remedy: 'TRUNCATE payment_events',
+  },
+  {
     rows: 'a restaurant configured for the mock processor',
     migration: 'LegacyMockProcessor',
     insert: `INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)

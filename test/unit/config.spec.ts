@@ -71,6 +71,8 @@ describe('readConfig', () => {
     ['PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS', ['-1', '30s']],
     ['PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS', ['-1', 'never']],
     ['PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS', ['-1', '1 min']],
+    ['PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS', ['-1', '10m']],
+    ['PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS', ['-1', '1e9']],
     ['PAYMENT_EVENTS_DB_TIMEOUTS_VIA', ['pgbouncer', 'ROLE']],
     ['PAYMENT_EVENTS_DB_APPLICATION_NAME', ['x'.repeat(64), 'zahlung€']],
   ])('%s refuses what it cannot mean', (name, values) => {
@@ -89,13 +91,18 @@ describe('readConfig', () => {
       PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: '1000',
       PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: '0',
       PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: '2000',
+      PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS: '0',
+      PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS: '5000',
     });
     expect(createDataSourceOptions(dataSource)).toMatchObject({
       url: DEFAULT_DATABASE_URL,
       applicationName: 'worker 7',
       poolSize: 20,
       connectTimeoutMS: 1000,
-      extra: { statement_timeout: 0, lock_timeout: 2000, idle_in_transaction_session_timeout: 30_000 },
+      extra: {
+        ...{ statement_timeout: 0, lock_timeout: 2000, idle_in_transaction_session_timeout: 30_000 },
+        ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000 },
+      },
     });
     const { dataSource: pooled } = readConfig({ PAYMENT_EVENTS_DB_TIMEOUTS_VIA: 'role' });
     expect(createDataSourceOptions(pooled).extra).not.toHaveProperty('statement_timeout');

@@ -9,6 +9,7 @@ import {
   DatabaseTimeoutError,
   DatabaseUnavailableError,
   LockLostError,
+  PermissionDeniedError,
   StalePlanError,
   TransactionConflictError,
 } from '../../src/errors';
@@ -47,6 +48,19 @@ describe('what the server reports', () => {
     expect({ ...(translateError(error) as Error) }).toEqual({
       ...new ConstraintViolationError('check_amount', 'auth_request_state', code),
     });
+  });
+
+  it.each([
+    ['permission denied for table outbox', 'table outbox'],
+    ['permission denied for sequence auth_processing_fencing_tokens', 'sequence auth_processing_fencing_tokens'],
+    ['permission denied to pt_secret', undefined],
+    ['permission denied for table "pt secret"', undefined],
+  ])('names what permission was denied for, and nothing that it does not know: %s', (message, object) => {
+    const error = translateError(Object.assign(reported('42501'), { message }));
+    expect(error).toBeInstanceOf(PermissionDeniedError);
+    expect((error as PermissionDeniedError).object).toBe(object);
+    expect((error as Error).message.includes(`: ${message}.`)).toBe(object !== undefined);
+    expect((error as Error).message).not.toContain('secret');
   });
 
   it('is a stale plan only where the plan cache says so, for other things are not supported either', () => {

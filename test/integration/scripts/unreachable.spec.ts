@@ -63,7 +63,7 @@ describe('where the scripts find no database', () => {
     async (file) => {
       const { exitCode, output } = await runScript(file, `postgresql://jo:${PASSWORD}@127.0.0.1:5432`);
       expect(output).toContain('DATABASE_URL must look like');
-      expect(exitCode).toBe(2);
+      expect(exitCode).toBe(64);
     },
   );
 
@@ -71,7 +71,7 @@ describe('where the scripts find no database', () => {
     const { exitCode, output } = await runScript('migrate_payment_events_db.sh', database.url, ['--sead']);
     expect(output).toContain("unknown option '--sead'");
     expect(output).toContain('Exit codes:');
-    expect(exitCode).toBe(2);
+    expect(exitCode).toBe(64);
   });
 });
 

@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+import { readConfig } from '../../config';
+import { adopt, type Adoption } from '../../migrator/adopt';
+import { withDataSource } from '../with-data-source';
+
+interface Options {
+  legacyTimezone?: string;
+  dryRun?: boolean;
+  json?: boolean;
+}
+
+/** `payment-events-db adopt`. */
+export function adoptCommand(): Command {
+  return new Command('adopt')
+    .description(
+      'Takes over a database that Alembic made, with all its rows: makes sure that its schema is that of its revision, ' +
+        'and records the migrations that make the same one as applied. Changes nothing else; services may go on.',
+    )
+    .option(
+      '--legacy-timezone <zone>',
+      'the zone in which the old rows were written (default: UTC, if TimeZone is UTC)',
+    )
+    .option('--dry-run', 'only look, and say what would be done')
+    .option('--json', 'print JSON')
+    .action(async ({ legacyTimezone, dryRun, json }: Options) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        const adoption = await adopt(dataSource, { legacyTimeZone: legacyTimezone, dryRun, say: console.error });
+        console.log(json ? JSON.stringify(adoption) : forPeople(adoption));
+      });
+    });
+}
+
+function forPeople({ outcome, revision, recorded, legacyTimeZone, grants }: Adoption): string {
+  if (outcome === 'adopted_already')
+    return 'This database has a history of migrations already: there is nothing to adopt.';
+  const isPlan = outcome === 'would_be_adopted';
+  return [
+    `The schema is that of Alembic revision ${revision}.`,
+    ...recorded.map((name) => `${isPlan ? 'Would be recorded' : 'Recorded'} as applied: ${name}.`),
+    `The times of the old rows ${isPlan ? 'would be taken' : 'are taken'} for ${legacyTimeZone}.`,
+    ...grants.map((grant) => `Stays as it is: ${grant}.`),
+    ...(isPlan ? ['Next: payment-events-db adopt'] : NEXT),
+  ].join('\n');
+}
+
+const NEXT = [
+  'Next, while the legacy services run on: payment-events-db migrate --to ExpandIndexes',
+  'When they are stopped: payment-events-db migrate',
+];

@@ -1,0 +1,43 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { readConfig } from '../../config';
+import { DEFAULT_ROLE_PREFIX } from '../../grants/role-name';
+import { readCatalog } from '../../migrator/catalog';
+import { compareCatalogs } from '../../migrator/compare-catalogs';
+import { describeDrift } from '../../migrator/describe-drift';
+import { expectedSchema } from '../../migrator/drift';
+import { ExitCode } from '../exit-codes';
+import { withDataSource } from '../with-data-source';
+
+/** `payment-events-db check`. */
+export function checkCommand(): Command {
+  return new Command('check')
+    .description(
+      'Compares the schema of the database with what the migrations make, down to guards that are switched off, ' +
+        'indexes that are INVALID and privileges, and prints every object that differs. Reads only. Run it after every ' +
+        'restore: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when something differs.',
+    )
+    .option('--role-prefix <name>', "what the names of the services' roles begin with", DEFAULT_ROLE_PREFIX)
+    .option('--json', 'print one JSON object a line: each object that differs, then the summary')
+    .action(async ({ rolePrefix, json }: { rolePrefix: string; json?: boolean }) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        const { name, catalog } = await expectedSchema(dataSource, { rolePrefix });
+        const drift = compareCatalogs(catalog, await readCatalog(dataSource));
+        if (drift.length > 0) process.exitCode = ExitCode.failed;
+        if (json) {
+          for (const one of drift) console.log(JSON.stringify(one));
+          return console.log(JSON.stringify({ kind: 'summary', comparedWith: name, differing: drift.length }));
+        }
+        for (const line of drift.flatMap(describeDrift)) console.log(colourOf(line)(line));
+        console.log(
+          drift.length === 0
+            ? pc.green(`The schema is that of ${name}.`)
+            : pc.red(`The schema is not that of ${name} (-): ${count(drift.length)} in the database (+).`),
+        );
+      });
+    });
+}
+
+const colourOf = (line: string) => (line.startsWith('  - ') ? pc.red : line.startsWith('  + ') ? pc.green : pc.bold);
+
+const count = (objects: number) => `${objects} ${objects === 1 ? 'object differs' : 'objects differ'}`;

@@ -1,0 +1,31 @@
+import { Command } from 'commander';
+import { readConfig } from '../../config';
+import { readHistory } from '../../migrator/history';
+import { printTable } from '../print-table';
+import { withDataSource } from '../with-data-source';
+
+/** `payment-events-db history`. */
+export function historyCommand(): Command {
+  return new Command('history')
+    .description(
+      'Says of each migration that the database has when it was applied, how long that took, by which version of this ' +
+        'package and by whom. A dash is what was not recorded: a migration that was stamped took no time.',
+    )
+    .option('--json', 'print one JSON object a line')
+    .action(async ({ json }: { json?: boolean }) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        const applied = (await readHistory(dataSource)).filter(({ state }) => state !== 'pending');
+        if (json) return applied.forEach((migration) => console.log(JSON.stringify(migration)));
+        printTable(
+          ['migration', 'applied at', 'took', 'by version', 'by user'],
+          applied.map(({ name, appliedAt, durationMs, packageVersion, appliedBy }) => [
+            name,
+            appliedAt,
+            durationMs === null ? null : `${(durationMs / 1_000).toFixed(2)} s`,
+            packageVersion,
+            appliedBy,
+          ]),
+        );
+      });
+    });
+}

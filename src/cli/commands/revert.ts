@@ -1,0 +1,28 @@
+import { Command } from 'commander';
+import { readConfig } from '../../config';
+import { revert } from '../../migrator/migrator';
+import { planMigrations } from '../../migrator/plan';
+import { printPlan } from '../print-plan';
+import { withDataSource } from '../with-data-source';
+import { type MigrateCommandOptions } from './migrate';
+
+/** `payment-events-db revert`. */
+export function revertCommand(): Command {
+  return new Command('revert')
+    .description(
+      'Takes back the last migration, or all that came after another. The comment of each says what its way back ' +
+        'cannot keep; look with --dry-run first.',
+    )
+    .option('--to <name>', 'the last migration to keep; its time may be left out')
+    .option('--dry-run', 'only print the SQL')
+    .option('--json', 'print JSON')
+    .action(async ({ to, dryRun, json }: MigrateCommandOptions) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        if (dryRun) return printPlan(await planMigrations(dataSource, { to, direction: 'down' }), { json });
+        const reverted = await revert(dataSource, { to, say: console.error });
+        if (json) return console.log(JSON.stringify({ reverted }));
+        for (const name of reverted) console.log(`Reverted ${name}.`);
+        if (reverted.length === 0) console.log('No migration was to be reverted.');
+      });
+    });
+}

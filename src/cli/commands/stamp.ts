@@ -1,0 +1,32 @@
+import { Command } from 'commander';
+import { readConfig } from '../../config';
+import { type Stamp, stamp } from '../../migrator/stamp';
+import { withDataSource } from '../with-data-source';
+
+/** `payment-events-db stamp`. */
+export function stampCommand(): Command {
+  return new Command('stamp')
+    .description(
+      'Has the history say that the database was migrated up to and including a migration, and no further. Runs none ' +
+        'and does not look at the tables: compare them afterwards, with check. Mends what status calls changed, and ' +
+        'forgets what it calls unknown.',
+    )
+    .argument('<name>', 'the last migration that the database has; its time may be left out')
+    .option('--dry-run', 'only say what would be done')
+    .option('--json', 'print JSON')
+    .action(async (name: string, { dryRun = false, json }: { dryRun?: boolean; json?: boolean }) => {
+      await withDataSource(readConfig(), async (dataSource) => {
+        const changes = await stamp(dataSource, name, { dryRun, say: console.error });
+        if (json) return console.log(JSON.stringify({ dryRun, ...changes }));
+        const lines = DONE.flatMap(([what, said]) => changes[what].map((migration) => `${said} ${migration}.`));
+        for (const line of lines) console.log(dryRun ? `Would be: ${line}` : line);
+        if (lines.length === 0) console.log('The history said so already.');
+      });
+    });
+}
+
+const DONE: [keyof Stamp, string][] = [
+  ['recorded', 'Recorded as applied:'],
+  ['mended', 'Recorded as the code has it now:'],
+  ['removed', 'No longer recorded as applied:'],
+];

@@ -1,0 +1,77 @@
+import { type DataSource, type QueryRunner } from 'typeorm';
+import { translateError } from '../database/translate-error';
+import { assertNonePending, readHistory } from '../migrator/history';
+import { type MigrationSettings } from '../migrator/locking';
+import { withMigrationLock } from '../migrator/migration-lock';
+import { existingRoles } from './expected-grants';
+import { grantsSql, type Place } from './grants-sql';
+import { assertAllowed } from './obstacles';
+import { ROLES } from './privileges';
+import { roleName, roleNames } from './role-name';
+
+export interface GrantOptions {
+  /** What the names of the roles begin with. Default `payment_events`: `payment_events_api` and so on. */
+  rolePrefix?: string;
+  /** Hears of waiting for somebody who migrates the database. Default: the DataSource's logger. */
+  say?: (message: string) => void;
+}
+
+/** A role that has its privileges now. */
+export interface GrantedRole {
+  readonly name: string;
+  /** It did not exist before. */
+  readonly created: boolean;
+}
+
+/**
+ * Gives the roles of the services exactly what their operations need, and makes those that are missing. In one
+ * transaction, harmless again, while services go on. Whatever else the roles or PUBLIC had on our objects is revoked.
+ *
+ * For the owner of the database and its tables; CREATEROLE is needed only where a role is missing.
+ *
+ * @throws GrantsRefusedError, PendingMigrationsError before anything is changed
+ * @throws MigrationInProgressError; ConfigurationError the prefix is malformed
+ *
+ * @example
+ * const roles = await grantPrivileges(dataSource);
+ * // GRANT payment_events_api TO the user that the API logs in as
+ */
+export async function grantPrivileges(
+  dataSource: DataSource,
+  { rolePrefix, say = (message) => void dataSource.logger.logMigration(message) }: GrantOptions = {},
+): Promise<GrantedRole[]> {
+  const names = roleNames(rolePrefix);
+  const { migrationWaitMs: waitMs = 600_000 } = (dataSource.options as { extra?: MigrationSettings }).extra ?? {};
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    await assertAllowed(queryRunner, names);
+    return await withMigrationLock(queryRunner, { waitMs, say }, async () => {
+      assertNonePending(await readHistory(dataSource, queryRunner));
+      const existing = await existingRoles(queryRunner, rolePrefix);
+      await runWhole(queryRunner, await planGrants(queryRunner, rolePrefix));
+      return ROLES.map((role) => ({ name: roleName(role, rolePrefix), created: !existing.includes(role) }));
+    });
+  } catch (error) {
+    throw translateError(error);
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+/** The SQL that {@link grantPrivileges} runs on this database. Changes nothing. */
+export async function planGrants(database: Pick<DataSource, 'query'>, rolePrefix?: string): Promise<string> {
+  const [place] = await database.query<Place[]>(READ_PLACE);
+  return grantsSql(place!, rolePrefix);
+}
+
+const READ_PLACE = `SELECT quote_ident(current_database()) AS database, quote_ident(current_schema()) AS schema`;
+
+/** It is a transaction by itself. */
+async function runWhole(queryRunner: QueryRunner, sql: string): Promise<void> {
+  try {
+    await queryRunner.query(sql);
+  } catch (error) {
+    await queryRunner.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}

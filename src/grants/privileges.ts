@@ -1,0 +1,127 @@
+import { MIGRATIONS_TABLE } from '../migrator/history';
+
+/** Groups without a login; see {@link roleName} for their names. */
+export const ROLES = ['api', 'worker', 'relay', 'readonly'] as const;
+export type Role = (typeof ROLES)[number];
+
+/** USAGE is for sequences, the others for tables. */
+export type Privilege = 'SELECT' | 'INSERT' | 'UPDATE' | 'DELETE' | 'USAGE';
+
+/** For the whole table, with the columns that later versions add; for a sequence. */
+export const WHOLE = 'whole';
+
+/** The columns that each privilege is for, or the whole. */
+export type Grant = Partial<Record<Privilege, readonly string[] | typeof WHOLE>>;
+
+const columns = (names: string): readonly string[] => names.trim().split(/,\s*/);
+
+const ANY_EVENT = columns(
+  'event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id',
+);
+const ANY_MESSAGE = columns('aggregate_id, restaurant_id, message_type, payload, headers');
+
+/** What `AuthRequests` shows of a request. */
+const SHOWN_OF_A_REQUEST = `
+  auth_request_id, restaurant_id, status, amount_cents, currency, processor_name, processor_auth_id,
+  authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, retry_count,
+  last_event_sequence, created_at, updated_at, completed_at`;
+
+/** Every service asks at its start whether a migration is pending. */
+const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } };
+
+/**
+ * What each role may do, by table or sequence: what its operations need, and nothing else. Columns are those that may be
+ * read, so that one that is added later stays hidden until somebody decides.
+ *
+ * Secrets are for the worker alone to read: payment tokens, event_data and metadata of events (which quote tokens and
+ * idempotency keys), processor_config. The payload of a message is for the relay, an idempotency key for the API.
+ */
+export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>> = {
+  /** AuthRequests but for attempts and expiry, IdempotencyKeys, enqueue. */
+  api: {
+    payment_events: {
+      // The trigger payment_events_no_gaps looks for the event before, as whoever inserts.
+      SELECT: columns('aggregate_id, sequence_number'),
+      INSERT: ANY_EVENT,
+    },
+    auth_request_state: {
+      SELECT: columns(SHOWN_OF_A_REQUEST),
+      INSERT: columns(`
+        auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
+        last_event_sequence, last_event_id`),
+      UPDATE: columns('status, completed_at, last_event_sequence, last_event_id'),
+    },
+    auth_idempotency_keys: {
+      // ctid: the purge finds its batch by it.
+      SELECT: columns(`
+        ctid, idempotency_key, restaurant_id, auth_request_id, created_at, expires_at, operation, outcome,
+        request_fingerprint`),
+      INSERT: columns('idempotency_key, restaurant_id, auth_request_id, operation, outcome, request_fingerprint'),
+      UPDATE: columns('auth_request_id, created_at, expires_at, operation, outcome, request_fingerprint'),
+      // For the purge. Whoever may let a key expire may as well delete it.
+      DELETE: WHOLE,
+    },
+    outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
+    ...STARTING,
+  },
+
+  /** Attempts and expiry, ProcessingLocks, EventStore, verify, enqueue. */
+  worker: {
+    payment_events: { SELECT: WHOLE, INSERT: ANY_EVENT },
+    auth_request_state: {
+      SELECT: WHOLE,
+      UPDATE: columns(`
+        status, processor_name, processor_auth_id, authorized_amount_cents, authorization_code, denial_code,
+        denial_reason, attempt_open, retry_count, completed_at, last_event_sequence, last_event_id`),
+    },
+    auth_processing_locks: {
+      SELECT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),
+      INSERT: columns('auth_request_id, restaurant_id, worker_id, locked_at, expires_at'),
+      UPDATE: columns('restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
+      DELETE: WHOLE,
+    },
+    auth_processing_fencing_tokens: { USAGE: WHOLE },
+    restaurant_payment_configs: { SELECT: WHOLE },
+    outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
+    ...STARTING,
+  },
+
+  /** OutboxRelay, and Outbox but for enqueue: also for whoever requeues or discards messages. */
+  relay: {
+    outbox: {
+      SELECT: columns(`
+        id, aggregate_id, restaurant_id, message_type, payload, headers, attempts, next_attempt_at, last_error,
+        created_at, processed_at, failed_at`),
+      UPDATE: columns(`
+        attempts, next_attempt_at, last_error, processed_at, failed_at, discarded_at, discarded_by, discard_reason`),
+      // For the purge. Whoever may mark a message as delivered may as well delete it.
+      DELETE: WHOLE,
+    },
+    ...STARTING,
+  },
+
+  /** For people who look: requests, stuck and unsettled ones, the state of the outbox. */
+  readonly: {
+    payment_events: {
+      SELECT: columns(
+        'id, event_id, aggregate_id, aggregate_type, event_type, created_at, sequence_number, restaurant_id',
+      ),
+    },
+    auth_request_state: { SELECT: [...columns(SHOWN_OF_A_REQUEST), 'last_event_id'] },
+    auth_idempotency_keys: {
+      SELECT: columns('restaurant_id, auth_request_id, created_at, expires_at, operation, outcome'),
+    },
+    auth_processing_locks: {
+      SELECT: columns('auth_request_id, restaurant_id, worker_id, locked_at, expires_at'),
+    },
+    restaurant_payment_configs: {
+      SELECT: columns('restaurant_id, config_version, processor_name, is_active, updated_at, created_at, created_by'),
+    },
+    outbox: {
+      SELECT: columns(`
+        id, aggregate_id, restaurant_id, message_type, attempts, next_attempt_at, last_error, created_at,
+        processed_at, failed_at, discarded_at, discarded_by, discard_reason`),
+    },
+    ...STARTING,
+  },
+};

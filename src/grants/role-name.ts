@@ -1,0 +1,22 @@
+import { ConfigurationError } from '../errors';
+import { type Role, ROLES } from './privileges';
+
+/** Roles belong to the server: where it has several payment databases, each may need roles of its own. */
+export const DEFAULT_ROLE_PREFIX = 'payment_events';
+
+/**
+ * `payment_events_api`, and so on.
+ *
+ * @throws ConfigurationError a prefix that would need quotes
+ */
+export function roleName(role: Role, prefix: string = DEFAULT_ROLE_PREFIX): string {
+  if (!/^(?!pg_)[a-z_][a-z0-9_]{0,49}$/.test(prefix)) {
+    throw new ConfigurationError(
+      'The prefix of the role names must be 1 to 50 lower-case letters, digits and underscores, and not begin with ' +
+        'a digit or pg_.',
+    );
+  }
+  return `${prefix}_${role}`;
+}
+
+export const roleNames = (prefix?: string): string[] => ROLES.map((role) => roleName(role, prefix));

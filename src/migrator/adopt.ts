@@ -1,0 +1,123 @@
+import { type DataSource, type QueryRunner } from 'typeorm';
+import { PaymentEventsDbError } from '../errors';
+import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision } from './alembic';
+import { readCatalog } from './catalog';
+import { alembicCatalogs } from './catalogs';
+import { compareCatalogs, type Drift } from './compare-catalogs';
+import { describeDrift } from './describe-drift';
+import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, recordingStatement } from './history';
+import { legacyTimeZone, LegacyTimeZoneError, recordedTimeZone, recordTimeZone } from './legacy-time-zone';
+import { withMigrationLock } from './migration-lock';
+import { waitMsOf } from './migrator';
+
+export interface AdoptOptions {
+  /** The zone in which the old rows were written, such as `Europe/Berlin`. Default: UTC, if nothing speaks against it. */
+  legacyTimeZone?: string;
+  /** Looks at everything and changes nothing. */
+  dryRun?: boolean;
+  /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  say?: (message: string) => void;
+}
+
+export interface Adoption {
+  readonly outcome: 'adopted' | 'would_be_adopted' | 'adopted_already';
+  /** Alembic's. Null where it was adopted already. */
+  readonly revision: AlembicRevision | null;
+  /** The migrations that are recorded as applied now. */
+  readonly recorded: readonly string[];
+  /** The zone from which the times of the old rows are converted. */
+  readonly legacyTimeZone: string;
+  /** Privileges that were granted on the tables, which stay: Alembic's revisions know of none. */
+  readonly grants: readonly string[];
+}
+
+/** The schema is not the one that Alembic's revision makes. Nothing was changed. */
+export class SchemaDriftError extends PaymentEventsDbError {
+  readonly code = 'SCHEMA_DRIFT';
+
+  constructor(
+    readonly revision: string,
+    readonly drift: readonly Drift[],
+  ) {
+    super(
+      `The schema is not that of Alembic revision ${revision} (-), but has (+):\n` +
+        drift.flatMap(describeDrift).join('\n') +
+        '\nSomebody has changed it by hand. Change it back, then run this again.',
+    );
+  }
+}
+
+/**
+ * Takes over a database that Alembic made, with all its rows: makes sure that its schema is that of the revision which
+ * `alembic_version` names, and records the migrations that make the same one as applied. Touches no table but that of
+ * the history; legacy services may go on, and Alembic's own history stays. Running it again changes nothing.
+ *
+ * ```ts
+ * const { recorded } = await adopt(dataSource, { legacyTimeZone: 'Europe/Berlin' });
+ * ```
+ *
+ * @throws NotMadeByAlembicError, UnknownAlembicRevisionError, SchemaDriftError, LegacyTimeZoneError,
+ *   UnknownMigrationsError, ChangedMigrationsError, MigrationInProgressError, InvalidCommandError before anything is
+ *   changed
+ */
+export async function adopt(dataSource: DataSource, options: AdoptOptions = {}): Promise<Adoption> {
+  const { say = (message) => void dataSource.logger.logMigration(message) } = options;
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, () =>
+      adoptAlone(dataSource, queryRunner, options),
+    );
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+async function adoptAlone(
+  dataSource: DataSource,
+  queryRunner: QueryRunner,
+  { legacyTimeZone: given, dryRun = false }: AdoptOptions,
+): Promise<Adoption> {
+  const history = await readHistory(dataSource, queryRunner);
+  assertSound(history);
+  if (history.some(({ state }) => state === 'applied')) return await adoptedAlready(queryRunner, given);
+
+  const revision = await mirroredRevision(queryRunner);
+  const drift = compareCatalogs(alembicCatalogs[revision], await readCatalog(queryRunner));
+  const [grants, differences] = [true, false].map((are) => drift.filter((one) => isGrant(one) === are));
+  if (differences!.length > 0) throw new SchemaDriftError(revision, differences!);
+  const zone = await legacyTimeZone(queryRunner, given);
+
+  const mirror = knownMigrations(dataSource).slice(0, MIRRORED_REVISIONS.indexOf(revision) + 1);
+  if (!dryRun) {
+    await queryRunner.startTransaction();
+    try {
+      await completeHistory(dataSource, queryRunner);
+      for (const migration of mirror) await queryRunner.query(await recordingStatement(migration));
+      if (zone !== 'UTC') await recordTimeZone(queryRunner, zone);
+      await queryRunner.commitTransaction();
+    } catch (error) {
+      await queryRunner.rollbackTransaction();
+      throw error;
+    }
+  }
+  return {
+    outcome: dryRun ? 'would_be_adopted' : 'adopted',
+    revision,
+    recorded: mirror.map(nameOf),
+    legacyTimeZone: zone,
+    grants: grants!.map(({ object }) => object),
+  };
+}
+
+const isGrant = ({ object }: Drift) => object.includes(': grant ');
+
+async function adoptedAlready(queryRunner: QueryRunner, given: string | undefined): Promise<Adoption> {
+  const recorded = await recordedTimeZone(queryRunner);
+  if (given !== undefined && (await legacyTimeZone(queryRunner, given)) !== recorded) {
+    throw new LegacyTimeZoneError(
+      `This database was adopted with times of ${recorded} before. To change that, go back and adopt it again: ` +
+        'docs/how-to/take-over-from-alembic.md.',
+    );
+  }
+  return { outcome: 'adopted_already', revision: null, recorded: [], legacyTimeZone: recorded, grants: [] };
+}

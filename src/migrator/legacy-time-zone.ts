@@ -1,0 +1,89 @@
+import { InvalidCommandError, PaymentEventsDbError } from '../errors';
+import { type Queryable } from './catalog';
+import { MIGRATIONS_TABLE } from './history';
+
+/** It is not clear in which time zone the old rows were written. Nothing was changed. */
+export class LegacyTimeZoneError extends PaymentEventsDbError {
+  readonly code = 'LEGACY_TIME_ZONE';
+}
+
+/** The spellings of UTC. Zones that only happen to have no offset at the moment, such as Europe/London, are others. */
+const UTC = /^(Etc\/)?(UTC|UCT|GMT|GMT[+-]?0|Greenwich|Universal|Zulu)$/i;
+
+/** What sessions of this database begin with, besides what the server gives to all. */
+const SETTINGS = `
+  SELECT substring(setting FROM '=(.*)') AS zone, setrole = 0 AS everybody,
+    concat_ws(' in ', CASE setrole WHEN 0 THEN NULL ELSE 'role ' || pg_get_userbyid(setrole) END,
+      CASE setdatabase WHEN 0 THEN NULL ELSE 'database ' || current_database() END,
+      CASE WHEN setrole = 0 AND setdatabase = 0 THEN 'ALTER ROLE ALL' END) AS place
+  FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting
+  WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND setting ILIKE 'timezone=%'
+  ORDER BY place`;
+
+/** What this session began with, and who said so. */
+const OWN = `SELECT reset_val AS zone, source FROM pg_settings WHERE name = 'TimeZone'`;
+
+/** Sources of a setting of this session or this role alone, behind which the one of all others is not to be seen. */
+const HIDING = ['client', 'interactive', 'override', 'session', 'user', 'database user'];
+
+const CANONICAL = `SELECT name FROM pg_timezone_names WHERE lower(name) = lower($1)`;
+
+/**
+ * The zone in which the old rows were written: the one given, or else UTC, where sessions of this database cannot have
+ * begun with any other. What a client says when it connects is nowhere to be seen.
+ *
+ * @throws LegacyTimeZoneError where they can, or where that is not to be seen
+ * @throws InvalidCommandError where the server knows no zone of the name given
+ */
+export async function legacyTimeZone(session: Queryable, given: string | undefined): Promise<string> {
+  if (given !== undefined) return await canonicalName(session, given);
+  const settings = (await session.query(SETTINGS)) as { zone: string; everybody: boolean; place: string }[];
+  if (!settings.some(({ everybody }) => everybody)) {
+    const [own] = (await session.query(OWN)) as { zone: string; source: string }[];
+    if (HIDING.includes(own!.source)) throw new LegacyTimeZoneError(`${HIDDEN} (${own!.source}). ${WAY_OUT}`);
+    settings.unshift({ zone: own!.zone, everybody: true, place: 'the server' });
+  }
+  const others = settings.filter(({ zone }) => !UTC.test(zone)).map(({ zone, place }) => `${place}: ${zone}`);
+  if (others.length > 0) {
+    throw new LegacyTimeZoneError(
+      `Sessions of this database may have written times of another zone than UTC: TimeZone is set otherwise.\n` +
+        `${others.map((other) => `  ${other}\n`).join('')}${WAY_OUT}`,
+    );
+  }
+  return 'UTC';
+}
+
+async function canonicalName(session: Queryable, zone: string): Promise<string> {
+  if (UTC.test(zone)) return 'UTC';
+  const [found] = (await session.query(CANONICAL, [zone])) as { name: string }[];
+  if (found) return found.name;
+  throw new InvalidCommandError('adopt', ['legacyTimeZone must be a name of pg_timezone_names, such as Europe/Berlin']);
+}
+
+const HIDDEN = 'The TimeZone of this session is a setting of its own, which hides what other sessions begin with';
+const WAY_OUT =
+  'Compare times of the old rows with what is known of their requests, and say in which zone they are, be it UTC: ' +
+  '--legacy-timezone UTC.';
+
+/** What {@link recordTimeZone} has recorded, else UTC. */
+export async function recordedTimeZone(session: Queryable): Promise<string> {
+  const [row] = (await session.query(RECORDED)) as { zone: string }[];
+  return row?.zone ?? 'UTC';
+}
+
+/**
+ * Keeps the zone with the first migration's row of the history, where ContractTimestamps looks for it. A setting of the
+ * database would be the place for it, but only a superuser may make one of a name that PostgreSQL does not know.
+ */
+export async function recordTimeZone(session: Queryable, zone: string): Promise<void> {
+  await session.query(`ALTER TABLE ${MIGRATIONS_TABLE} ADD COLUMN IF NOT EXISTS legacy_timezone text`);
+  await session.query(RECORD, [zone]);
+}
+
+/** No other migration makes times without a zone. */
+const FIRST = 'LegacySchema1795367318204';
+const RECORD = `UPDATE ${MIGRATIONS_TABLE} SET legacy_timezone = $1 WHERE name = '${FIRST}'`;
+const RECORDED = `
+  SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone
+  FROM ${MIGRATIONS_TABLE} AS history WHERE name = '${FIRST}'`;

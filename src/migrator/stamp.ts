@@ -1,0 +1,85 @@
+import { type DataSource, type MigrationInterface } from 'typeorm';
+import {
+  completeHistory,
+  fullName,
+  knownMigrations,
+  type MigrationRecord,
+  MIGRATIONS_TABLE,
+  nameOf,
+  namesOf,
+  readHistory,
+  recordingStatement,
+  timestampOf,
+} from './history';
+import { withMigrationLock } from './migration-lock';
+import { waitMsOf } from './migrator';
+
+export interface StampOptions {
+  /** Only says what would be done. */
+  dryRun?: boolean;
+  /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  say?: (message: string) => void;
+}
+
+/** What a stamp did to the history, or would do: names of migrations. */
+export interface Stamp {
+  /** Recorded as applied. */
+  readonly recorded: readonly string[];
+  /** Recorded with the checksum that the code has now. */
+  readonly mended: readonly string[];
+  /** No longer recorded as applied: those after the one named, and those that the code does not know. */
+  readonly removed: readonly string[];
+}
+
+/**
+ * Has the history say that the database was migrated up to and including `name`, and no further, and runs nothing: for
+ * one that was brought to that schema by other means. Whether it has that schema is not looked at. What the history
+ * knows of when and by whom a migration was applied stays.
+ *
+ * ```ts
+ * const { mended } = await stamp(dataSource, 'GuardPaymentEvents');
+ * ```
+ *
+ * @throws NoSuchMigrationError, MigrationInProgressError before anything is changed
+ */
+export async function stamp(
+  dataSource: DataSource,
+  name: string,
+  { dryRun = false, say = (message) => void dataSource.logger.logMigration(message) }: StampOptions = {},
+): Promise<Stamp> {
+  const last = timestampOf(fullName(dataSource, name));
+  const stamped = knownMigrations(dataSource).filter((migration) => timestampOf(nameOf(migration)) <= last);
+  if (dryRun) return compare(await readHistory(dataSource), stamped);
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, async () => {
+      await completeHistory(dataSource, queryRunner);
+      const changes = compare(await readHistory(dataSource, queryRunner), stamped);
+      await queryRunner.query(await stampingStatement(stamped));
+      return changes;
+    });
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+function compare(history: readonly MigrationRecord[], stamped: readonly MigrationInterface[]): Stamp {
+  const names = new Set(stamped.map(nameOf));
+  const [kept, others] = [true, false].map((isKept) => history.filter(({ name }) => names.has(name) === isKept));
+  return {
+    recorded: namesOf(kept!, 'pending'),
+    mended: namesOf(kept!, 'changed'),
+    removed: others!.filter(({ state }) => state !== 'pending').map(({ name }) => name),
+  };
+}
+
+/** One transaction. Every row gets a new id, for migrations are reverted in the order of these. */
+async function stampingStatement(stamped: readonly MigrationInterface[]): Promise<string> {
+  const names = stamped.map((migration) => `'${nameOf(migration)}'`);
+  const statements = [`DELETE FROM ${MIGRATIONS_TABLE} WHERE name NOT IN (${names.join(', ')})`];
+  for (const migration of stamped) {
+    statements.push(`${await recordingStatement(migration)}
+  ON CONFLICT (name) DO UPDATE SET id = EXCLUDED.id, checksum = EXCLUDED.checksum`);
+  }
+  return statements.join(';\n');
+}
