@@ -19,7 +19,9 @@ async function lintMigrations(): Promise<void> {
     const files: string[] = [];
     for (const Migration of migrations) files.push(...(await writeSql(new Migration(), folder)));
     const squawk = join(ROOT, 'node_modules/.bin/squawk');
-    const { status } = spawnSync(squawk, ['--reporter', 'gcc', '--config', join(ROOT, '.squawk.toml'), ...files], { stdio: 'inherit' });
+    const { status } = spawnSync(squawk, ['--reporter', 'gcc', '--config', join(ROOT, '.squawk.toml'), ...files], {
+      stdio: 'inherit',
+    });
     if (status !== 0 || problems.length > 0) process.exitCode = 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
