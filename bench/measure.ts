@@ -37,8 +37,8 @@ export async function measure(contestant: Contestant, { connections, seconds }: 
   return { operations, perSecond: (operations / elapsed) * 1000, cpuMicrosPerOperation: (user + system) / operations };
 }
 
-/** The compiler takes about so many to get from 600 µs for one `AuthRequests.authorize` to 60. At most so many turns. */
-const WARM_UP = { operations: 10_000, turns: 3 };
+/** The compiler takes about so many to get from 600 µs for one `AuthRequests.authorize` to 200. At most so many turns. */
+const WARM_UP = { operations: 30_000, turns: 6 };
 
 /**
  * Samples of every contestant, by its name. They take turns, and each round begins with another one. What comes before

@@ -1,5 +1,4 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
@@ -8,6 +7,7 @@ import { encodeEvent } from '../event-store/event-codec';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
+import { newId } from '../new-id';
 import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validation/validate-command';
 import { AuthorizeCommand } from './commands';
@@ -64,7 +64,7 @@ export async function authorize(
   const command = validateCommand(AuthorizeCommand, input);
   const restaurantId = command.restaurantId.toLowerCase();
   const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
-  const authRequestId = uuidv7();
+  const authRequestId = newId();
   const createdAt = new Date();
   const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
   const values = [
@@ -72,7 +72,7 @@ export async function authorize(
     restaurantId,
     authRequestId,
     requestFingerprint,
-    uuidv7(),
+    newId(),
     encodeEvent({
       type: 'AuthRequestCreated',
       data: {

@@ -1,9 +1,9 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError, AuthRequestStatusError } from '../errors';
 import { encodeEvent } from '../event-store/event-codec';
+import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { ExpireCommand, ExpireStaleCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
@@ -34,7 +34,7 @@ export async function expire(dataSource: DataSource, input: ExpireCommand, manag
   const values = [
     authRequestId,
     restaurantId,
-    uuidv7(),
+    newId(),
     encodeEvent({
       type: 'AuthRequestExpired',
       data: { authRequestId, expiredAt: new Date(), reason: command.reason },
@@ -91,7 +91,7 @@ export async function expireStale(dataSource: DataSource, input: ExpireStaleComm
   const { olderThanMs, withinMs = ExpireStaleCommand.DEFAULT_WITHIN_MS, batchSize = 500, reason = 'stale' } = command;
   const expired: string[] = [];
   for (;;) {
-    const eventIds = Array.from({ length: batchSize }, () => uuidv7());
+    const eventIds = Array.from({ length: batchSize }, () => newId());
     const data = { authRequestId: '', expiredAt: new Date(), reason };
     const event = encodeEvent({ type: 'AuthRequestExpired', data });
     const values = [olderThanMs, withinMs, batchSize, eventIds, event, toColumn(origin(command))];

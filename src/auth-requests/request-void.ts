@@ -1,5 +1,4 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
@@ -13,6 +12,7 @@ import { encodeEvent } from '../event-store/event-codec';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
+import { newId } from '../new-id';
 import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validation/validate-command';
 import { VoidCommand, origin } from './commands';
@@ -95,7 +95,7 @@ export async function requestVoid(
     restaurantId,
     idempotencyKey,
     requestFingerprint,
-    uuidv7(),
+    newId(),
     encodeEvent({ type: 'AuthVoidRequested', data: { authRequestId, reason, requestedAt } }),
     toColumn({ ...origin(command), idempotency_key: idempotencyKey }),
     encodeOutboxMessage({

@@ -1,6 +1,5 @@
 import { type QueryResultRow } from 'pg';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement, type Statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
@@ -9,6 +8,7 @@ import { encodeEvent, type PaymentEventBody } from '../event-store/event-codec';
 import { type Lease } from '../locks/processing-locks';
 import { type TracedCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
+import { newId } from '../new-id';
 
 /**
  * The lease behind a worker's write, by the database's clock. FOR SHARE holds off a take-over, a renewal and a release
@@ -34,7 +34,7 @@ export function workerValues(
     restaurantId,
     workerId,
     fencingToken.toString(),
-    uuidv7(),
+    newId(),
     encodeEvent(event),
     toColumn({ ...origin(command), worker_id: workerId, ...metadata }),
   ];

@@ -23,7 +23,7 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
 
 /** What one authorization request is now: the fold of its events, kept up to date in the same statement. */
 @Entity('auth_request_state')
-@Check('check_status', `status IN ('PENDING', 'PROCESSING', 'AUTHORIZED', 'DENIED', 'FAILED', 'VOIDED', 'EXPIRED')`)
+@Check('check_status', `status::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])`)
 @Check('auth_request_state_amount_positive', 'amount_cents > 0')
 @Check('auth_request_state_authorized_amount_within', 'authorized_amount_cents BETWEEN 1 AND amount_cents')
 @Check('auth_request_state_currency_iso', `currency ~ '^[A-Z]{3}$'`)
@@ -31,7 +31,10 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
   'auth_request_state_authorized_complete',
   `status <> 'AUTHORIZED' OR (processor_auth_id IS NOT NULL AND authorized_amount_cents IS NOT NULL)`,
 )
-@Check('auth_request_state_settled_completed', `status IN ('PENDING', 'PROCESSING') OR completed_at IS NOT NULL`)
+@Check(
+  'auth_request_state_settled_completed',
+  `completed_at IS NOT NULL OR status::text = ANY ('{PENDING,PROCESSING}'::text[])`,
+)
 @Check('auth_request_state_retry_count_not_negative', 'retry_count >= 0')
 @Index('idx_restaurant_created', ['restaurantId', 'createdAt'])
 @Index('idx_payment_token', ['paymentToken'])

@@ -1,8 +1,8 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { ConcurrencyConflictError, ConstraintViolationError, EventIdConflictError } from '../errors';
+import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { AppendCommand, StreamRef } from './append-command';
 import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
@@ -104,7 +104,7 @@ export class EventStore {
     { metadata = {} }: { metadata?: EventMetadata } = {},
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const ids = events.map(({ eventId }) => eventId?.toLowerCase() ?? uuidv7());
+    const ids = events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const command = validateCommand(AppendCommand, { ...stream, expectedSequence, metadata, eventIds: ids });
     const authRequestId = command.authRequestId.toLowerCase();
     const restaurantId = command.restaurantId.toLowerCase();

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Pool } from 'pg';
 import { AUTHORIZE } from '../../../src/auth-requests/authorize';
-import { v7 as uuidv7 } from 'uuid';
+import { newId } from '../../../src/new-id';
 import { anyOf, PREPARED, REQUEST } from './request';
 
 /** The operation's statement through `pg` alone: what is left when everything around it costs nothing. */
@@ -14,9 +14,9 @@ export function bareStatement(
     const values = [
       randomUUID(),
       anyOf(restaurants),
-      uuidv7(),
+      newId(),
       PREPARED.fingerprint,
-      uuidv7(),
+      newId(),
       PREPARED.event,
       PREPARED.eventMetadata,
       REQUEST.paymentToken,

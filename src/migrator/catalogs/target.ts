@@ -52,8 +52,8 @@ table auth_request_state with (fillfactor=80)
   constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
   constraint auth_request_state_pkey PRIMARY KEY (auth_request_id)
   constraint auth_request_state_retry_count_not_negative CHECK ((retry_count >= 0))
-  constraint auth_request_state_settled_completed CHECK ((((status)::text = ANY ((ARRAY['PENDING'::character varying, 'PROCESSING'::character varying])::text[])) OR (completed_at IS NOT NULL))) NOT VALID
-  constraint check_status CHECK (((status)::text = ANY ((ARRAY['PENDING'::character varying, 'PROCESSING'::character varying, 'AUTHORIZED'::character varying, 'DENIED'::character varying, 'FAILED'::character varying, 'VOIDED'::character varying, 'EXPIRED'::character varying])::text[])))
+  constraint auth_request_state_settled_completed CHECK (((completed_at IS NOT NULL) OR ((status)::text = ANY ('{PENDING,PROCESSING}'::text[])))) NOT VALID
+  constraint check_status CHECK (((status)::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])))
   index CREATE UNIQUE INDEX auth_request_state_pkey ON public.auth_request_state USING btree (auth_request_id)
   index CREATE INDEX idx_auth_request_state_created_at ON public.auth_request_state USING brin (created_at)
   index CREATE INDEX idx_payment_token ON public.auth_request_state USING btree (payment_token)
