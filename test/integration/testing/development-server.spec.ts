@@ -79,5 +79,5 @@ it('outlives the command that starts it; status exits with 3 when it is stopped'
   expect(await run('status')).toEqual({ code: 0, output: expect.stringContaining(`localhost:${port}`) as string });
   expect(await run('stop')).toMatchObject({ code: 0 });
   expect(await run('status')).toMatchObject({ code: 3 });
-  expect(await run('start', '--port', 'http')).toMatchObject({ code: 2 });
+  expect(await run('start', '--port', 'http')).toMatchObject({ code: 64 });
 });

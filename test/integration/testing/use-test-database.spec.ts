@@ -34,7 +34,7 @@ it('fails the files that need a migrated database, and only those, when the migr
 });
 
 describe('a run of its own', () => {
-  const { serverUrl } = currentTestRun();
+  const { serverUrl, prefix } = currentTestRun();
   let before: string[];
 
   const runFixture = (name: string): Promise<{ passed: boolean; output: string }> => {
@@ -48,8 +48,11 @@ describe('a run of its own', () => {
       });
     });
   };
+  /** Those of this run come and go with the files that are tested beside this one. */
   const newDatabases = async () =>
-    (await listTestDatabases(serverUrl, 'payment_events_test')).filter((name) => !before.includes(name));
+    (await listTestDatabases(serverUrl, 'payment_events_test')).filter(
+      (name) => !before.includes(name) && !name.startsWith(`${prefix}_`),
+    );
 
   beforeEach(async () => {
     before = await listTestDatabases(serverUrl, 'payment_events_test');
