@@ -15,6 +15,8 @@ const COLUMN_FIELDS = new Map([
 
 /** As `payment_events.metadata` holds it: JSON text, in snake case. */
 export function toColumn(metadata: EventMetadata): string {
+  // Most have neither; JSON leaves out what is undefined.
+  if (metadata.correlationId === undefined && metadata.causationId === undefined) return JSON.stringify(metadata);
   const fields = Object.entries(metadata).map(([field, value]) => [COLUMN_FIELDS.get(field) ?? field, value]);
   return JSON.stringify(Object.fromEntries(fields));
 }

@@ -1,3 +1,5 @@
+import { AbstractLogger } from 'typeorm';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
 import { readCatalog } from '../../src/migrator/catalog';
 import { targetCatalog } from '../../src/migrator/catalogs';
@@ -52,6 +54,25 @@ describe('the transaction mode "all"', () => {
     const outcome = await eight[0]!.perform({ url: database.url, transaction: 'all' });
     expect(outcome).toMatch(/^failed TransactionModeError: .* Use the mode "each": migration:run --transaction each/);
     expect(await database.query(`SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace`)).toEqual([]);
+  });
+});
+
+class Silence extends AbstractLogger {
+  protected writeLog(): void {}
+}
+
+describe('services that migrate when they start, as by migrationsRun', () => {
+  const database = useTestDatabase({ empty: true });
+
+  test('go through the same lock and keep the same history', async () => {
+    const options = { ...createDataSourceOptions({ url: database.url, logger: new Silence() }), migrationsRun: true };
+    const start = () => new PaymentEventsDataSource(options).initialize();
+    const services = await Promise.all(Array.from({ length: 4 }, start));
+    await Promise.all(services.map((service) => service.destroy()));
+    const history = await database.query('SELECT name, checksum FROM payment_events_db_migrations ORDER BY id');
+    expect(history).toEqual(
+      NAMES.map((name) => ({ name, checksum: expect.stringMatching(/^[0-9a-f]{64}$/) as string })),
+    );
   });
 });
 
