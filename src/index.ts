@@ -119,6 +119,7 @@ export {
 } from './migrator/errors';
 export { assertNonePending, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
+export { type Say } from './migrator/migration-lock';
 export { migrate, type MigrateOptions, revert } from './migrator/migrator';
 export { type MigrationPlan, planMigrations, type PlannedMigration, type PlanOptions } from './migrator/plan';
 export { stamp, type Stamp, type StampOptions } from './migrator/stamp';

@@ -1,10 +1,10 @@
 import pc from 'picocolors';
+import { disarm } from '../disarm';
 
 type Cell = string | number | bigint | Date | null | undefined;
 
 /**
- * Prints rows under their headings, in columns as wide as they need to be. Control characters are shown as JSON would
- * show them, which disarms what a terminal would obey.
+ * Prints rows under their headings, in columns as wide as they need to be. What a terminal would obey is disarmed.
  */
 export function printTable(headings: readonly string[], rows: readonly (readonly Cell[])[]): void {
   const lines = rows.map((row) => row.map(show));
@@ -23,5 +23,5 @@ export function printTable(headings: readonly string[], rows: readonly (readonly
 function show(value: Cell): string {
   if (value === null || value === undefined) return '–';
   if (value instanceof Date) return value.toISOString();
-  return String(value).replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+  return disarm(String(value));
 }

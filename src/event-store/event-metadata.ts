@@ -8,17 +8,12 @@ export interface EventMetadata {
   readonly [field: string]: unknown;
 }
 
-const COLUMN_FIELDS = new Map([
-  ['correlationId', 'correlation_id'],
-  ['causationId', 'causation_id'],
-]);
-
 /** As `payment_events.metadata` holds it: JSON text, in snake case. */
-export function toColumn(metadata: EventMetadata): string {
-  // Most have neither; JSON leaves out what is undefined.
-  if (metadata.correlationId === undefined && metadata.causationId === undefined) return JSON.stringify(metadata);
-  const fields = Object.entries(metadata).map(([field, value]) => [COLUMN_FIELDS.get(field) ?? field, value]);
-  return JSON.stringify(Object.fromEntries(fields));
+export function toColumn({ correlationId, causationId, ...more }: EventMetadata): string {
+  const column: Record<string, unknown> = more;
+  if (correlationId !== undefined) column.correlation_id = correlationId;
+  if (causationId !== undefined) column.causation_id = causationId;
+  return JSON.stringify(column);
 }
 
 /** Legacy workers wrote JSON text inside a JSON string, and some legacy rows hold nothing. */

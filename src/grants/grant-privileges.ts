@@ -1,8 +1,7 @@
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { translateError } from '../database/translate-error';
 import { assertNonePending, readHistory } from '../migrator/history';
-import { type MigrationSettings } from '../migrator/locking';
-import { withMigrationLock } from '../migrator/migration-lock';
+import { type Say, toLogger, withMigrationLock } from '../migrator/migration-lock';
 import { existingRoles } from './expected-grants';
 import { grantsSql, type Place } from './grants-sql';
 import { assertAllowed } from './obstacles';
@@ -13,7 +12,7 @@ export interface GrantOptions {
   /** What the names of the roles begin with. Default `payment_events`: `payment_events_api` and so on. */
   rolePrefix?: string;
   /** Hears of waiting for somebody who migrates the database. Default: the DataSource's logger. */
-  say?: (message: string) => void;
+  say?: Say;
 }
 
 /** A role that has its privileges now. */
@@ -38,14 +37,12 @@ export interface GrantedRole {
  */
 export async function grantPrivileges(
   dataSource: DataSource,
-  { rolePrefix, say = (message) => void dataSource.logger.logMigration(message) }: GrantOptions = {},
+  { rolePrefix, say = toLogger(dataSource) }: GrantOptions = {},
 ): Promise<GrantedRole[]> {
   const names = roleNames(rolePrefix);
-  const { migrationWaitMs: waitMs = 600_000 } = (dataSource.options as { extra?: MigrationSettings }).extra ?? {};
-  const queryRunner = dataSource.createQueryRunner();
   try {
-    await assertAllowed(queryRunner, names);
-    return await withMigrationLock(queryRunner, { waitMs, say }, async () => {
+    await assertAllowed(dataSource, names);
+    return await withMigrationLock(dataSource, say, async (queryRunner) => {
       assertNonePending(await readHistory(dataSource, queryRunner));
       const existing = await existingRoles(queryRunner, rolePrefix);
       await runWhole(queryRunner, await planGrants(queryRunner, rolePrefix));
@@ -53,8 +50,6 @@ export async function grantPrivileges(
     });
   } catch (error) {
     throw translateError(error);
-  } finally {
-    await queryRunner.release();
   }
 }
 

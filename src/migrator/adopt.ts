@@ -7,8 +7,7 @@ import { compareCatalogs, type Drift } from './compare-catalogs';
 import { describeDrift } from './describe-drift';
 import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, recordingStatement } from './history';
 import { legacyTimeZone, LegacyTimeZoneError, recordedTimeZone, recordTimeZone } from './legacy-time-zone';
-import { withMigrationLock } from './migration-lock';
-import { waitMsOf } from './migrator';
+import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
 export interface AdoptOptions {
   /** The zone in which the old rows were written, such as `Europe/Berlin`. Default: UTC, if nothing speaks against it. */
@@ -16,7 +15,7 @@ export interface AdoptOptions {
   /** Looks at everything and changes nothing. */
   dryRun?: boolean;
   /** Hears of waiting for another migrator. Default: the DataSource's logger. */
-  say?: (message: string) => void;
+  say?: Say;
 }
 
 export interface Adoption {
@@ -61,15 +60,8 @@ export class SchemaDriftError extends PaymentEventsDbError {
  *   changed
  */
 export async function adopt(dataSource: DataSource, options: AdoptOptions = {}): Promise<Adoption> {
-  const { say = (message) => void dataSource.logger.logMigration(message) } = options;
-  const queryRunner = dataSource.createQueryRunner();
-  try {
-    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, () =>
-      adoptAlone(dataSource, queryRunner, options),
-    );
-  } finally {
-    await queryRunner.release();
-  }
+  const { say = toLogger(dataSource) } = options;
+  return await withMigrationLock(dataSource, say, (queryRunner) => adoptAlone(dataSource, queryRunner, options));
 }
 
 async function adoptAlone(

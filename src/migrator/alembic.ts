@@ -1,8 +1,7 @@
-import { type DataSource } from 'typeorm';
 import { PaymentEventsDbError } from '../errors';
-import { type Queryable } from './catalog';
+import { hasTable, type Queryable } from './catalog';
 import { alembicCatalogs } from './catalogs';
-import { readHistory } from './history';
+import { type MigrationRecord } from './history';
 
 /** A revision that one of our first migrations repeats. */
 export type AlembicRevision = keyof typeof alembicCatalogs;
@@ -51,8 +50,8 @@ export class UnknownAlembicRevisionError extends PaymentEventsDbError {
  *
  * @throws AlembicDatabaseError with the way to go on, where `alembic_version` has a row and our history has none.
  */
-export async function assertNotMadeByAlembic(dataSource: DataSource, session: Queryable): Promise<void> {
-  if ((await readHistory(dataSource, session)).some(({ state }) => state !== 'pending')) return;
+export async function assertNotMadeByAlembic(history: readonly MigrationRecord[], session: Queryable): Promise<void> {
+  if (history.some(({ state }) => state !== 'pending')) return;
   const revisions = await readRevisions(session);
   if (revisions.length > 0) throw new AlembicDatabaseError(revisions.join(', '));
 }
@@ -72,10 +71,7 @@ export async function mirroredRevision(session: Queryable): Promise<AlembicRevis
 
 /** What `alembic_version` holds: several revisions where branches were not merged. */
 async function readRevisions(session: Queryable): Promise<string[]> {
-  const [found] = (await session.query(`SELECT to_regclass('alembic_version') IS NOT NULL AS exists`)) as {
-    exists: boolean;
-  }[];
-  if (!found!.exists) return [];
+  if (!(await hasTable(session, 'alembic_version'))) return [];
   const rows = (await session.query(`SELECT version_num FROM alembic_version ORDER BY version_num`)) as {
     version_num: string;
   }[];

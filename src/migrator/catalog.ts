@@ -3,6 +3,14 @@ export interface Queryable {
   query(sql: string, parameters?: unknown[]): Promise<unknown>;
 }
 
+/** Whether there is a table of that name where the session looks for tables. */
+export async function hasTable(session: Queryable, name: string): Promise<boolean> {
+  const [found] = (await session.query('SELECT to_regclass($1) IS NOT NULL AS exists', [name])) as {
+    exists: boolean;
+  }[];
+  return found!.exists;
+}
+
 /**
  * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a
  * line, functions with their body. The same schema gives the same text on PostgreSQL 15 to 18, whatever way it came

@@ -1,3 +1,4 @@
+import { disarm } from '../disarm';
 import { type Drift } from './compare-catalogs';
 
 /** One object that differs, as lines: what and how, then `-` before what is expected and `+` before what is there. */
@@ -21,6 +22,3 @@ function countWhile(holds: (index: number) => boolean): number {
   while (holds(count)) count++;
   return count;
 }
-
-/** Shows control characters as JSON does: a terminal would obey them. */
-const disarm = (line: string) => line.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));

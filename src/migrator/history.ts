@@ -1,6 +1,6 @@
 import { type DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { VERSION } from '../version';
-import { type Queryable } from './catalog';
+import { hasTable, type Queryable } from './catalog';
 import { ChangedMigrationsError, NoSuchMigrationError, PendingMigrationsError, UnknownMigrationsError } from './errors';
 import { checksumOf } from './planned-sql';
 
@@ -56,10 +56,7 @@ export async function readHistory(
 }
 
 async function readRows(session: Queryable): Promise<HistoryRow[]> {
-  const [found] = (await session.query(`SELECT to_regclass('${MIGRATIONS_TABLE}') IS NOT NULL AS exists`)) as {
-    exists: boolean;
-  }[];
-  return found!.exists ? ((await session.query(READ_HISTORY)) as HistoryRow[]) : [];
+  return (await hasTable(session, MIGRATIONS_TABLE)) ? ((await session.query(READ_HISTORY)) as HistoryRow[]) : [];
 }
 
 const toRecord = (name: string, state: MigrationRecord['state'], row: HistoryRow | undefined): MigrationRecord => ({

@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type QueryRunner } from 'typeorm';
+import { type DataSource, type QueryRunner } from 'typeorm';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
+import { type MigrationSettings } from './locking';
+
+/** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
+const WAIT_MS = 600_000;
 
 /** How often the lock is tried for, in milliseconds. */
 const POLL_MS = 200;
@@ -41,20 +45,45 @@ BEGIN
   END IF;
 END $$`;
 
+/** Hears of what takes long. */
+export type Say = (message: string) => void;
+
+/** What is said where nobody else listens. */
+export const toLogger =
+  ({ logger }: DataSource): Say =>
+  (message) =>
+    void logger.logMigration(message);
+
 /**
- * Does work while no other session migrates the same schema. The lock is the session's: it ends with it, whatever kills
- * the process, and work whose session is lost cannot go on without it.
+ * Does work on a session of its own, while no other session migrates the same schema. The lock is the session's: it ends
+ * with it, whatever kills the process, and work whose session is lost cannot go on without it.
  *
  * It is polled for. A session that blocks in pg_advisory_lock holds a snapshot, for which CREATE INDEX CONCURRENTLY of
  * the session that has the lock would wait for ever.
  *
- * @throws MigrationInProgressError naming the holder, when it is not to be had within `waitMs`
+ * @throws MigrationInProgressError naming the holder, when it is not to be had within `migrationWaitMs`
  */
 export async function withMigrationLock<T>(
-  queryRunner: QueryRunner,
-  { waitMs, say }: { waitMs: number; say: (message: string) => void },
-  work: () => Promise<T>,
+  dataSource: DataSource,
+  say: Say,
+  work: (queryRunner: QueryRunner) => Promise<T>,
 ): Promise<T> {
+  const { migrationWaitMs = WAIT_MS } = (dataSource.options as { extra?: MigrationSettings }).extra ?? {};
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    await lock(queryRunner, migrationWaitMs, say);
+    try {
+      return await work(queryRunner);
+    } finally {
+      // Where the connection is gone the lock is gone with it.
+      await queryRunner.query(UNLOCK).catch(() => undefined);
+    }
+  } finally {
+    await queryRunner.release();
+  }
+}
+
+async function lock(queryRunner: QueryRunner, waitMs: number, say: Say): Promise<void> {
   await queryRunner.query(NOTICE_A_DEAD_CLIENT);
   const started = performance.now();
   let nextSay = SAY_AFTER_MS;
@@ -67,12 +96,6 @@ export async function withMigrationLock<T>(
       if (holder) say(`Waiting for process ${holder.pid} (${holder.applicationName}), which migrates this database …`);
     }
     await sleep(Math.min(POLL_MS, waitMs - waited));
-  }
-  try {
-    return await work();
-  } finally {
-    // Where the connection is gone the lock is gone with it.
-    await queryRunner.query(UNLOCK).catch(() => undefined);
   }
 }
 

@@ -2,14 +2,11 @@ import { type DataSource, type Migration, type MigrationInterface, type QueryRun
 import { assertNotMadeByAlembic } from './alembic';
 import { MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
 import { assertSound, completeHistory, fullName, nameOf, namesOf, readHistory } from './history';
-import { isLockTimeout, lockBudgetOf, type MigrationSettings, retryLockTimeouts } from './locking';
-import { withMigrationLock } from './migration-lock';
+import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from './locking';
+import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';
-
-/** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
-const WAIT_MS = 600_000;
 
 export interface MigrateOptions {
   /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
@@ -19,7 +16,7 @@ export interface MigrateOptions {
   /** Writes the history and runs nothing. */
   fake?: boolean;
   /** Hears of each migration that begins, and of waiting. Default: the DataSource's logger. */
-  say?: (message: string) => void;
+  say?: Say;
 }
 
 /**
@@ -34,8 +31,8 @@ export async function migrate(dataSource: DataSource, options: MigrateOptions = 
   let pending: string[] | undefined;
   return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, to }) => {
     executor.to = to;
-    await assertNotMadeByAlembic(dataSource, queryRunner);
     const history = await readHistory(dataSource, queryRunner);
+    await assertNotMadeByAlembic(history, queryRunner);
     assertSound(history);
     pending ??= namesOf(history, 'pending');
     await completeHistory(dataSource, queryRunner);
@@ -91,42 +88,32 @@ async function asOnlyMigrator<T>(
   options: MigrateOptions,
   work: (migrating: Migrating) => Promise<T>,
 ): Promise<T> {
-  const { fake = false, say = (message: string) => void dataSource.logger.logMigration(message) } = options;
+  const { fake = false, say = toLogger(dataSource) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
   if (mode === 'all') throw new TransactionModeError();
   const to = options.to && fullName(dataSource, options.to);
 
-  const queryRunner = dataSource.createQueryRunner();
-  try {
-    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, async () => {
-      const watch = await SessionWatch.start(queryRunner, say);
-      let current: MigrationInterface | undefined;
-      let began = performance.now();
-      const begin = (migration: MigrationInterface, direction: 'up' | 'down') => {
-        if (migration === current) return;
-        [current, began] = [migration, performance.now()];
-        watch.begin(nameOf(migration));
-        say(`${direction === 'up' ? 'Applying' : 'Reverting'} ${nameOf(migration)}`);
-      };
-      const executor = new RecordingExecutor(dataSource, queryRunner, { inTransaction: mode === 'each', begin });
-      executor.fake = fake;
-      const elapsed = () => performance.now() - began;
-      try {
-        const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
-        return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode, to }));
-      } catch (error) {
-        if (current) say(`${nameOf(current)} failed.`);
-        throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);
-      } finally {
-        await watch.stop();
-      }
-    });
-  } finally {
-    await queryRunner.release();
-  }
-}
-
-/** For how long this DataSource waits for another migrator, in milliseconds. */
-export function waitMsOf(dataSource: DataSource): number {
-  return (dataSource.options as { extra?: MigrationSettings }).extra?.migrationWaitMs ?? WAIT_MS;
+  return await withMigrationLock(dataSource, say, async (queryRunner) => {
+    const watch = await SessionWatch.start(queryRunner, say);
+    let current: MigrationInterface | undefined;
+    let began = performance.now();
+    const begin = (migration: MigrationInterface, direction: 'up' | 'down') => {
+      if (migration === current) return;
+      [current, began] = [migration, performance.now()];
+      watch.begin(nameOf(migration));
+      say(`${direction === 'up' ? 'Applying' : 'Reverting'} ${nameOf(migration)}`);
+    };
+    const executor = new RecordingExecutor(dataSource, queryRunner, { inTransaction: mode === 'each', begin });
+    executor.fake = fake;
+    const elapsed = () => performance.now() - began;
+    try {
+      const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
+      return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode, to }));
+    } catch (error) {
+      if (current) say(`${nameOf(current)} failed.`);
+      throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);
+    } finally {
+      await watch.stop();
+    }
+  });
 }

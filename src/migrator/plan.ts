@@ -55,8 +55,8 @@ export async function planMigrations(
   { direction = 'up', ...options }: PlanOptions = {},
 ): Promise<MigrationPlan> {
   const to = options.to && fullName(dataSource, options.to);
-  await assertNotMadeByAlembic(dataSource, dataSource);
   const history = await readHistory(dataSource);
+  await assertNotMadeByAlembic(history, dataSource);
   assertSound(history);
   const completing = direction === 'up' ? await completingStatements(dataSource, dataSource) : [];
   const todo = direction === 'up' ? pendingOf(dataSource, history, to) : await lastOf(dataSource, to);

@@ -11,14 +11,13 @@ import {
   recordingStatement,
   timestampOf,
 } from './history';
-import { withMigrationLock } from './migration-lock';
-import { waitMsOf } from './migrator';
+import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
 export interface StampOptions {
   /** Only says what would be done. */
   dryRun?: boolean;
   /** Hears of waiting for another migrator. Default: the DataSource's logger. */
-  say?: (message: string) => void;
+  say?: Say;
 }
 
 /** What a stamp did to the history, or would do: names of migrations. */
@@ -45,22 +44,17 @@ export interface Stamp {
 export async function stamp(
   dataSource: DataSource,
   name: string,
-  { dryRun = false, say = (message) => void dataSource.logger.logMigration(message) }: StampOptions = {},
+  { dryRun = false, say = toLogger(dataSource) }: StampOptions = {},
 ): Promise<Stamp> {
   const last = timestampOf(fullName(dataSource, name));
   const stamped = knownMigrations(dataSource).filter((migration) => timestampOf(nameOf(migration)) <= last);
   if (dryRun) return compare(await readHistory(dataSource), stamped);
-  const queryRunner = dataSource.createQueryRunner();
-  try {
-    return await withMigrationLock(queryRunner, { waitMs: waitMsOf(dataSource), say }, async () => {
-      await completeHistory(dataSource, queryRunner);
-      const changes = compare(await readHistory(dataSource, queryRunner), stamped);
-      await queryRunner.query(await stampingStatement(stamped));
-      return changes;
-    });
-  } finally {
-    await queryRunner.release();
-  }
+  return await withMigrationLock(dataSource, say, async (queryRunner) => {
+    await completeHistory(dataSource, queryRunner);
+    const changes = compare(await readHistory(dataSource, queryRunner), stamped);
+    await queryRunner.query(await stampingStatement(stamped));
+    return changes;
+  });
 }
 
 function compare(history: readonly MigrationRecord[], stamped: readonly MigrationInterface[]): Stamp {

@@ -1,30 +1,19 @@
-import { spawn } from 'node:child_process';
-import path from 'node:path';
-import { text } from 'node:stream/consumers';
+import { cliProcess } from '../support/cli';
 import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 
-const ROOT = path.join(__dirname, '../..');
 const ids = legacy.broken.map(({ authRequestId }) => authRequestId).sort();
 const contradicting = legacy.broken.find(({ kind }) => kind === 'status_contradicts_events')!;
 const healthy = legacy.requests[0]!;
 
 const database = useTestDatabase({ empty: true });
 
-/** Runs `payment-events-db` as a process of its own, against this file's database or another. */
-async function cli(args: string[], url = database.url, onStderr: () => unknown = () => undefined) {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
-    cwd: ROOT,
-    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: url },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 25_000,
-  });
-  child.stderr.once('data', onStderr);
-  const exited = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
-  const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
-  expect(stdout + stderr).not.toContain('pt_');
-  return { stdout, stderr, exitCode };
+/** Runs it against this file's database or another. */
+async function cli(args: string[], url = database.url, onStderr?: () => unknown) {
+  const finished = await cliProcess(url, args, onStderr);
+  expect(finished.stdout + finished.stderr).not.toContain('pt_');
+  return finished;
 }
 
 const jsonLines = (stdout: string) =>

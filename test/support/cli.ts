@@ -15,14 +15,23 @@ export interface Finished {
   readonly exitCode: number | null | undefined;
 }
 
-/** Runs `payment-events-db` as a process of its own, as its users do. It takes more than a second to start. */
-export async function cliProcess(databaseUrl: string, args: readonly string[]): Promise<Finished> {
+/**
+ * Runs `payment-events-db` as a process of its own, as its users do. It takes more than a second to start.
+ *
+ * @param onStderr called when it first prints there
+ */
+export async function cliProcess(
+  databaseUrl: string,
+  args: readonly string[],
+  onStderr: () => unknown = () => undefined,
+): Promise<Finished> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
     cwd: ROOT,
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: databaseUrl },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT_MS,
   });
+  child.stderr.once('data', onStderr);
   const exited = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
   const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
   return { stdout, stderr, exitCode };
