@@ -28,9 +28,13 @@ export class MigratorProcess {
     this.#child.stdin.write(`${JSON.stringify(task)}\n`);
   }
 
+  /** Has it done: `done n` or `failed …`, whether or not it had to wait for another migrator before. */
   async perform(task: MigratorTask): Promise<string> {
     this.send(task);
-    return await this.nextLine();
+    for (;;) {
+      const line = await this.nextLine();
+      if (line !== 'waiting') return line;
+    }
   }
 
   /** What it says next: `done n`, `failed …`, `waiting` for another migrator, or that it has `halted`. */
