@@ -1,5 +1,5 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
+import { write } from '../database/run';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { IdempotencyKeyReuseError, TransactionConflictError } from '../errors';
@@ -49,11 +49,9 @@ export const AUTHORIZE = statement(
        (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
         last_event_sequence, last_event_id)
      SELECT auth_request_id, restaurant_id, $8, 'PENDING', $9::bigint, $10, now(), $11::jsonb, 1, $5::uuid FROM key
-   ), message AS (
-     INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
-     SELECT auth_request_id, restaurant_id, 'auth_request_queued', $12::bytea, $13::jsonb FROM key
    )
-   SELECT auth_request_id FROM key`,
+   INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
+   SELECT auth_request_id, restaurant_id, 'auth_request_queued', $12::bytea, $13::jsonb FROM key`,
 );
 
 export async function authorize(
@@ -95,8 +93,8 @@ export async function authorize(
   ];
   // A key that could be neither written nor read has been rolled back or purged in between: then it can be written.
   for (let attempt = 1; attempt <= 3; attempt++) {
-    const [written] = await run(dataSource, AUTHORIZE, values, manager);
-    if (written) return { authRequestId, status: 'PENDING', replayed: false };
+    const written = await write(dataSource, AUTHORIZE, values, manager);
+    if (written === 1) return { authRequestId, status: 'PENDING', replayed: false };
     const key = await readKey(dataSource, { idempotencyKey, restaurantId }, manager);
     if (!key) continue;
     if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);

@@ -1,6 +1,6 @@
 import { type PoolClient } from 'pg';
 import { type QueryRunner } from 'typeorm';
-import { cut } from './cut';
+import { expectAnswer } from './expect-answer';
 
 /**
  * Limits how long a query runner waits for the answer to START TRANSACTION, COMMIT and ROLLBACK, in milliseconds: where
@@ -12,11 +12,11 @@ export function boundTransactions(queryRunner: QueryRunner, limitMs: number): Qu
     <Args extends unknown[]>(control: (...args: Args) => Promise<void>) =>
     async (...args: Args): Promise<void> => {
       const client = (await queryRunner.connect()) as PoolClient;
-      const timer = setTimeout(() => cut(client), limitMs);
+      const answered = expectAnswer(client, limitMs);
       try {
         await control(...args);
       } finally {
-        clearTimeout(timer);
+        answered();
       }
     };
   queryRunner.startTransaction = bound(queryRunner.startTransaction.bind(queryRunner));

@@ -1,7 +1,7 @@
-import { type Pool, type PoolClient, type QueryConfig, type QueryResultRow } from 'pg';
+import { type Pool, type PoolClient, type QueryResult, type QueryResultRow } from 'pg';
 import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import { DatabaseUnavailableError, TransactionRequiredError } from '../errors';
-import { cut } from './cut';
+import { expectAnswer } from './expect-answer';
 import { type Statement } from './statement';
 import { isServerError, isStalePlan, translateError } from './translate-error';
 
@@ -16,9 +16,19 @@ export interface StatementSettings {
   answerTimeoutMs?: number;
 }
 
+/** Runs one statement, as {@link execute} says, and gives its rows. */
+export async function run<Row extends QueryResultRow>(...args: Parameters<typeof execute>): Promise<Row[]> {
+  return (await execute(...args)).rows as Row[];
+}
+
+/** Runs one statement, as {@link execute} says, and gives the number of rows it wrote: rows cost both sides more. */
+export async function write(...args: Parameters<typeof execute>): Promise<number> {
+  return (await execute(...args)).rowCount ?? 0;
+}
+
 /**
- * Runs one statement and gives its rows: in the caller's transaction where its manager is given, else by itself on a
- * connection of the pool. Errors come translated.
+ * Runs one statement: in the caller's transaction where its manager is given, else by itself on a connection of the
+ * pool. Errors come translated.
  *
  * Goes past TypeORM's query runner to `pg`, which alone can prepare a statement under a name: parsing and planning a
  * statement of five parts takes longer than running it.
@@ -27,28 +37,20 @@ export interface StatementSettings {
  * anything. From then on the statement is prepared under a new name; by itself it is run again at once, without a name,
  * since the new one may have gone stale as well. In a transaction, which that failure has aborted, the error is retryable.
  */
-export async function run<Row extends QueryResultRow>(
+async function execute(
   dataSource: DataSource,
   statement: Statement,
   values: unknown[],
   manager?: EntityManager,
-): Promise<Row[]> {
+): Promise<QueryResult> {
+  const queryRunner = manager?.queryRunner;
   try {
-    const queryRunner = manager?.queryRunner;
-    if (queryRunner) {
-      requireConnection(queryRunner);
-      const client = (await queryRunner.connect()) as PoolClient;
-      return await send<Row>(client, dataSource, statement, values).catch((error: unknown) => {
-        // Nothing that is sent after an unanswered statement would be answered either, the ROLLBACK included.
-        if (!isServerError(error)) cut(client);
-        throw error;
-      });
-    }
-    return await runByItself<Row>(dataSource, statement, values).catch((error: unknown) => {
-      if (isStalePlan(error)) return runByItself<Row>(dataSource, { text: statement.text }, values);
-      throw error;
-    });
+    if (!queryRunner) return await runByItself(dataSource, statement, values);
+    requireConnection(queryRunner);
+    return await send((await queryRunner.connect()) as PoolClient, dataSource, statement, values);
   } catch (error) {
+    const mayRunAgain = statement.name !== undefined && !queryRunner;
+    if (mayRunAgain && isStalePlan(error)) return await execute(dataSource, { text: statement.text }, values);
     throw translateError(error);
   }
 }
@@ -80,83 +82,90 @@ export async function transaction<T>(
     throw translateError(error);
   });
   let fit = true;
-  const noted = <R>(answer: Promise<R>) =>
-    answer.catch((error: unknown) => {
+  const ask = (statement: Statement, values?: unknown[]) =>
+    send(client, dataSource, statement, values).catch((error: unknown) => {
       fit &&= isServerError(error);
       throw error;
     });
   try {
-    await noted(client.query(limited(dataSource, { text: begin.join('; ') })));
-    const result = await work((statement, values) => noted(send(client, dataSource, statement, values)));
-    await noted(client.query(limited(dataSource, { text: 'COMMIT' })));
+    await ask({ text: begin.join('; ') });
+    const result = await work(
+      async <Row extends QueryResultRow>(statement: Statement, values: unknown[]) =>
+        (await ask(statement, values)).rows as Row[],
+    );
+    await ask({ text: 'COMMIT' });
     return result;
   } catch (error) {
     // A connection in doubt is closed, which rolls back as well.
-    if (fit) await noted(client.query(limited(dataSource, { text: 'ROLLBACK' }))).catch(() => undefined);
+    if (fit) await ask({ text: 'ROLLBACK' }).catch(() => undefined);
     throw translateError(error);
   } finally {
-    release(client, fit);
+    client.release(!fit);
   }
 }
 
-async function runByItself<Row extends QueryResultRow>(
-  dataSource: DataSource,
-  statement: Statement,
-  values: unknown[],
-): Promise<Row[]> {
+async function runByItself(dataSource: DataSource, statement: Statement, values: unknown[]): Promise<QueryResult> {
   const client = await connect(dataSource);
   let fit = true;
   try {
-    return await send<Row>(client, dataSource, statement, values);
+    return await send(client, dataSource, statement, values);
   } catch (error) {
     // A connection on which the server itself has reported an error is fit for use; any other is not.
     fit = isServerError(error);
     throw error;
   } finally {
-    release(client, fit);
+    client.release(!fit);
   }
+}
+
+/** A connection of the pool, to be given back: `client.release(broken)`. */
+async function connect(dataSource: DataSource): Promise<PoolClient> {
+  const client = await (dataSource.driver as unknown as { master: Pool }).master.connect();
+  if (!heard.has(client)) heard.add(client.on('error', ignore));
+  return client;
 }
 
 /**
- * A connection of the pool, to be given back by {@link release}. The pool listens to its idle connections only, and an
- * 'error' event that nobody listens to ends the process; what is asked of a broken connection fails by itself.
+ * Connections whose 'error' event somebody listens to, which else ends the process: the pool listens only while they are
+ * idle. What is asked of a broken connection fails by itself.
  */
-async function connect(dataSource: DataSource): Promise<PoolClient> {
-  const client = await (dataSource.driver as unknown as { master: Pool }).master.connect();
-  return client.on('error', ignore);
-}
-
-function release(client: PoolClient, fit: boolean): void {
-  client.release(!fit);
-  client.off('error', ignore);
-}
-
+const heard = new WeakSet<PoolClient>();
 const ignore = () => undefined;
 
 /** How often a statement had to be prepared anew, by its name. */
-const generations = new Map<string | undefined, number>();
+const generations = new Map<string, number>();
 
-async function send<Row extends QueryResultRow>(
+/** What `pg` makes of whatever it is asked. Handed a finished one it need not copy what describes it. */
+interface QueryClass {
+  new (
+    text: string,
+    values: unknown[] | undefined,
+    answered: (error: Error | null, result: QueryResult) => void,
+  ): { name?: string; submit(): void };
+}
+
+function send(
   client: PoolClient,
   dataSource: DataSource,
   { name, text }: Statement,
-  values: unknown[],
-): Promise<Row[]> {
-  const generation = generations.get(name) ?? 0;
-  const named = name !== undefined && settingsOf(dataSource).preparedStatements !== 'unnamed';
-  const query = limited(dataSource, { name: named ? `${name}_${generation}` : undefined, text, values });
-  try {
-    return (await client.query<Row>(query)).rows;
-  } catch (error) {
-    // Unless another caller has done so already: then the generation differs by now.
-    if (isStalePlan(error) && generation === (generations.get(name) ?? 0)) generations.set(name, generation + 1);
-    throw error;
-  }
+  values?: unknown[],
+): Promise<QueryResult> {
+  const { Query } = client.constructor as unknown as { Query: QueryClass };
+  const { preparedStatements, answerTimeoutMs = 35_000 } =
+    (dataSource.options as { extra?: StatementSettings }).extra ?? {};
+  const generation = name === undefined ? undefined : generations.get(name);
+  return new Promise((resolve, reject) => {
+    const answered = expectAnswer(client, answerTimeoutMs);
+    const query = new Query(text, values, (error, result) => {
+      answered();
+      if (!error) return resolve(result);
+      // Unless another caller has done so already: then the generation differs by now.
+      if (name && isStalePlan(error) && generation === generations.get(name)) {
+        generations.set(name, (generation ?? 0) + 1);
+      }
+      reject(error);
+    });
+    if (preparedStatements !== 'unnamed') query.name = generation ? `${name}_${generation}` : name;
+    client.query(query);
+  });
 }
-
-const settingsOf = (dataSource: DataSource): StatementSettings =>
-  (dataSource.options as { extra?: StatementSettings }).extra ?? {};
-
-/** `pg` knows a time-out of a single query; its types do not. */
-const limited = (dataSource: DataSource, query: QueryConfig): QueryConfig =>
-  Object.assign(query, { query_timeout: settingsOf(dataSource).answerTimeoutMs ?? 35_000 });

@@ -1,7 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { JsonObject, Text, Uuid } from '../validation/rules';
-import { run } from '../database/run';
+import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
@@ -64,8 +64,7 @@ const PURGE = statement(
   'purge_expired_keys',
   `DELETE FROM auth_idempotency_keys WHERE ctid = ANY (ARRAY(
      SELECT ctid FROM auth_idempotency_keys WHERE expires_at <= now()
-     ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-   RETURNING restaurant_id`,
+     ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`,
 );
 
 /**
@@ -120,9 +119,9 @@ export class IdempotencyKeys {
   async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
     let purged = 0;
     for (;;) {
-      const batch = await run(this.#dataSource, PURGE, [batchSize]);
-      purged += batch.length;
-      if (batch.length < batchSize) return purged;
+      const batch = await write(this.#dataSource, PURGE, [batchSize]);
+      purged += batch;
+      if (batch < batchSize) return purged;
     }
   }
 }

@@ -1,7 +1,7 @@
 import { IsInt, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { Text, Uuid } from '../validation/rules';
-import { run } from '../database/run';
+import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { LockHeldError, LockLostError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
@@ -64,8 +64,7 @@ const RENEW = statement(
 const RELEASE = statement(
   'release_lock',
   `DELETE FROM auth_processing_locks
-   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4
-   RETURNING auth_request_id`,
+   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4`,
 );
 
 /** Rows that somebody is taking over at this moment are left to them. */
@@ -73,8 +72,7 @@ const PURGE = statement(
   'purge_expired_locks',
   `DELETE FROM auth_processing_locks WHERE auth_request_id IN (
      SELECT auth_request_id FROM auth_processing_locks WHERE expires_at <= clock_timestamp()
-     LIMIT $1 FOR UPDATE SKIP LOCKED)
-   RETURNING auth_request_id`,
+     LIMIT $1 FOR UPDATE SKIP LOCKED)`,
 );
 
 /**
@@ -135,7 +133,7 @@ export class ProcessingLocks {
 
   /** Gives the lease back. @returns whether it was still held */
   async release(lease: Lease, manager?: EntityManager): Promise<boolean> {
-    return (await run(this.#dataSource, RELEASE, valuesOf(lease), manager)).length > 0;
+    return (await write(this.#dataSource, RELEASE, valuesOf(lease), manager)) > 0;
   }
 
   /**
@@ -169,9 +167,9 @@ export class ProcessingLocks {
   async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
     let purged = 0;
     for (;;) {
-      const batch = await run(this.#dataSource, PURGE, [batchSize]);
-      purged += batch.length;
-      if (batch.length < batchSize) return purged;
+      const batch = await write(this.#dataSource, PURGE, [batchSize]);
+      purged += batch;
+      if (batch < batchSize) return purged;
     }
   }
 }

@@ -1,7 +1,7 @@
 import { IsBoolean, IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { Bytes, Text, TextMap, Uuid } from '../validation/rules';
-import { run } from '../database/run';
+import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
@@ -83,23 +83,20 @@ const ENQUEUE = statement(
 const REQUEUE = statement(
   'requeue',
   `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
-   WHERE id = $1 AND failed_at IS NOT NULL AND processed_at IS NULL
-   RETURNING id`,
+   WHERE id = $1 AND failed_at IS NOT NULL AND processed_at IS NULL`,
 );
 
 const REQUEUE_ALL = statement(
   'requeue_all',
   `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
-   WHERE failed_at IS NOT NULL AND processed_at IS NULL
-   RETURNING id`,
+   WHERE failed_at IS NOT NULL AND processed_at IS NULL`,
 );
 
 /** Waits for a relay that is delivering the message at this moment; WHERE then sees whether it was. */
 const DISCARD = statement(
   'discard',
   `UPDATE outbox SET processed_at = clock_timestamp(), discarded_at = clock_timestamp(), discarded_by = $2, discard_reason = $3
-   WHERE id = $1 AND processed_at IS NULL
-   RETURNING id`,
+   WHERE id = $1 AND processed_at IS NULL`,
 );
 
 const LIST_FAILED = statement(
@@ -132,8 +129,7 @@ const PROCESSED_RANGE = statement(
 const PURGE = statement(
   'purge_processed',
   `DELETE FROM outbox
-   WHERE id >= $1 AND id < $2 AND processed_at < now() - $3 * interval '1 millisecond'
-   RETURNING id`,
+   WHERE id >= $1 AND id < $2 AND processed_at < now() - $3 * interval '1 millisecond'`,
 );
 
 /**
@@ -180,13 +176,12 @@ export class Outbox {
    * @throws OutboxMessageNotFoundError there is no dead letter of that id
    */
   async requeue(id: bigint, manager?: EntityManager): Promise<void> {
-    const [row] = await run(this.#dataSource, REQUEUE, [id], manager);
-    if (!row) throw new OutboxMessageNotFoundError(id);
+    if ((await write(this.#dataSource, REQUEUE, [id], manager)) === 0) throw new OutboxMessageNotFoundError(id);
   }
 
   /** Has every dead letter delivered again. @returns how many there were */
   async requeueAll(manager?: EntityManager): Promise<number> {
-    return (await run(this.#dataSource, REQUEUE_ALL, [], manager)).length;
+    return await write(this.#dataSource, REQUEUE_ALL, [], manager);
   }
 
   /**
@@ -196,8 +191,8 @@ export class Outbox {
    */
   async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
     const { by, reason } = validateCommand(DiscardCommand, input);
-    const [row] = await run(this.#dataSource, DISCARD, [id, by, reason], manager);
-    if (!row) throw new OutboxMessageNotFoundError(id);
+    const discarded = await write(this.#dataSource, DISCARD, [id, by, reason], manager);
+    if (discarded === 0) throw new OutboxMessageNotFoundError(id);
   }
 
   /** Dead letters, oldest first: at most `limit` (default 100) after the message `after`. */
@@ -250,7 +245,7 @@ export class Outbox {
     let purged = 0;
     for (let from = BigInt(range.first); from <= BigInt(range.last); from += BigInt(batchSize)) {
       const to = from + BigInt(batchSize);
-      purged += (await run(this.#dataSource, PURGE, [from, to, olderThanMs])).length;
+      purged += await write(this.#dataSource, PURGE, [from, to, olderThanMs]);
     }
     return purged;
   }

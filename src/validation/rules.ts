@@ -7,7 +7,7 @@ export const Text = (min: number, max: number, options?: ValidationOptions): Pro
       name: 'text',
       constraints: [min, max],
       validator: {
-        validate: (value) => isText(value) && isWithin(characters(value), min, max),
+        validate: (value) => isText(value) && hasCharacters(value, min, max),
         defaultMessage: () => `$property must be text of ${min} to ${max} characters, without NUL`,
       },
     },
@@ -73,10 +73,12 @@ export const Bytes = (options?: ValidationOptions): PropertyDecorator =>
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && !value.includes('\0') && value.isWellFormed();
 
-/** In code points. A string counts those beyond U+FFFF, each a pair of surrogates, as two. */
-const characters = (text: string) => text.length - (text.match(/[\ud800-\udbff]/g)?.length ?? 0);
-
-const isWithin = (number: number, min: number, max: number) => number >= min && number <= max;
+/** In code points. A string counts those beyond U+FFFF, each a pair of surrogates, as two: it has half as many at least. */
+function hasCharacters(text: string, min: number, max: number): boolean {
+  if (text.length <= max && text.length >= 2 * min) return true;
+  const characters = text.length - (text.match(/[\ud800-\udbff]/g)?.length ?? 0);
+  return characters >= min && characters <= max;
+}
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;

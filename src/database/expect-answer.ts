@@ -1,0 +1,46 @@
+import { type ClientBase } from 'pg';
+
+/** Somebody waits for an answer on a connection until a time, on the clock of `performance.now()`. */
+interface Wait {
+  readonly client: ClientBase;
+  readonly until: number;
+}
+
+const waits = new Set<Wait>();
+const LOOK_EVERY_MS = 100;
+let looking: NodeJS.Timeout | undefined;
+
+/**
+ * Cuts the connection off unless the answer comes in time: where the network swallows it, a client would wait for ever.
+ * Whatever waits on the connection then fails, and the server ends its transaction.
+ *
+ * One timer looks after all waits. One each, as `query_timeout` of `pg` sets, took a seventh of what an operation costs
+ * its process: most of it for the garbage collector, since a timer holds on to the query and its values.
+ *
+ * @param limitMs 0 for no limit; some 100 ms more may pass
+ * @returns to be called when the answer is there
+ */
+export function expectAnswer(client: ClientBase, limitMs: number): () => void {
+  if (limitMs === 0) return () => undefined;
+  const wait = { client, until: performance.now() + limitMs };
+  waits.add(wait);
+  looking ??= setInterval(look, LOOK_EVERY_MS).unref();
+  return () => waits.delete(wait);
+}
+
+function look(): void {
+  const now = performance.now();
+  for (const wait of waits) {
+    if (wait.until > now) continue;
+    waits.delete(wait);
+    cut(wait.client);
+  }
+  if (waits.size > 0) return;
+  clearInterval(looking);
+  looking = undefined;
+}
+
+/** At once: a farewell would wait for the answer that does not come. */
+function cut(client: ClientBase): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
