@@ -35,7 +35,6 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
   'auth_request_state_settled_completed',
   `completed_at IS NOT NULL OR status::text = ANY ('{PENDING,PROCESSING}'::text[])`,
 )
-@Check('auth_request_state_retry_count_not_negative', 'retry_count >= 0')
 @Index('idx_restaurant_created', ['restaurantId', 'createdAt'])
 @Index('idx_payment_token', ['paymentToken'])
 @Index('idx_auth_request_state_created_at', { synchronize: false })

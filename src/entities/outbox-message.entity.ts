@@ -12,10 +12,9 @@ const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage)
  * Pending until processedAt is set; a dead letter once failedAt is, until someone requeues or discards it.
  */
 @Entity('outbox')
-@Check('outbox_attempts_not_negative', 'attempts >= 0')
 @Check(
   'outbox_discard_attributed',
-  'num_nulls(discarded_at, discarded_by, discard_reason) IN (0, 3) AND (discarded_at IS NULL OR processed_at IS NOT NULL)',
+  'discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)',
 )
 @Index('idx_outbox_pending', ['id'], { where: 'processed_at IS NULL AND failed_at IS NULL' })
 @Index('idx_outbox_processed_at', { synchronize: false })

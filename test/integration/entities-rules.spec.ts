@@ -90,7 +90,6 @@ const RULES: EntityRules[] = [
       { denialCode: 'x'.repeat(51) },
       { lastEventId: NOT_A_UUID },
       { lastEventSequence: 1.5 },
-      { retryCount: -1 },
     ],
     alsoCorrect: [
       { amountCents: Number.MAX_SAFE_INTEGER },
@@ -109,9 +108,7 @@ const RULES: EntityRules[] = [
       ...missing('aggregateId', 'messageType', 'payload', 'restaurantId'),
       ...nulls('headers', 'attempts', 'createdAt'),
       { messageType: 'x'.repeat(101) },
-      { attempts: -1 },
       { ...discarded, processedAt: null },
-      { ...discarded, discardedAt: null },
       { ...discarded, discardedBy: null },
       { ...discarded, discardReason: null },
       { ...discarded, discardedBy: 'x'.repeat(256) },

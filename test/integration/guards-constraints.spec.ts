@@ -111,8 +111,6 @@ test.each<[what: string, table: string, wrong: Values, constraint: string]>([
     { status: 'VOIDED', completed_at: null },
     'auth_request_state_settled_completed',
   ],
-  ['a negative retry_count', 'auth_request_state', { retry_count: -1 }, 'auth_request_state_retry_count_not_negative'],
-  ['negative attempts', 'outbox', { attempts: -1 }, 'outbox_attempts_not_negative'],
   [
     'a message discarded by nobody',
     'outbox',

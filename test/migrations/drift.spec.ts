@@ -12,14 +12,14 @@ import { useTestDatabase } from '../support/use-test-database';
 /** What somebody does to a schema, and the objects that differ then: - missing, + unexpected, ≠ different. */
 const MUTATIONS: Record<string, [change: string, ...found: string[]]> = {
   'another condition of a check': [
-    `ALTER TABLE outbox DROP CONSTRAINT outbox_attempts_not_negative,
-     ADD CONSTRAINT outbox_attempts_not_negative CHECK (attempts >= -1)`,
-    '≠ table outbox: constraint outbox_attempts_not_negative',
+    `ALTER TABLE payment_events DROP CONSTRAINT check_sequence_positive,
+     ADD CONSTRAINT check_sequence_positive CHECK (sequence_number > -1)`,
+    '≠ table payment_events: constraint check_sequence_positive',
   ],
   'a check that is NOT VALID': [
-    `ALTER TABLE outbox DROP CONSTRAINT outbox_attempts_not_negative,
-     ADD CONSTRAINT outbox_attempts_not_negative CHECK (attempts >= 0) NOT VALID`,
-    '≠ table outbox: constraint outbox_attempts_not_negative',
+    `ALTER TABLE payment_events DROP CONSTRAINT check_sequence_positive,
+     ADD CONSTRAINT check_sequence_positive CHECK (sequence_number > 0) NOT VALID`,
+    '≠ table payment_events: constraint check_sequence_positive',
   ],
   'a check that was dropped': [
     'ALTER TABLE auth_request_state DROP CONSTRAINT auth_request_state_amount_positive',

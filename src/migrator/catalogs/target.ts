@@ -51,7 +51,6 @@ table auth_request_state with (fillfactor=80)
   constraint auth_request_state_authorized_complete CHECK ((((status)::text <> 'AUTHORIZED'::text) OR ((processor_auth_id IS NOT NULL) AND (authorized_amount_cents IS NOT NULL)))) NOT VALID
   constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
   constraint auth_request_state_pkey PRIMARY KEY (auth_request_id)
-  constraint auth_request_state_retry_count_not_negative CHECK ((retry_count >= 0))
   constraint auth_request_state_settled_completed CHECK (((completed_at IS NOT NULL) OR ((status)::text = ANY ('{PENDING,PROCESSING}'::text[])))) NOT VALID
   constraint check_status CHECK (((status)::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])))
   index CREATE UNIQUE INDEX auth_request_state_pkey ON public.auth_request_state USING btree (auth_request_id)
@@ -76,8 +75,7 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
   column discarded_at timestamp with time zone
   column discarded_by character varying(255)
   column discard_reason text
-  constraint outbox_attempts_not_negative CHECK ((attempts >= 0))
-  constraint outbox_discard_attributed CHECK (((num_nulls(discarded_at, discarded_by, discard_reason) = ANY (ARRAY[0, 3])) AND ((discarded_at IS NULL) OR (processed_at IS NOT NULL))))
+  constraint outbox_discard_attributed CHECK (((discarded_at IS NULL) OR ((discarded_by IS NOT NULL) AND (discard_reason IS NOT NULL) AND (processed_at IS NOT NULL))))
   constraint outbox_pkey PRIMARY KEY (id)
   index CREATE INDEX idx_outbox_pending ON public.outbox USING btree (id) WHERE ((processed_at IS NULL) AND (failed_at IS NULL))
   index CREATE INDEX idx_outbox_processed_at ON public.outbox USING brin (processed_at) WITH (autosummarize='on')
