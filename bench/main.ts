@@ -3,13 +3,14 @@ import { join } from 'node:path';
 import { type Comparison } from './contestant';
 import { Lab, SERVER_SETTINGS } from './lab/lab';
 import { measureInRounds } from './measure';
+import { ROOT } from './paths';
 import { HELP, type Options, readOptions, UsageError } from './options';
 import { writeMeasurements } from './report/markdown';
 import { asSvg } from './report/svg';
 import { asText } from './report/text';
 import { type ComparisonResult, describeMachine, evaluate, passed, type Results } from './results';
 
-const DOCUMENT = join(__dirname, '..', 'docs', 'explanation', 'performance.md');
+const DOCUMENT = join(ROOT, 'docs', 'explanation', 'performance.md');
 
 /** Progress goes to standard error, results to standard output. */
 const notice = (text: string) => void process.stderr.write(`${text}\n`);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { comparisons } from './comparisons';
+import { BENCH } from './paths';
 
 export const HELP = `Usage: npm run bench -- [options]
 
@@ -8,8 +9,8 @@ Measures this package side by side with what one would use instead, on a Postgre
 Ends with 1 when a required bar is missed.
 
   --only <names>         comma-separated: ${comparisons.map(({ name }) => name).join(', ')} (default: all)
-  --rounds <n>           how often each takes its turn (default 7)
-  --seconds <n>          length of a turn (default 3)
+  --rounds <n>           of which the median is taken (default 7)
+  --seconds <n>          of each, a round (default 3)
   --connections <n>      operations under way at once (default 16)
   --earlier <n>          requests, and processed messages, that were there before (default 300000)
   --full                 5,000,000 of them: takes long, and about 15 GB of disk
@@ -59,7 +60,7 @@ function parse(args: string[]) {
         full: flag,
         'no-check': flag,
         json: flag,
-        output: value(join(__dirname, 'results')),
+        output: value(join(BENCH, 'results')),
         docs: flag,
         help: flag,
       },

@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type Bar, type Comparison, type Contestant } from './contestant';
 import { type Sample } from './measure';
+import { ROOT } from './paths';
 import { ratios, type Spread, spread } from './statistics';
 
 /** What a run came to; written as JSON. */
@@ -103,6 +104,6 @@ export function describeMachine(): Pick<Conditions, 'node' | 'typeorm' | 'pg' | 
 
 /** The version that the operations use, whatever the bench has beside it. */
 function installed(name: string): string {
-  const file = join(__dirname, '..', 'node_modules', name, 'package.json');
+  const file = join(ROOT, 'node_modules', name, 'package.json');
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }

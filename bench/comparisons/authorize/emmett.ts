@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { Pool } from 'pg';
 import { type Contestant } from '../../contestant';
 import { type Lab } from '../../lab/lab';
+import { BENCH } from '../../paths';
 import { REQUEST } from './request';
 
 /** Emmett starts a stream with one event: no read model, no outbox, no key. Undefined where it is not installed. */
 export async function emmett(lab: Lab): Promise<Contestant | undefined> {
-  const library = await import('@event-driven-io/emmett-postgresql').catch(notInstalled);
+  const library = load();
   if (!library) {
     lab.notice('Emmett is left out, since it is not installed: `npm install --prefix bench`');
     return undefined;
@@ -31,7 +34,11 @@ export async function emmett(lab: Lab): Promise<Contestant | undefined> {
   };
 }
 
-function notInstalled(error: unknown): undefined {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'MODULE_NOT_FOUND' && code !== 'ERR_MODULE_NOT_FOUND') throw error;
+function load(): typeof import('@event-driven-io/emmett-postgresql') | undefined {
+  try {
+    return createRequire(join(BENCH, 'package.json'))('@event-driven-io/emmett-postgresql');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    return undefined;
+  }
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Contestant } from '../../contestant';
 import { type Lab } from '../../lab/lab';
+import { BENCH } from '../../paths';
 
-const MODULES = join(__dirname, '../../node_modules');
+const MODULES = join(BENCH, 'node_modules');
 
 /** More than it gets through. */
 const JOBS_PER_SECOND = 60_000;
@@ -20,7 +21,9 @@ export async function pgBoss(lab: Lab, batchSize: number): Promise<Contestant | 
     lab.notice('pg-boss is left out: it is not installed, or there is no Node 22.12 for it');
     return undefined;
   }
-  const worker = new Worker(spawn(node, [join(__dirname, 'pg-boss-worker.mjs'), await lab.emptyDatabase()]));
+  const worker = new Worker(
+    spawn(node, [join(BENCH, 'comparisons/relay/pg-boss-worker.mjs'), await lab.emptyDatabase()]),
+  );
   lab.atEnd(() => worker.end());
   let pending = 0;
   return {
