@@ -105,9 +105,9 @@ export async function authorize(
 
 /** Events carry metadata as text: a string as it is, anything else as JSON. */
 function asTexts(metadata: Record<string, unknown>): Record<string, string> {
-  const texts = Object.entries(metadata).map(([key, value]) => [
-    key,
-    typeof value === 'string' ? value : (JSON.stringify(value) ?? 'null'),
-  ]);
-  return Object.fromEntries(texts) as Record<string, string>;
+  const entries = Object.entries(metadata);
+  if (entries.every(([, value]) => typeof value === 'string')) return metadata as Record<string, string>;
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, typeof value === 'string' ? value : (JSON.stringify(value) ?? 'null')]),
+  );
 }

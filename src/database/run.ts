@@ -44,21 +44,30 @@ async function execute(
   manager?: EntityManager,
 ): Promise<QueryResult> {
   const queryRunner = manager?.queryRunner;
+  let client: PoolClient | undefined;
+  let fit = true;
   try {
-    if (!queryRunner) return await runByItself(dataSource, statement, values);
-    requireConnection(queryRunner);
-    return await send((await queryRunner.connect()) as PoolClient, dataSource, statement, values);
+    client = await (queryRunner ? connectionOf(queryRunner) : poolOf(dataSource).connect());
+    listen(client);
+    try {
+      return await send(client, dataSource, statement, values);
+    } catch (error) {
+      if (queryRunner || statement.name === undefined || !isStalePlan(error)) throw error;
+      return await send(client, dataSource, { text: statement.text }, values);
+    }
   } catch (error) {
-    const mayRunAgain = statement.name !== undefined && !queryRunner;
-    if (mayRunAgain && isStalePlan(error)) return await execute(dataSource, { text: statement.text }, values);
+    // A connection on which the server itself has reported an error is fit for use; any other is not.
+    fit = isServerError(error);
     throw translateError(error);
+  } finally {
+    if (!queryRunner) client?.release(!fit);
   }
 }
 
 /** TypeORM leaves a query runner the connection that it has given back: by now that may carry a stranger's transaction. */
-function requireConnection({ isReleased, isTransactionActive }: QueryRunner): void {
-  if (!isReleased) return;
-  throw isTransactionActive
+function connectionOf(queryRunner: QueryRunner): Promise<PoolClient> {
+  if (!queryRunner.isReleased) return queryRunner.connect() as Promise<PoolClient>;
+  throw queryRunner.isTransactionActive
     ? new DatabaseUnavailableError('connection lost')
     : new TransactionRequiredError('An operation that is given a manager');
 }
@@ -78,9 +87,12 @@ export async function transaction<T>(
   work: (send: Send) => Promise<T>,
 ): Promise<T> {
   const begin = ['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = '${value}'`)];
-  const client = await connect(dataSource).catch((error: unknown) => {
-    throw translateError(error);
-  });
+  const client = await poolOf(dataSource)
+    .connect()
+    .catch((error: unknown) => {
+      throw translateError(error);
+    });
+  listen(client);
   let fit = true;
   const ask = (statement: Statement, values?: unknown[]) =>
     send(client, dataSource, statement, values).catch((error: unknown) => {
@@ -104,33 +116,16 @@ export async function transaction<T>(
   }
 }
 
-async function runByItself(dataSource: DataSource, statement: Statement, values: unknown[]): Promise<QueryResult> {
-  const client = await connect(dataSource);
-  let fit = true;
-  try {
-    return await send(client, dataSource, statement, values);
-  } catch (error) {
-    // A connection on which the server itself has reported an error is fit for use; any other is not.
-    fit = isServerError(error);
-    throw error;
-  } finally {
-    client.release(!fit);
-  }
-}
-
-/** A connection of the pool, to be given back: `client.release(broken)`. */
-async function connect(dataSource: DataSource): Promise<PoolClient> {
-  const client = await (dataSource.driver as unknown as { master: Pool }).master.connect();
-  if (!heard.has(client)) heard.add(client.on('error', ignore));
-  return client;
-}
+const poolOf = (dataSource: DataSource) => (dataSource.driver as unknown as { master: Pool }).master;
 
 /**
- * Connections whose 'error' event somebody listens to, which else ends the process: the pool listens only while they are
- * idle. What is asked of a broken connection fails by itself.
+ * An 'error' event that nobody listens to ends the process, and the pool listens to idle connections only. What is asked
+ * of a broken connection fails by itself.
  */
+function listen(client: PoolClient): void {
+  if (!heard.has(client)) heard.add(client.on('error', () => undefined));
+}
 const heard = new WeakSet<PoolClient>();
-const ignore = () => undefined;
 
 /** How often a statement had to be prepared anew, by its name. */
 const generations = new Map<string, number>();
