@@ -118,6 +118,14 @@ test('revert takes back the last one, or all that came after another, newest fir
   });
 });
 
+test('goes on to its end when nobody reads it any more', async () => {
+  const toNobody = '"$0" --import tsx src/cli/main.ts plan | true';
+  const ended = promisify(execFile)('bash', ['-o', 'pipefail', '-c', toNobody, process.execPath], {
+    env: { ...process.env, DATABASE_URL: database.url },
+  });
+  expect(await ended).toMatchObject({ stderr: '' });
+});
+
 test('history has the same columns where the stock command has migrated', async () => {
   const typeorm = [join('node_modules', 'typeorm', 'cli.js'), 'migration:run', '-d', 'ormconfig.ts'];
   await promisify(execFile)(process.execPath, ['--import', 'tsx', ...typeorm], {
