@@ -229,14 +229,17 @@ export class Outbox {
    * Deletes messages that were delivered or discarded more than `olderThanMs` milliseconds ago, in ranges of `batchSize`
    * ids (default 10,000), each in a transaction of its own. Relays do not wait for it: they look at other rows.
    *
+   * @param options.onBatch hears after each range how many there were so far
    * @returns how many there were
    */
   async purgeProcessed({
     olderThanMs,
     batchSize = 10_000,
+    onBatch,
   }: {
     olderThanMs: number;
     batchSize?: number;
+    onBatch?: (purged: number) => void;
   }): Promise<number> {
     const [range] = await run<{ first: string | null; last: string | null }>(this.#dataSource, PROCESSED_RANGE, [
       olderThanMs,
@@ -246,6 +249,7 @@ export class Outbox {
     for (let from = BigInt(range.first); from <= BigInt(range.last); from += BigInt(batchSize)) {
       const to = from + BigInt(batchSize);
       purged += await write(this.#dataSource, PURGE, [from, to, olderThanMs]);
+      onBatch?.(purged);
     }
     return purged;
   }

@@ -107,6 +107,15 @@ test('requeue, discard and purge do what they say, and say how much in JSON', as
   expect((await here(['purge', '--older-than-days', '2'])).stdout).toBe('Purged 1 message.\n');
 });
 
+test('purge says on stderr how far it is when it takes long', async () => {
+  const id = await enqueue();
+  await database.query(`UPDATE outbox SET processed_at = now() - interval '8 days' WHERE id = $1`, [id]);
+  const blocker = await database.connect();
+  await blocker.query(`BEGIN; SELECT FROM outbox WHERE id = ${id} FOR UPDATE`);
+  const { stdout, stderr } = await cliProcess(database.url, ['outbox', 'purge'], () => blocker.query('ROLLBACK'));
+  expect({ stdout, stderr }).toEqual({ stdout: 'Purged 1 message.\n', stderr: 'Purged 0 messages so far …\n' });
+});
+
 test('a message that is not there, or not in that state, is refused with 4', async () => {
   const pending = String(await enqueue());
   for (const args of [

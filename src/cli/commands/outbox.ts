@@ -4,6 +4,7 @@ import { readConfig } from '../../config';
 import { Outbox } from '../../outbox/outbox';
 import { printTable } from '../print-table';
 import { withDataSource } from '../with-data-source';
+import { withProgress } from '../with-progress';
 
 const DAY_MS = 86_400_000;
 
@@ -97,7 +98,11 @@ export function outboxCommand(): Command {
     .option('--json', 'print JSON')
     .action(({ olderThanDays, json }: { olderThanDays: number; json?: boolean }) =>
       withOutbox(async (box) => {
-        const purged = await box.purgeProcessed({ olderThanMs: olderThanDays * DAY_MS });
+        let purged = 0;
+        await withProgress(
+          () => `Purged ${count(purged)}`,
+          () => box.purgeProcessed({ olderThanMs: olderThanDays * DAY_MS, onBatch: (soFar) => (purged = soFar) }),
+        );
         console.log(json ? JSON.stringify({ purged }) : `Purged ${count(purged)}.`);
       }),
     );

@@ -7,8 +7,7 @@ import { ExitCode } from '../exit-codes';
 import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
 import { withDataSource } from '../with-data-source';
-
-const PROGRESS_INTERVAL_MS = 2_000;
+import { withProgress } from '../with-progress';
 
 interface Options {
   restaurant?: string;
@@ -43,13 +42,12 @@ interface Printer {
 }
 
 async function print(verification: Verification, printer: Printer): Promise<void> {
-  const sayProgress = () => console.error(pc.dim(`Compared ${count(verification.checked)} so far …`));
-  const progress = setInterval(sayProgress, PROGRESS_INTERVAL_MS);
-  try {
-    for await (const difference of verification) printer.difference(difference);
-  } finally {
-    clearInterval(progress);
-  }
+  await withProgress(
+    () => `Compared ${count(verification.checked)}`,
+    async () => {
+      for await (const difference of verification) printer.difference(difference);
+    },
+  );
   printer.summary(verification);
 }
 
