@@ -52,6 +52,15 @@ function installedPackages(): string[] {
   return [...Object.keys({ ...dependencies, ...peerDependencies }), 'rxjs', '@types/node'];
 }
 
+test('a clone has the command line once it was built, and when it is built again', async () => {
+  const help = 'npx payment-events-db --help';
+  const { output, exitCode } = await checkout.run(`${help} && npm run --silent build && ${help}`);
+  expect({ exitCode, usages: output.match(/^Usage: payment-events-db /gm)?.length }).toEqual({
+    exitCode: 0,
+    usages: 2,
+  });
+});
+
 describe('the packed package', () => {
   test('holds the compiled code, the message definitions and nothing of our tests', () => {
     const folders = new Set(packed.map((path) => path.split('/', 1)[0]!));

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 const ROOT = join(__dirname, '../..');
-const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.postgres', 'bench', 'coverage']);
+const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist-bench', '.postgres', 'bench', 'coverage']);
 
 export interface Finished {
   exitCode: number | null;
