@@ -51,7 +51,7 @@ const together = (a: Sample, b: Sample): Sample =>
     a.cpuMicrosPerOperation * a.operations + b.cpuMicrosPerOperation * b.operations,
   );
 
-/** The compiler takes about so many to get from 600 µs for one `AuthRequests.authorize` to 200. At most so many turns. */
+/** The compiler takes about so many until `AuthRequests.authorize` gets no faster. At most so many times `seconds`. */
 const WARM_UP = { operations: 30_000, turns: 6 };
 
 /** A turn in seconds. What else a machine does lasts longer, and slows whoever's turn it is. */
@@ -77,20 +77,24 @@ export async function measureInRounds(
   }
   const samples = new Map<string, Sample[]>(contestants.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const [name, sample] of await measureInTurns(contestants, load)) samples.get(name)!.push(sample);
+    for (const [name, sample] of await measureInTurns(contestants, load, round)) samples.get(name)!.push(sample);
     const rates = contestants.map(({ name }) => `${name} ${Math.round(samples.get(name)!.at(-1)!.perSecond)}`);
     progress(`round ${round + 1} of ${rounds}, per second: ${rates.join(', ')}`);
   }
   return samples;
 }
 
-/** Each turn begins with another one. */
-async function measureInTurns(contestants: readonly Contestant[], load: Load): Promise<Map<string, Sample>> {
+/** Each turn begins with another one, and each round too. */
+async function measureInTurns(
+  contestants: readonly Contestant[],
+  load: Load,
+  round: number,
+): Promise<Map<string, Sample>> {
   for (const contestant of contestants) await contestant.beforeSample?.(load.seconds);
   const turns = Math.ceil(load.seconds / TURN);
   const samples = new Map<string, Sample>();
   for (let turn = 0; turn < turns; turn++) {
-    const first = turn % contestants.length;
+    const first = (round + turn) % contestants.length;
     for (const contestant of [...contestants.slice(first), ...contestants.slice(0, first)]) {
       const sample = await measure(contestant, { ...load, seconds: load.seconds / turns });
       const before = samples.get(contestant.name);

@@ -8,7 +8,7 @@ import {
   type ReplicationMode,
 } from 'typeorm';
 import { boundTransactions } from './database/bound-transactions';
-import { type StatementSettings } from './database/run';
+import { poolOf, type StatementSettings } from './database/run';
 import { translateError } from './database/translate-error';
 import { entities } from './entities';
 import { PaymentEventsDbError } from './errors';
@@ -110,6 +110,12 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
 export class PaymentEventsDataSource extends DataSource {
   constructor(options: PostgresOptions) {
     super(options);
+  }
+
+  override async initialize(): Promise<this> {
+    await super.initialize();
+    poolOf(this);
+    return this;
   }
 
   override createQueryRunner(mode?: ReplicationMode): QueryRunner {

@@ -1,4 +1,4 @@
-import { type ClientBase } from 'pg';
+import { type Client, type ClientBase } from 'pg';
 
 /** Somebody waits for an answer on a connection until a time, on the clock of `performance.now()`. */
 interface Wait {
@@ -40,7 +40,12 @@ function look(): void {
   looking = undefined;
 }
 
-/** At once: a farewell would wait for the answer that does not come. */
-function cut(client: ClientBase): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+/**
+ * Ends a connection at once: a farewell would wait for the answer that does not come. Whatever waits on it fails. The
+ * native client has no stream to destroy, and bids no farewell.
+ */
+export function cut(client: ClientBase): void {
+  const { connection } = client as unknown as { connection?: { stream: { destroy(): void } } };
+  if (connection) connection.stream.destroy();
+  else void (client as Client).end();
 }

@@ -1,12 +1,12 @@
 import { type Pool, type PoolClient, type QueryResult, type QueryResultRow } from 'pg';
 import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import { DatabaseUnavailableError, TransactionRequiredError } from '../errors';
-import { expectAnswer } from './expect-answer';
+import { cut, expectAnswer } from './expect-answer';
 import { type Statement } from './statement';
 import { isServerError, isStalePlan, translateError } from './translate-error';
 
 /**
- * What `createDataSourceOptions` leaves in the driver's options for {@link run}. A DataSource made otherwise has none of
+ * What `createDataSourceOptions` leaves in the driver's options for {@link execute}. A DataSource made otherwise has none of
  * it, and gets the defaults.
  */
 export interface StatementSettings {
@@ -31,7 +31,7 @@ export async function write(...args: Parameters<typeof execute>): Promise<number
  * pool. Errors come translated.
  *
  * Goes past TypeORM's query runner to `pg`, which alone can prepare a statement under a name: parsing and planning a
- * statement of five parts takes longer than running it.
+ * statement of several parts takes about as long as running it.
  *
  * After a migration has changed a table, what was prepared before fails once on each connection, before it does
  * anything. From then on the statement is prepared under a new name; by itself it is run again at once, without a name,
@@ -56,8 +56,10 @@ async function execute(
       return await send(client, dataSource, { text: statement.text }, values);
     }
   } catch (error) {
-    // A connection on which the server itself has reported an error is fit for use; any other is not.
+    // A connection on which the server itself has reported an error is fit for use; any other is not: what is sent after
+    // an unanswered statement would not be answered either, the ROLLBACK of the caller's transaction included.
     fit = isServerError(error);
+    if (queryRunner && client && !fit) cut(client);
     throw translateError(error);
   } finally {
     if (!queryRunner) client?.release(!fit);
@@ -116,16 +118,22 @@ export async function transaction<T>(
   }
 }
 
-const poolOf = (dataSource: DataSource) => (dataSource.driver as unknown as { master: Pool }).master;
+/** The pool of a DataSource, whose new connections are listened to from now on: see {@link listen}. */
+export function poolOf(dataSource: DataSource): Pool {
+  const { master } = dataSource.driver as unknown as { master: Pool };
+  if (!heard.has(master)) heard.add(master.on('connect', listen));
+  return master;
+}
 
 /**
  * An 'error' event that nobody listens to ends the process, and the pool listens to idle connections only. What is asked
- * of a broken connection fails by itself.
+ * of a broken connection fails by itself. A new connection is listened to before it is handed out: the same packet may
+ * say that it is ready and that the server ends it.
  */
 function listen(client: PoolClient): void {
   if (!heard.has(client)) heard.add(client.on('error', () => undefined));
 }
-const heard = new WeakSet<PoolClient>();
+const heard = new WeakSet<Pool | PoolClient>();
 
 /** How often a statement had to be prepared anew, by its name. */
 const generations = new Map<string, number>();
@@ -161,6 +169,12 @@ function send(
       reject(error);
     });
     if (preparedStatements !== 'unnamed') query.name = generation ? `${name}_${generation}` : name;
-    client.query(query);
+    try {
+      client.query(query);
+    } catch (error) {
+      // The native client converts values at once.
+      answered();
+      throw error;
+    }
   });
 }

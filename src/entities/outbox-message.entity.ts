@@ -4,6 +4,7 @@ import { IdentityColumn } from './identity-column';
 import { HasDefault } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
 
+/** Stricter than the database, which looks at discarded_at alone. */
 const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage) =>
   discardedAt != null || discardedBy != null || discardReason != null;
 

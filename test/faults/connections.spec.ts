@@ -79,6 +79,18 @@ describe('under load', () => {
     await expectNothingHalfDone(query, dataSource);
   });
 
+  it('a session that is ended as it becomes ready is a retryable error, and does not end the process', async () => {
+    proxy.endWhenReady = true;
+    const all = Array.from({ length: 4 * POOL_SIZE }, () => requests.authorize(anAuthorizeCommand()));
+    const failures = (await Promise.allSettled(all)).flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as unknown] : [],
+    );
+    expect(failures.length).toBeGreaterThan(0);
+    expect(failures.filter((failure) => !(failure instanceof DatabaseUnavailableError))).toEqual([]);
+    proxy.endWhenReady = false;
+    await expectRecovered();
+  });
+
   it('a slow network is slow, and nothing else', async () => {
     proxy.delayMs = 30;
     const load = new Load(dataSource, 2 * POOL_SIZE);

@@ -11,6 +11,8 @@ export class Proxy {
   /** Applies to each direction, from the next packet on. */
   delayMs = 0;
   swallow: 'nothing' | 'requests' | 'answers' = 'nothing';
+  /** Has the server say in the packet in which it is ready for a query that it ends the session. */
+  endWhenReady = false;
   readonly #target: URL;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -58,8 +60,10 @@ export class Proxy {
     from
       .on('data', (data) => {
         if (this.swallow === what) return;
-        if (this.delayMs === 0) to.write(data);
-        else setTimeout(() => to.write(data), this.delayMs);
+        const ends = this.endWhenReady && what === 'answers' && data.subarray(-READY.length).equals(READY);
+        const packet = ends ? Buffer.concat([data, TERMINATED]) : data;
+        if (this.delayMs === 0) to.write(packet);
+        else setTimeout(() => to.write(packet), this.delayMs);
       })
       .on('error', () => undefined)
       .on('close', () => {
@@ -68,3 +72,8 @@ export class Proxy {
       });
   }
 }
+
+/** ReadyForQuery, and the ErrorResponse of pg_terminate_backend (PostgreSQL manual, "Message Formats"). */
+const READY = Buffer.from('Z\0\0\0\x05I');
+const FIELDS = Buffer.from('SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0');
+const TERMINATED = Buffer.concat([Buffer.from([0x45, 0, 0, 0, FIELDS.length + 4]), FIELDS]);
