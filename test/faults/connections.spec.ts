@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { PaymentEventsDataSource, type PostgresOptions } from '../../src/data-source';
 import { DatabaseUnavailableError, TransactionRequiredError } from '../../src/errors';
 import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
 import { expectNothingHalfDone } from '../support/half-done';
@@ -167,6 +168,25 @@ describe('an answer that does not come', () => {
       }
     },
   );
+
+  it('never leaves its transaction to the next user of the connection, whatever else gives it up', async () => {
+    const extra = { ...(dataSource.options as { extra: object }).extra, answerTimeoutMs: 0, query_timeout: 300 };
+    const impatient = new PaymentEventsDataSource({ ...(dataSource.options as PostgresOptions), extra, poolSize: 1 });
+    await impatient.initialize();
+    try {
+      const swallowed = impatient.transaction((manager) => {
+        proxy.swallow = 'answers';
+        return new AuthRequests(impatient).authorize(anAuthorizeCommand(), manager);
+      });
+      await within(LIMIT_MS, 'the transaction', failureOf(swallowed));
+      proxy.swallow = 'nothing';
+      const next = anAuthorizeCommand();
+      await new AuthRequests(impatient).authorize(next);
+      expect(await eventsOf(next.idempotencyKey)).toBe(1);
+    } finally {
+      await impatient.destroy();
+    }
+  });
 
   it("ends a transaction of TypeORM's own DataSource, where it meets the operation", async () => {
     const plain = await new DataSource(dataSource.options).initialize();
