@@ -114,6 +114,7 @@ export class PaymentEventsDataSource extends DataSource {
 
   override async initialize(): Promise<this> {
     await super.initialize();
+    // From the first connection on, also for transactions that no operation has begun.
     poolOf(this);
     return this;
   }

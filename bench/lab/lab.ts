@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Client, type Pool } from 'pg';
+import { Client } from 'pg';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { createTemplateDatabase, createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../src/testing';
 
@@ -103,5 +103,4 @@ export class Lab {
  * The pool that the operations themselves use. Contestants that bypass them share it, so that the same driver, with the
  * same settings, on the same connections, serves both.
  */
-export const poolOf = (dataSource: PaymentEventsDataSource): Pool =>
-  (dataSource.driver as unknown as { master: Pool }).master;
+export { poolOf } from '../../src/database/run';

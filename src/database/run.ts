@@ -26,6 +26,16 @@ export async function write(...args: Parameters<typeof execute>): Promise<number
   return (await execute(...args)).rowCount ?? 0;
 }
 
+/** Runs a statement that writes at most `$1` rows, each time by itself, until it finds fewer. Gives their number. */
+export async function writeInBatches(dataSource: DataSource, statement: Statement, batchSize: number): Promise<number> {
+  let written = 0;
+  for (;;) {
+    const batch = await write(dataSource, statement, [batchSize]);
+    written += batch;
+    if (batch < batchSize) return written;
+  }
+}
+
 /**
  * Runs one statement: in the caller's transaction where its manager is given, else by itself on a connection of the
  * pool. Errors come translated.

@@ -1,7 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { JsonObject, Text, Uuid } from '../validation/rules';
-import { run, write } from '../database/run';
+import { run, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
@@ -117,11 +117,6 @@ export class IdempotencyKeys {
    * @returns how many there were
    */
   async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
-    let purged = 0;
-    for (;;) {
-      const batch = await write(this.#dataSource, PURGE, [batchSize]);
-      purged += batch;
-      if (batch < batchSize) return purged;
-    }
+    return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }

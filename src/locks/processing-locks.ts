@@ -1,7 +1,7 @@
 import { IsInt, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { Text, Uuid } from '../validation/rules';
-import { run, write } from '../database/run';
+import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { LockHeldError, LockLostError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
@@ -165,12 +165,7 @@ export class ProcessingLocks {
    * @returns how many there were
    */
   async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
-    let purged = 0;
-    for (;;) {
-      const batch = await write(this.#dataSource, PURGE, [batchSize]);
-      purged += batch;
-      if (batch < batchSize) return purged;
-    }
+    return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }
 

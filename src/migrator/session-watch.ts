@@ -1,5 +1,6 @@
-import { Client, type Pool } from 'pg';
+import { Client } from 'pg';
 import { type DataSource, type QueryRunner } from 'typeorm';
+import { poolOf } from '../database/run';
 import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */
@@ -28,7 +29,7 @@ export class SessionWatch {
     private readonly pid: number,
     private readonly say: (message: string) => void,
   ) {
-    const { options } = (dataSource.driver as unknown as { master: Pool }).master;
+    const { options } = poolOf(dataSource);
     this.#client = new Client(options).on('error', () => undefined);
     this.#timer = setInterval(() => {
       this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
