@@ -148,6 +148,18 @@ export class AuthorizationMismatchError extends PaymentEventsDbError {
   }
 }
 
+/** The same authorization, by the processor's own id, is recorded with another amount. Nothing was written. */
+export class AuthorizationConflictError extends PaymentEventsDbError {
+  readonly code = 'AUTHORIZATION_CONFLICT';
+
+  constructor(readonly authRequestId: string) {
+    super(
+      `The authorization for ${authRequestId} is recorded already, with another amount. ` +
+        'Look at the processor for the amount that it holds, and settle it by hand.',
+    );
+  }
+}
+
 /** The worker does not hold the lease any more: it expired, was released or was taken over. Nothing was written. */
 export class LockLostError extends PaymentEventsDbError {
   readonly code = 'LOCK_LOST';
@@ -167,6 +179,21 @@ export class LockHeldError extends PaymentEventsDbError {
 
   constructor(readonly authRequestId: string) {
     super(`Another worker holds the lease on authorization request ${authRequestId}.`);
+  }
+}
+
+/** Work under a lease took longer than it may. It was told by its signal; its lease expires by itself. */
+export class LockTimeoutError extends PaymentEventsDbError {
+  readonly code = 'LOCK_TIMEOUT';
+
+  constructor(
+    readonly authRequestId: string,
+    readonly longestMs: number,
+  ) {
+    super(
+      `The work on authorization request ${authRequestId} took longer than ${longestMs} ms. What it began is left open: ` +
+        'have it settled. Give it more time (longestMs), or have it heed its signal.',
+    );
   }
 }
 

@@ -3,18 +3,21 @@ export { type AuthorizeReceipt } from './auth-requests/authorize';
 export {
   AuthorizeCommand,
   AuthorizedCommand,
+  CloseUnansweredCommand,
   DeniedCommand,
   ExpireCommand,
   ExpireStaleCommand,
   FailureCommand,
   FindCommand,
+  FindUnsettledCommand,
   ListCommand,
   RequestRef,
   StartAttemptCommand,
   VoidCommand,
 } from './auth-requests/commands';
-export { type AuthRequest, type AuthRequestPage } from './auth-requests/queries';
-export { type RecordedResult } from './auth-requests/record-authorized';
+export { type ClosedAttempts } from './auth-requests/close-unanswered';
+export { type AuthRequest, type AuthRequestPage, type UnsettledRequest } from './auth-requests/queries';
+export { type RecordedResult } from './auth-requests/recorded-result';
 export { type RecordedFailure } from './auth-requests/record-failure';
 export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void';
 export { type Attempt } from './auth-requests/start-attempt';
@@ -38,6 +41,7 @@ export { type Processor, PROCESSORS, RestaurantPaymentConfig } from './entities/
 export {
   AuthRequestNotFoundError,
   AuthRequestStatusError,
+  AuthorizationConflictError,
   AuthorizationMismatchError,
   ConcurrencyConflictError,
   ConfigurationError,
@@ -50,6 +54,7 @@ export {
   InvalidCommandError,
   LockHeldError,
   LockLostError,
+  LockTimeoutError,
   NotVoidableError,
   OutboxMessageNotFoundError,
   PaymentEventsDbError,
@@ -87,7 +92,7 @@ export { GrantsRefusedError } from './grants/errors';
 export { type GrantedRole, type GrantOptions, grantPrivileges } from './grants/grant-privileges';
 
 export { type Claim, ClaimCommand, IdempotencyKeys } from './idempotency/idempotency-keys';
-export { AcquireCommand, type Lease, ProcessingLocks } from './locks/processing-locks';
+export { AcquireCommand, HoldOptions, type Lease, newFencingToken, ProcessingLocks } from './locks/processing-locks';
 
 export { BrokerUnavailableError, type Publishers } from './outbox/delivery';
 export { DiscardCommand, EnqueueCommand, type FailedMessage, Outbox, type OutboxStats } from './outbox/outbox';

@@ -1,24 +1,36 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { type Lease } from '../locks/processing-locks';
 import { authorize, type AuthorizeReceipt } from './authorize';
+import { type ClosedAttempts, closeUnanswered } from './close-unanswered';
 import {
   type AuthorizeCommand,
   type AuthorizedCommand,
+  type CloseUnansweredCommand,
   type DeniedCommand,
   type ExpireCommand,
   type ExpireStaleCommand,
   type FailureCommand,
   type FindCommand,
+  type FindUnsettledCommand,
   type ListCommand,
   type RequestRef,
   type StartAttemptCommand,
   type VoidCommand,
 } from './commands';
 import { expire, expireStale } from './expire';
-import { type AuthRequest, type AuthRequestPage, get, list, listStuck, listUnsettled } from './queries';
-import { recordAuthorized, type RecordedResult } from './record-authorized';
+import {
+  type AuthRequest,
+  type AuthRequestPage,
+  get,
+  list,
+  listStuck,
+  listUnsettled,
+  type UnsettledRequest,
+} from './queries';
+import { recordAuthorized } from './record-authorized';
 import { recordDenied } from './record-denied';
 import { type RecordedFailure, recordFailure } from './record-failure';
+import { type RecordedResult } from './recorded-result';
 import { requestVoid, type VoidReceipt } from './request-void';
 import { type Attempt, startAttempt } from './start-attempt';
 
@@ -26,8 +38,10 @@ import { type Attempt, startAttempt } from './start-attempt';
  * The life of an authorization request. Every operation is one statement that writes its event, the read model and,
  * where it says so, outbox and idempotency key: all of it or nothing.
  *
- * Each takes the manager of an open transaction, to commit with what else the caller writes. Without one it is a
- * transaction of its own. Beside the errors named, all throw `InvalidCommandError` before anything is sent, and the
+ * Each but `startAttempt` takes the manager of an open transaction, to commit with what else the caller writes. Without
+ * one it is a transaction of its own. Each may be repeated after a lost answer, and is answered with what the first call
+ * did: `authorize` and `requestVoid` by their key; a result, a failure or an expiry by what it says; `startAttempt` by the
+ * `eventId` that it is given. Beside the errors named, all throw `InvalidCommandError` before anything is sent, and the
  * retryable `DatabaseUnavailableError`, `DatabaseTimeoutError` and `TransactionConflictError`.
  *
  * @example
@@ -54,31 +68,34 @@ export class AuthRequests {
   }
 
   /**
-   * Tells the worker what to do, and writes down that it is about to ask the processor.
+   * Tells the worker what to do, and writes down that it is about to ask the processor. Always a transaction of its own:
+   * were it undone, nothing would say that the processor was asked.
    *
    * @throws LockLostError, AuthRequestNotFoundError
+   * @throws EventIdConflictError the event id that was given belongs to something else
    */
-  startAttempt(lease: Lease, command: StartAttemptCommand, manager?: EntityManager): Promise<Attempt> {
-    return startAttempt(this.#dataSource, lease, command, manager);
+  startAttempt(lease: Lease, command: StartAttemptCommand): Promise<Attempt> {
+    return startAttempt(this.#dataSource, lease, command);
   }
 
   /**
-   * Records that the processor said yes. Where the request was closed meanwhile, its status stays and a message goes out
-   * that has the processor release the money (`voidQueued`). A repeat of what is recorded already writes nothing.
+   * Records that the processor said yes. Where the request is settled by now, its status stays and a message goes out that
+   * has the processor release this authorization (`voidQueued`). The same authorization again writes nothing.
    *
    * @throws LockLostError, AuthRequestNotFoundError
    * @throws AuthorizationMismatchError another currency than asked for, or more
-   * @throws AuthRequestStatusError no attempt was under way
+   * @throws AuthorizationConflictError the same authorization is recorded with another amount
+   * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   recordAuthorized(lease: Lease, command: AuthorizedCommand, manager?: EntityManager): Promise<RecordedResult> {
     return recordAuthorized(this.#dataSource, lease, command, manager);
   }
 
   /**
-   * Records that the processor said no. A closed request keeps its status.
+   * Records that the processor said no. A settled request keeps its status.
    *
    * @throws LockLostError, AuthRequestNotFoundError
-   * @throws AuthRequestStatusError no attempt was under way
+   * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   recordDenied(lease: Lease, command: DeniedCommand, manager?: EntityManager): Promise<RecordedResult> {
     return recordDenied(this.#dataSource, lease, command, manager);
@@ -86,11 +103,11 @@ export class AuthRequests {
 
   /**
    * Records that the attempt came to nothing. Retryable, the request stays PROCESSING for another attempt; else it is
-   * FAILED, also before any attempt. Where the outcome at the processor is unknown, the attempt stays open until somebody
-   * has asked again. A closed request keeps its status.
+   * FAILED, also before any attempt. What that says of money is `outcome`: it closes no attempt but the one that this
+   * lease has begun, and where the outcome is unknown not even that. A settled request keeps its status.
    *
    * @throws LockLostError, AuthRequestNotFoundError
-   * @throws AuthRequestStatusError no attempt was under way
+   * @throws AuthRequestStatusError it is settled and this lease has no attempt open; or PENDING, and to be retried
    */
   recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
     return recordFailure(this.#dataSource, lease, command, manager);
@@ -108,10 +125,11 @@ export class AuthRequests {
   }
 
   /**
-   * Closes a request that nobody waits for any more. An attempt under way is settled when it ends.
+   * Closes a request that nobody waits for any more. An attempt under way is settled when it ends. One that is EXPIRED
+   * already stays so, and nothing is written.
    *
    * @throws AuthRequestNotFoundError
-   * @throws AuthRequestStatusError it is settled already
+   * @throws AuthRequestStatusError it is settled otherwise
    */
   expire(command: ExpireCommand, manager?: EntityManager): Promise<void> {
     return expire(this.#dataSource, command, manager);
@@ -143,10 +161,25 @@ export class AuthRequests {
   }
 
   /**
-   * Closed requests whose processor was asked and whose answer nobody recorded: money may be held. Have a worker call
-   * `startAttempt` on each: it answers `settle`.
+   * Requests, whatever their status, of which a processor may have been asked and nobody has recorded the answer: money
+   * may be held. Have a worker call `startAttempt` on each that can be asked: it answers `settle`, or `proceed` where the
+   * request is still open. The others are for a person: see `closeUnanswered`.
    */
-  listUnsettled(command: FindCommand, manager?: EntityManager): Promise<AuthRequest[]> {
+  listUnsettled(command: FindUnsettledCommand, manager?: EntityManager): Promise<UnsettledRequest[]> {
     return listUnsettled(this.#dataSource, command, manager);
+  }
+
+  /**
+   * Closes attempts that nobody can be asked about, on the word of a person who has looked at the processor. Kept as an
+   * event with name and reason. A repeat finds nothing open and writes nothing.
+   *
+   * @throws AuthRequestNotFoundError
+   * @throws LockHeldError a worker holds the request, and may be asking the processor
+   *
+   * @example
+   * await requests.closeUnanswered({ restaurantId, authRequestId, configVersion: '', by: 'ops', reason: 'not at Stripe' });
+   */
+  closeUnanswered(command: CloseUnansweredCommand, manager?: EntityManager): Promise<ClosedAttempts> {
+    return closeUnanswered(this.#dataSource, command, manager);
   }
 }

@@ -80,6 +80,8 @@ export class ExpireCommand extends TracedCommand {
 }
 
 const DAY_MS = 86_400_000;
+/** A year. */
+const MAX_MS = 365 * DAY_MS;
 
 /** A scheduler clears what nobody waits for any more. */
 export class ExpireStaleCommand extends TracedCommand {
@@ -132,6 +134,16 @@ export class FindCommand {
   limit?: number;
 }
 
+/** Which unsettled requests to look for. */
+export class FindUnsettledCommand extends FindCommand {
+  /** As for `startAttempt`: what has been unanswered for longer cannot be asked. In milliseconds. Default 24 hours. */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_MS)
+  settleWithinMs?: number;
+}
+
 /** One request of one restaurant. */
 export class RequestRef {
   @Uuid()
@@ -161,9 +173,56 @@ export class ListCommand {
 
 /** A worker is about to ask the processor. */
 export class StartAttemptCommand extends TracedCommand {
-  /** The version of the restaurant's configuration that the attempt goes by. */
+  /** The least that Stripe keeps a key (Stripe API reference, "Idempotent requests"). */
+  static readonly DEFAULT_SETTLE_WITHIN_MS = DAY_MS;
+
+  /** The version of the restaurant's configuration that the attempt is to go by. */
   @Text(1, 50)
   configVersion: string;
+
+  /**
+   * Go by that version although an attempt under another one was never answered, so that two processors may hold the
+   * money; the other one stays listed as unsettled. Default false: then `startAttempt` says to settle the other first.
+   */
+  @IsOptional()
+  @IsBoolean()
+  besideUnanswered?: boolean;
+
+  /**
+   * For how long the processor remembers an idempotency key, in milliseconds. What has been unanswered for longer is not
+   * asked again, which could authorize anew. Default 24 hours.
+   */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_MS)
+  settleWithinMs?: number;
+
+  /** Of the event. Calls that carry the same one are one call, repeated. Default: drawn anew, so each is an attempt. */
+  @IsOptional()
+  @Uuid()
+  eventId?: string;
+}
+
+/** A person has found out what became of attempts that cannot be asked about. */
+export class CloseUnansweredCommand extends TracedCommand {
+  @Uuid()
+  restaurantId: string;
+
+  @Uuid()
+  authRequestId: string;
+
+  /** Whose attempts to close: one of `unansweredVersions`. Empty for those of legacy services. */
+  @Text(0, 50)
+  configVersion: string;
+
+  /** Who says so. */
+  @Text(1, 255)
+  by: string;
+
+  /** What was found: nothing is held, or the money has been released. */
+  @Text(1, 1000)
+  reason: string;
 }
 
 /** The processor has said yes. */
@@ -239,9 +298,10 @@ export class FailureCommand extends TracedCommand {
   nextRetryAt?: Date;
 
   /**
-   * `known`: the processor was not asked, or has said that it did nothing. `unknown`: it may have authorized, as after a
-   * time-out; the attempt then stays open until someone has asked again.
+   * `not_asked`: this attempt did not reach the processor. `unknown`: it may have authorized, as after a time-out; the
+   * attempt then stays open until someone has asked again. `nothing_held`: the processor has answered that it holds
+   * nothing under this key, which is an answer to the earlier attempts of the version as well.
    */
-  @IsIn(['known', 'unknown'])
-  outcome: 'known' | 'unknown';
+  @IsIn(['not_asked', 'unknown', 'nothing_held'])
+  outcome: 'not_asked' | 'unknown' | 'nothing_held';
 }

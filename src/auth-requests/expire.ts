@@ -9,7 +9,10 @@ import { ExpireCommand, ExpireStaleCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';
 import { readStatus } from './read-status';
 
-/** The UPDATE's own WHERE decides, also after waiting for a worker's write: a request settled by it stays. */
+/**
+ * The UPDATE's own WHERE decides, also after waiting for a worker's write: a request settled by it stays. Nothing follows
+ * EXPIRED, so that one which is so already is what a repeat has to find.
+ */
 const EXPIRE = statement(
   'expire',
   `WITH changed AS (
@@ -45,6 +48,7 @@ export async function expire(dataSource: DataSource, input: ExpireCommand, manag
   if (expired) return;
   const status = await readStatus(dataSource, { authRequestId, restaurantId }, manager);
   if (!status) throw new AuthRequestNotFoundError(authRequestId);
+  if (status === 'EXPIRED') return;
   throw new AuthRequestStatusError(authRequestId, status, 'expire');
 }
 

@@ -3,7 +3,7 @@ import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { validateCommand } from '../validation/validate-command';
-import { FindCommand, ListCommand, RequestRef } from './commands';
+import { FindCommand, FindUnsettledCommand, ListCommand, RequestRef, StartAttemptCommand } from './commands';
 
 /** An authorization request as it is now. The payment token is left out on purpose: it is for workers alone. */
 export interface AuthRequest {
@@ -20,8 +20,12 @@ export interface AuthRequest {
   readonly denialCode: string | null;
   readonly denialReason: string | null;
   readonly metadata: Record<string, unknown>;
-  /** Someone has asked the processor, and nobody has recorded the answer. */
+  /** Someone may have asked the processor, and nobody has recorded the answer: money may be held. */
   readonly attemptOpen: boolean;
+  /** The configuration versions under which attempts are open; an empty one stands for attempts of legacy services. */
+  readonly unansweredVersions: readonly string[];
+  /** Since when something has been open without a break. */
+  readonly unansweredSince: Date | null;
   readonly retryCount: number;
   /** The number of its last event. */
   readonly lastEventSequence: number;
@@ -29,6 +33,15 @@ export interface AuthRequest {
   readonly updatedAt: Date;
   /** When it was first settled. */
   readonly completedAt: Date | null;
+}
+
+/** A request that may hold money which it does not name. */
+export interface UnsettledRequest extends AuthRequest {
+  /**
+   * `startAttempt` will say to settle it. If not, nobody can be asked: its attempts are those of legacy services, which had
+   * no key to ask again under, or the processor may have forgotten the key. See `closeUnanswered`.
+   */
+  readonly canBeAsked: boolean;
 }
 
 /** A page of requests, newest first. */
@@ -40,8 +53,9 @@ export interface AuthRequestPage {
 
 const COLUMNS = `
   auth_request_id, restaurant_id, status, amount_cents, currency, processor_name, processor_auth_id,
-  authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, retry_count,
-  last_event_sequence, created_at, updated_at, completed_at`;
+  authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, attempt_version,
+  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
+  completed_at`;
 
 const GET = statement(
   'get_auth_request',
@@ -76,8 +90,11 @@ const FIND_STUCK = statement(
 
 const FIND_UNSETTLED = statement(
   'list_unsettled',
-  `SELECT ${COLUMNS} FROM auth_request_state
-   WHERE attempt_open AND status IN ('VOIDED', 'EXPIRED', 'FAILED')
+  `SELECT ${COLUMNS},
+     (attempt_unanswered AND attempt_version <> '' OR array_remove(unanswered_versions, '') <> '{}')
+       AND unanswered_since >= statement_timestamp() - $4 * interval '1 millisecond' AS can_be_asked
+   FROM auth_request_state
+   WHERE attempt_open
      AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
      AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
    ORDER BY created_at LIMIT $3`,
@@ -109,21 +126,32 @@ export async function list(
   };
 }
 
-export const listStuck = (dataSource: DataSource, input: FindCommand, manager?: EntityManager) =>
-  find(dataSource, FIND_STUCK, input, manager);
-
-export const listUnsettled = (dataSource: DataSource, input: FindCommand, manager?: EntityManager) =>
-  find(dataSource, FIND_UNSETTLED, input, manager);
-
-async function find(
+export async function listStuck(
   dataSource: DataSource,
-  query: typeof FIND_STUCK,
   input: FindCommand,
   manager?: EntityManager,
 ): Promise<AuthRequest[]> {
-  const { olderThanMs, withinMs = FindCommand.DEFAULT_WITHIN_MS, limit = 100 } = validateCommand(FindCommand, input);
-  return (await run<Row>(dataSource, query, [olderThanMs, withinMs, limit], manager)).map(toAuthRequest);
+  const values = windowOf(validateCommand(FindCommand, input));
+  return (await run<Row>(dataSource, FIND_STUCK, values, manager)).map(toAuthRequest);
 }
+
+export async function listUnsettled(
+  dataSource: DataSource,
+  input: FindUnsettledCommand,
+  manager?: EntityManager,
+): Promise<UnsettledRequest[]> {
+  const command = validateCommand(FindUnsettledCommand, input);
+  const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
+  const values = [...windowOf(command), settleWithinMs];
+  const rows = await run<Row & { can_be_asked: boolean }>(dataSource, FIND_UNSETTLED, values, manager);
+  return rows.map((row) => ({ ...toAuthRequest(row), canBeAsked: row.can_be_asked }));
+}
+
+const windowOf = ({ olderThanMs, withinMs = FindCommand.DEFAULT_WITHIN_MS, limit = 100 }: FindCommand) => [
+  olderThanMs,
+  withinMs,
+  limit,
+];
 
 interface Row {
   auth_request_id: string;
@@ -139,6 +167,10 @@ interface Row {
   denial_reason: string | null;
   metadata: Record<string, unknown> | null;
   attempt_open: boolean;
+  attempt_version: string | null;
+  attempt_unanswered: boolean;
+  unanswered_versions: string[];
+  unanswered_since: Date | null;
   retry_count: number;
   last_event_sequence: number;
   created_at: Date;
@@ -160,9 +192,15 @@ const toAuthRequest = (row: Row): AuthRequest => ({
   denialReason: row.denial_reason,
   metadata: row.metadata ?? {},
   attemptOpen: row.attempt_open,
+  unansweredVersions: openVersionsOf(row),
+  unansweredSince: row.unanswered_since,
   retryCount: row.retry_count,
   lastEventSequence: row.last_event_sequence,
   createdAt: row.created_at,
   updatedAt: row.updated_at,
   completedAt: row.completed_at,
 });
+
+/** The current attempt's version is among those of earlier ones where it has been tried before. */
+const openVersionsOf = ({ attempt_unanswered, attempt_version, unanswered_versions }: Row): string[] =>
+  attempt_unanswered ? [...new Set([...unanswered_versions, attempt_version!])] : unanswered_versions;

@@ -5,29 +5,45 @@ import { AuthRequestStatusError } from '../errors';
 import { type Lease } from '../locks/processing-locks';
 import { validateCommand } from '../validation/validate-command';
 import { DeniedCommand } from './commands';
-import { type RecordedResult } from './record-authorized';
-import { LEASE, workerValues, writeUnderLease } from './worker-write';
+import { lastOwnAttempt, type Standing } from './read-standing';
+import { type RecordedResult, resultOf } from './recorded-result';
+import {
+  ATTEMPTS_AFTER,
+  eventIdOf,
+  LEASE,
+  REQUEST,
+  versionsAfter,
+  workerValues,
+  writeUnderLease,
+} from './worker-write';
 
-/** A closed request keeps its status and its row; the event says what the processor answered, and settles the attempt. */
-const RECORD_DENIED = statement(
+/** A settled request keeps its status and its row; the event says what the processor answered, and closes the attempt. */
+export const RECORD_DENIED = statement(
   'record_denied',
   `WITH lease AS (${LEASE}
+   ), request AS (${REQUEST}
+   ), decided AS (
+     SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')}, status = 'PROCESSING' AS decides,
+       ${eventIdOf('own', '$4::bigint', `'DENIED'`, '$7::text', '$8::text')} AS new_event_id
+     FROM request WHERE status <> 'PENDING'
    ), changed AS (
-     UPDATE auth_request_state
-     SET status = CASE status WHEN 'PROCESSING' THEN 'DENIED' ELSE status END,
-         processor_name = CASE status WHEN 'PROCESSING' THEN $8 ELSE processor_name END,
-         denial_code = CASE status WHEN 'PROCESSING' THEN $9 ELSE denial_code END,
-         denial_reason = CASE status WHEN 'PROCESSING' THEN $10 ELSE denial_reason END,
-         completed_at = coalesce(completed_at, now()),
-         attempt_open = false,
-         last_event_sequence = last_event_sequence + 1, last_event_id = $5
-     WHERE auth_request_id = $1 AND restaurant_id = $2 AND EXISTS (SELECT FROM lease)
-       AND (status = 'PROCESSING' OR status IN ('VOIDED', 'EXPIRED', 'FAILED') AND attempt_open)
-     RETURNING *
+     UPDATE auth_request_state AS state
+     SET status = CASE WHEN decides THEN 'DENIED' ELSE decided.status END,
+         processor_name = CASE WHEN decides THEN $7 ELSE decided.processor_name END,
+         denial_code = CASE WHEN decides THEN $8 ELSE decided.denial_code END,
+         denial_reason = CASE WHEN decides THEN $9 ELSE decided.denial_reason END,
+         completed_at = coalesce(decided.completed_at, now()), ${ATTEMPTS_AFTER},
+         last_event_sequence = decided.last_event_sequence + 1, last_event_id = new_event_id
+     FROM decided
+     WHERE state.auth_request_id = decided.auth_request_id
+       AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
+     RETURNING state.*, own
    ), event AS (
      INSERT INTO payment_events
        (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $5, auth_request_id, 'auth_request', 'AuthResponseReceived', $6::bytea, $7::jsonb, last_event_sequence, restaurant_id
+     SELECT last_event_id, auth_request_id, 'auth_request', 'AuthResponseReceived', $5::bytea,
+            $6::jsonb || jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status)),
+            last_event_sequence, restaurant_id
      FROM changed
    )
    SELECT status FROM changed`,
@@ -66,15 +82,29 @@ export async function recordDenied(
     denialCode,
     denialReason,
   ];
-  const { row, standing } = await writeUnderLease<{ status: AuthRequestStatus }>(
+  const written = await writeUnderLease<{ status: AuthRequestStatus }, RecordedResult>(
     dataSource,
     RECORD_DENIED,
     values,
+    (standing) => recordedBefore(standing, processorName, denialCode),
     manager,
   );
-  if (row) return { status: row.status, replayed: false, voidQueued: false };
-  if (standing.status === 'DENIED' && standing.denialCode === denialCode) {
-    return { status: 'DENIED', replayed: true, voidQueued: false };
-  }
-  throw new AuthRequestStatusError(authRequestId, standing.status, 'recordDenied');
+  if (written.row) return { status: written.row.status, replayed: false, voidQueued: false };
+  if (written.repeat) return written.repeat;
+  throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordDenied');
+}
+
+/** What the same denial of the same attempt came to before. */
+function recordedBefore(standing: Standing, processorName: string, denialCode: string): RecordedResult | undefined {
+  const attempt = lastOwnAttempt(standing);
+  const recorded = standing.events.find(
+    ({ type, data, own, metadata }) =>
+      own &&
+      type === 'AuthResponseReceived' &&
+      data.status === 'DENIED' &&
+      metadata.attempt === attempt &&
+      data.result?.processorName === processorName &&
+      data.result.denialCode === denialCode,
+  );
+  return recorded && resultOf(recorded);
 }

@@ -2,47 +2,65 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { AuthRequestStatusError } from '../errors';
+import { int64Field } from '../event-store/append-fields';
 import { type Lease } from '../locks/processing-locks';
 import { validateCommand } from '../validation/validate-command';
 import { FailureCommand } from './commands';
-import { LEASE, workerValues, writeUnderLease } from './worker-write';
+import { lastOwnAttempt, type Standing } from './read-standing';
+import {
+  ATTEMPTS_AFTER,
+  eventIdOf,
+  LEASE,
+  REQUEST,
+  versionsAfter,
+  workerValues,
+  writeUnderLease,
+} from './worker-write';
 
-/** What recording a failure came to. */
+/** What recording a failure came to; the same failure again is answered with it, and writes nothing. */
 export interface RecordedFailure {
-  /** PROCESSING when it will be retried, FAILED when not; or the closed status that had overtaken the attempt and stays. */
+  /** PROCESSING when it will be retried, FAILED when not; or the settled status that had overtaken the attempt and stays. */
   readonly status: AuthRequestStatus;
   /** Attempts that have failed and were to be tried again, this one included. */
   readonly retryCount: number;
 }
 
 /**
- * The event's retry_count is known to the row alone, so the database completes the message: protobuf lets a field be
- * appended (protobuf.dev, "Encoding"). Field 5 as a varint has the tag 0x28; two bytes carry counts up to 16,383.
+ * An attempt has one failure: its event id is made of the attempt alone. Another failure under the same lease (`$10`) is
+ * of no attempt, and closes none: a worker that gives up without asking again. Only `not_asked` and `nothing_held` close
+ * the attempt, the latter with the earlier ones of its version, since it is the processor's answer.
  */
-const EVENT_DATA = `
-  $6::bytea || CASE
-    WHEN retry_count < 128 THEN set_byte('\\x2800', 1, retry_count)
-    ELSE set_byte(set_byte('\\x280000', 1, retry_count & 127 | 128), 2, retry_count >> 7) END`;
-
-const RECORD_FAILURE = statement(
+export const RECORD_FAILURE = statement(
   'record_failure',
   `WITH lease AS (${LEASE}
+   ), request AS (${REQUEST}
+   ), decided AS (
+     SELECT *, CASE WHEN $10::boolean THEN NULL ELSE own END AS of_attempt,
+       own_open AND NOT $10 AND $8 IN ('not_asked', 'nothing_held') AS closes_attempt,
+       ${versionsAfter(`own_open AND NOT $10 AND $8 = 'nothing_held'`)},
+       CASE WHEN own IS NULL OR $10
+            THEN ${eventIdOf('own', '$4::bigint', `'FAILED'`, '$7::boolean', '$8::text', '$9::text')}
+            ELSE ${eventIdOf('own', `'FAILED'`)} END AS new_event_id
+     FROM request
+     WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT $7 OR own_open AND NOT $10
    ), changed AS (
-     UPDATE auth_request_state
-     SET status = CASE WHEN status IN ('PENDING', 'PROCESSING') AND NOT $8::boolean THEN 'FAILED' ELSE status END,
-         retry_count = retry_count + $8::boolean::integer,
-         completed_at = CASE WHEN status IN ('PENDING', 'PROCESSING') AND $8::boolean THEN NULL
-                             ELSE coalesce(completed_at, now()) END,
-         attempt_open = attempt_open AND $9::boolean,
-         last_event_sequence = last_event_sequence + 1, last_event_id = $5
-     WHERE auth_request_id = $1 AND restaurant_id = $2 AND EXISTS (SELECT FROM lease)
-       AND (status = 'PROCESSING' OR status = 'PENDING' AND NOT $8::boolean
-            OR status IN ('VOIDED', 'EXPIRED', 'FAILED') AND attempt_open)
-     RETURNING *
+     UPDATE auth_request_state AS state
+     SET status = CASE WHEN decided.status IN ('PENDING', 'PROCESSING') AND NOT $7 THEN 'FAILED' ELSE decided.status END,
+         retry_count = decided.retry_count + $7::integer,
+         completed_at = CASE WHEN decided.status IN ('PENDING', 'PROCESSING') AND $7 THEN NULL
+                             ELSE coalesce(decided.completed_at, now()) END,
+         ${ATTEMPTS_AFTER},
+         last_event_sequence = decided.last_event_sequence + 1, last_event_id = new_event_id
+     FROM decided
+     WHERE state.auth_request_id = decided.auth_request_id
+       AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
+     RETURNING state.*, of_attempt
    ), event AS (
      INSERT INTO payment_events
        (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $5, auth_request_id, 'auth_request', 'AuthAttemptFailed', ${EVENT_DATA}, $7::jsonb, last_event_sequence, restaurant_id
+     SELECT last_event_id, auth_request_id, 'auth_request', 'AuthAttemptFailed', $5::bytea || ${int64Field(5, 'retry_count')},
+            $6::jsonb || jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status)),
+            last_event_sequence, restaurant_id
      FROM changed
    )
    SELECT status, retry_count FROM changed`,
@@ -77,14 +95,51 @@ export async function recordFailure(
       { outcome },
     ),
     retryable,
-    outcome === 'unknown',
+    outcome,
+    errorCode,
   ];
-  const { row, standing } = await writeUnderLease<{ status: AuthRequestStatus; retry_count: number }>(
-    dataSource,
-    RECORD_FAILURE,
-    values,
-    manager,
+  // The second time as a failure of no attempt, where the attempt has had another one.
+  for (const further of [false, true]) {
+    const written = await writeUnderLease<FailedRow, RecordedFailure>(
+      dataSource,
+      RECORD_FAILURE,
+      [...values, further],
+      (standing) => recordedBefore(standing, command),
+      manager,
+    );
+    if (written.row) return { status: written.row.status, retryCount: written.row.retry_count };
+    if (written.repeat) return written.repeat;
+    if (further || !hasFailed(written.standing)) {
+      throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
+    }
+  }
+  throw new Error('unreachable');
+}
+
+interface FailedRow {
+  status: AuthRequestStatus;
+  retry_count: number;
+}
+
+/** Whether the last attempt of this lease has had its failure. */
+function hasFailed(standing: Standing): boolean {
+  const attempt = lastOwnAttempt(standing);
+  return standing.events.some(
+    ({ type, own, metadata }) => own && type === 'AuthAttemptFailed' && metadata.attempt === attempt,
   );
-  if (row) return { status: row.status, retryCount: row.retry_count };
-  throw new AuthRequestStatusError(authRequestId, standing.status, 'recordFailure');
+}
+
+/** What the same failure under this lease came to before, since its last attempt. */
+function recordedBefore(
+  standing: Standing,
+  { errorCode, retryable, outcome }: FailureCommand,
+): RecordedFailure | undefined {
+  const attempt = lastOwnAttempt(standing) ?? 0;
+  for (const event of standing.events) {
+    if (event.type !== 'AuthAttemptFailed' || !event.own || event.sequenceNumber < attempt) continue;
+    const { data, metadata } = event;
+    if (data.errorCode !== errorCode || data.isRetryable !== retryable || metadata.outcome !== outcome) continue;
+    return { status: metadata.status_after as AuthRequestStatus, retryCount: data.retryCount };
+  }
+  return undefined;
 }

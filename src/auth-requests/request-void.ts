@@ -8,6 +8,7 @@ import {
   NotVoidableError,
   TransactionConflictError,
 } from '../errors';
+import { int64Field, textField } from '../event-store/append-fields';
 import { encodeEvent } from '../event-store/event-codec';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { fingerprint } from '../idempotency/fingerprint';
@@ -38,12 +39,13 @@ export interface VoidReceipt {
 /**
  * FOR UPDATE waits for a worker's write and then gives the row as that has left it; from there on nobody else can change
  * it. The key is written only where the status allows a void, so that a refused void burns none; the row only where the
- * key was written, so that a replay changes nothing.
+ * key was written, so that a replay changes nothing. The message names the authorization that the row names.
  */
 const REQUEST_VOID = statement(
   'request_void',
   `WITH prior AS (
-     SELECT auth_request_id, restaurant_id, status FROM auth_request_state
+     SELECT auth_request_id, restaurant_id, status, processor_name, processor_auth_id, authorized_amount_cents, currency
+     FROM auth_request_state
      WHERE auth_request_id = $1 AND restaurant_id = $2
      FOR UPDATE
    ), key AS (
@@ -64,7 +66,8 @@ const REQUEST_VOID = statement(
          last_event_sequence = state.last_event_sequence + 1, last_event_id = $5
      FROM prior, key
      WHERE state.auth_request_id = prior.auth_request_id
-     RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, key.outcome
+     RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, key.outcome, prior.processor_name,
+               prior.processor_auth_id, prior.authorized_amount_cents, prior.currency
    ), event AS (
      INSERT INTO payment_events
        (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
@@ -72,7 +75,10 @@ const REQUEST_VOID = statement(
      FROM changed
    ), message AS (
      INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
-     SELECT auth_request_id, restaurant_id, 'void_request_queued', $8::bytea, $9::jsonb FROM changed WHERE outcome = 'queued'
+     SELECT auth_request_id, restaurant_id, 'void_request_queued',
+            $8::bytea || ${textField(5, 'processor_name')} || ${textField(6, 'processor_auth_id')}
+              || ${int64Field(7, 'authorized_amount_cents')} || ${textField(8, 'currency')}, $9::jsonb
+     FROM changed WHERE outcome = 'queued'
    )
    SELECT outcome FROM changed`,
 );
@@ -98,9 +104,13 @@ export async function requestVoid(
     newId(),
     encodeEvent({ type: 'AuthVoidRequested', data: { authRequestId, reason, requestedAt } }),
     toColumn({ ...origin(command), idempotency_key: idempotencyKey }),
+    // The statement completes the message: the row says which authorization it is.
     encodeOutboxMessage({
       type: 'void_request_queued',
-      data: { authRequestId, restaurantId, reason, createdAt: requestedAt },
+      data: {
+        ...{ authRequestId, restaurantId, reason, createdAt: requestedAt },
+        ...{ processorName: '', processorAuthId: '', amountCents: 0, currency: '' },
+      },
     }),
     JSON.stringify(withTraceContext(command.headers)),
   ];

@@ -1,88 +1,157 @@
-import { type DataSource, type EntityManager } from 'typeorm';
+import { type DataSource } from 'typeorm';
+import { repeatOnce } from '../database/repeat-once';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { EventIdConflictError } from '../errors';
+import { textField } from '../event-store/append-fields';
 import { type Lease } from '../locks/processing-locks';
+import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { StartAttemptCommand } from './commands';
-import { LEASE, workerValues, writeUnderLease } from './worker-write';
+import { type Standing } from './read-standing';
+import { LEASE, REQUEST, workerValues, writeUnderLease } from './worker-write';
 
 /** What a worker is to do. */
 export type Attempt =
   | {
       /**
-       * `proceed`: ask the processor. `settle`: the request is closed, but somebody has asked the processor and nobody
-       * recorded the answer; ask again under the same processor idempotency key (the authRequestId) and record it.
+       * `proceed`: ask the processor. `settle`: an earlier attempt was never answered; ask again, under its
+       * configuration version and the same processor idempotency key (the authRequestId), and record the answer.
        */
       readonly outcome: 'proceed' | 'settle';
       readonly status: AuthRequestStatus;
+      /** The version to ask under. Where it settles it may be another than the one that was given. */
+      readonly configVersion: string;
+      /** The number of the event that began this attempt. */
+      readonly attempt: number;
       readonly paymentToken: string;
       readonly amountCents: number;
       readonly currency: string;
       readonly metadata: Record<string, unknown>;
       /** Attempts that have failed and were to be tried again. */
       readonly retryCount: number;
+      /** The versions under which earlier attempts are open; an empty one stands for attempts of legacy services. */
+      readonly unansweredVersions: readonly string[];
     }
   | {
       /** Nothing was written: acknowledge the message. */
       readonly outcome: 'nothing_to_do';
       readonly status: AuthRequestStatus;
+      /** There where an attempt was never answered and nobody can be asked: `listUnsettled` has it, for a person. */
+      readonly attemptOpen?: true;
     };
 
 interface StartedRow {
   status: AuthRequestStatus;
+  attempt: number;
+  version: string;
   payment_token: string;
   amount_cents: string;
   currency: string;
   metadata: Record<string, unknown> | null;
   retry_count: number;
+  versions_after: string[];
 }
 
 /**
- * The decision reads the row only through the UPDATE's own WHERE and SET: after waiting for a concurrent void they are
- * evaluated again on the row as the void has left it. (A SELECT of the same statement would see the row as it was.)
+ * `decided` chooses the version on the locked row. The one that was given: where nothing is open, where it is open itself,
+ * or where the caller said so. Else one that is open. None: where the request is settled and nothing is open; where the
+ * processor may have forgotten the key, so that asking again could authorize anew; where only legacy attempts are open,
+ * which had no key. A current attempt that is open moves its version to the unanswered ones.
  */
-const START_ATTEMPT = statement(
+export const START_ATTEMPT = statement(
   'start_attempt',
   `WITH lease AS (${LEASE}
+   ), request AS (${REQUEST}
+   ), decided AS (
+     SELECT *,
+       CASE WHEN attempt_unanswered AND attempt_version <> ALL (unanswered_versions)
+            THEN unanswered_versions || attempt_version::text ELSE unanswered_versions END AS versions_after,
+       CASE
+         WHEN status IN ('PENDING', 'PROCESSING') AND (NOT attempt_open OR $8::boolean) THEN $7::text
+         WHEN NOT attempt_open OR unanswered_since < clock_timestamp() - $9 * interval '1 millisecond' THEN NULL
+         WHEN attempt_unanswered AND attempt_version = $7 OR $7 = ANY (unanswered_versions) THEN $7
+         WHEN attempt_unanswered AND attempt_version <> '' THEN attempt_version
+         ELSE (SELECT version FROM unnest(unanswered_versions) AS version WHERE version <> '' LIMIT 1)
+       END AS version
+     FROM request
    ), changed AS (
-     UPDATE auth_request_state
-     SET status = CASE status WHEN 'PENDING' THEN 'PROCESSING' ELSE status END,
-         completed_at = CASE WHEN status IN ('VOIDED', 'EXPIRED', 'FAILED') THEN coalesce(completed_at, now()) END,
-         attempt_open = true,
-         last_event_sequence = last_event_sequence + 1, last_event_id = $5
-     WHERE auth_request_id = $1 AND restaurant_id = $2 AND EXISTS (SELECT FROM lease)
-       AND (status IN ('PENDING', 'PROCESSING') OR status IN ('VOIDED', 'EXPIRED', 'FAILED') AND attempt_open)
-     RETURNING *
+     UPDATE auth_request_state AS state
+     SET status = CASE decided.status WHEN 'PENDING' THEN 'PROCESSING' ELSE decided.status END,
+         completed_at = CASE WHEN decided.status NOT IN ('PENDING', 'PROCESSING')
+                             THEN coalesce(decided.completed_at, now()) END,
+         attempt = decided.last_event_sequence + 1, attempt_version = decided.version, attempt_token = $4,
+         attempt_unanswered = true, unanswered_versions = decided.versions_after, attempt_open = true,
+         unanswered_since = coalesce(decided.unanswered_since, now()),
+         last_event_sequence = decided.last_event_sequence + 1, last_event_id = $10
+     FROM decided
+     WHERE state.auth_request_id = decided.auth_request_id AND decided.version IS NOT NULL
+     RETURNING state.*, decided.version, decided.versions_after
    ), event AS (
      INSERT INTO payment_events
        (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $5, auth_request_id, 'auth_request', 'AuthAttemptStarted', $6::bytea, $7::jsonb, last_event_sequence, restaurant_id
+     SELECT $10, auth_request_id, 'auth_request', 'AuthAttemptStarted', $5::bytea || ${textField(3, 'version')},
+            $6::jsonb || jsonb_build_object('attempt', attempt, 'status_after', status), attempt, restaurant_id
      FROM changed
    )
-   SELECT status, payment_token, amount_cents, currency, metadata, retry_count FROM changed`,
+   SELECT status, attempt, version, payment_token, amount_cents, currency, metadata, retry_count, versions_after FROM changed`,
 );
 
-export async function startAttempt(
-  dataSource: DataSource,
-  lease: Lease,
-  input: StartAttemptCommand,
-  manager?: EntityManager,
-): Promise<Attempt> {
+export async function startAttempt(dataSource: DataSource, lease: Lease, input: StartAttemptCommand): Promise<Attempt> {
   const command = validateCommand(StartAttemptCommand, input);
-  const { authRequestId, workerId } = lease;
-  const values = workerValues(lease, command, {
+  const { configVersion, besideUnanswered = false } = command;
+  const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
+  const eventId = command.eventId?.toLowerCase() ?? newId();
+  // The statement completes the message: it decides which version the attempt goes by.
+  const event = {
     type: 'AuthAttemptStarted',
-    data: { authRequestId, workerId, restaurantPaymentConfigVersion: command.configVersion, startedAt: new Date() },
-  });
-  const { row, standing } = await writeUnderLease<StartedRow>(dataSource, START_ATTEMPT, values, manager);
-  if (!row) return { outcome: 'nothing_to_do', status: standing.status };
-  return {
-    outcome: row.status === 'PROCESSING' ? 'proceed' : 'settle',
-    status: row.status,
-    paymentToken: row.payment_token,
-    amountCents: Number(row.amount_cents),
-    currency: row.currency,
-    metadata: row.metadata ?? {},
-    retryCount: row.retry_count,
-  };
+    data: {
+      authRequestId: lease.authRequestId,
+      workerId: lease.workerId,
+      restaurantPaymentConfigVersion: '',
+      startedAt: new Date(),
+    },
+  } as const;
+  const values = [...workerValues(lease, command, event), configVersion, besideUnanswered, settleWithinMs, eventId];
+  const written = await repeatOnce(() =>
+    writeUnderLease<StartedRow, Attempt>(dataSource, START_ATTEMPT, values, (standing, idTaken) =>
+      startedBefore(standing, eventId, configVersion, idTaken),
+    ),
+  );
+  if (written.row) return started(written.row, configVersion);
+  if (written.repeat) return written.repeat;
+  const { status, attemptOpen } = written.standing;
+  return { outcome: 'nothing_to_do', status: status!, ...(attemptOpen && { attemptOpen }) };
+}
+
+const started = (row: StartedRow, configVersion: string): Attempt => ({
+  outcome: outcomeOf(row.status, row.version, configVersion),
+  status: row.status,
+  configVersion: row.version,
+  attempt: row.attempt,
+  paymentToken: row.payment_token,
+  amountCents: Number(row.amount_cents),
+  currency: row.currency,
+  metadata: row.metadata ?? {},
+  retryCount: row.retry_count,
+  unansweredVersions: row.versions_after,
+});
+
+const outcomeOf = (status: AuthRequestStatus, version: string, asked: string) =>
+  status === 'PROCESSING' && version === asked ? 'proceed' : 'settle';
+
+/** What the first call of that event id was told. */
+function startedBefore(standing: Standing, eventId: string, asked: string, idTaken: boolean): Attempt | undefined {
+  const event = standing.events.find((each) => each.eventId === eventId);
+  if (event?.type !== 'AuthAttemptStarted' || !event.own) {
+    if (idTaken) throw new EventIdConflictError(eventId);
+    return undefined;
+  }
+  const { paymentToken, amountCents, currency, metadata, retryCount, unansweredVersions } = standing;
+  const status = event.metadata.status_after as AuthRequestStatus;
+  const configVersion = event.data.restaurantPaymentConfigVersion;
+  const outcome = outcomeOf(status, configVersion, asked);
+  const { sequenceNumber: attempt } = event;
+  const request = { paymentToken, amountCents, currency, metadata, retryCount, unansweredVersions };
+  return { outcome, status, configVersion, attempt, ...request };
 }

@@ -35,7 +35,7 @@ export class AuthProcessingLock {
   @Column({
     name: 'fencing_token',
     type: 'bigint',
-    default: () => `nextval('auth_processing_fencing_tokens')`,
+    default: () => `floor((random() * '9007199254740992'::double precision))::bigint`,
     transformer: position,
   })
   fencingToken: bigint;

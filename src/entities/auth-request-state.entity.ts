@@ -1,8 +1,20 @@
-import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import {
+  IsBoolean,
+  IsDate,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+} from 'class-validator';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { HasDefault, NotMoreThan } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
-import { safeInteger } from './transformers';
+import { position, safeInteger } from './transformers';
 
 /** Where a request can be in its life. All but PENDING and PROCESSING are settled. */
 export const AUTH_REQUEST_STATUSES = [
@@ -34,6 +46,10 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
 @Check(
   'auth_request_state_settled_completed',
   `completed_at IS NOT NULL OR status::text = ANY ('{PENDING,PROCESSING}'::text[])`,
+)
+@Check(
+  'auth_request_state_attempts_consistent',
+  `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL)`,
 )
 @Index('idx_restaurant_created', ['restaurantId', 'createdAt'])
 @Index('idx_payment_token', ['paymentToken'])
@@ -132,11 +148,46 @@ export class AuthRequestState {
   @Uuid()
   lastEventId: string | null;
 
-  /** Someone has asked the processor, and nobody has recorded the answer. */
+  /** Someone may have asked the processor, and nobody has recorded the answer: money may be held. */
   @Column({ name: 'attempt_open', type: 'boolean', default: false })
   @HasDefault()
   @IsBoolean()
   attemptOpen: boolean;
+
+  /** The current attempt: the number of the last AuthAttemptStarted. Null before the first, and where legacy events tell. */
+  @Column({ type: 'integer', nullable: true })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  attempt: number | null;
+
+  /** The version of the configuration that the current attempt goes by; empty for an attempt of a legacy service. */
+  @Column({ name: 'attempt_version', type: 'varchar', length: 50, nullable: true })
+  @IsOptional()
+  @Length(0, 50)
+  attemptVersion: string | null;
+
+  /** The fencing token that the current attempt was started under. */
+  @Column({ name: 'attempt_token', type: 'bigint', nullable: true, transformer: position })
+  attemptToken: bigint | null;
+
+  /** The current attempt is open: nobody has recorded an answer to it, or that the processor was not asked. */
+  @Column({ name: 'attempt_unanswered', type: 'boolean', default: false })
+  @HasDefault()
+  @IsBoolean()
+  attemptUnanswered: boolean;
+
+  /** The versions under which earlier attempts are open, the oldest first. */
+  @Column({ name: 'unanswered_versions', type: 'text', array: true, default: [] })
+  @HasDefault()
+  @IsString({ each: true })
+  unansweredVersions: string[];
+
+  /** Since when something has been open without a break. */
+  @Column({ name: 'unanswered_since', type: 'timestamptz', nullable: true })
+  @IsOptional()
+  @IsDate()
+  unansweredSince: Date | null;
 
   /** Attempts that failed and were to be tried again. */
   @Column({ name: 'retry_count', type: 'integer', default: 0 })

@@ -1,7 +1,12 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
-import { ConcurrencyConflictError, ConstraintViolationError, EventIdConflictError } from '../errors';
+import {
+  AuthRequestNotFoundError,
+  ConcurrencyConflictError,
+  ConstraintViolationError,
+  EventIdConflictError,
+} from '../errors';
 import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { AppendCommand, StreamRef } from './append-command';
@@ -45,14 +50,16 @@ const APPEND = statement(
    FROM unnest($4::uuid[], $5::text[], $6::bytea[]) WITH ORDINALITY AS event (event_id, event_type, event_data, position)
    WHERE $3::integer = (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1)
      AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = ANY ($4::uuid[]))
+     AND NOT EXISTS (SELECT FROM payment_events WHERE aggregate_id = $1 AND restaurant_id <> $2)
    ORDER BY position
    RETURNING event_id, sequence_number, id`,
 );
 
-/** Where the ids stand already, and where the stream ends. */
+/** Where the ids stand already, where the stream ends, and whether it is another restaurant's. */
 const READ_STANDING = statement(
   'read_appended_events',
   `SELECT (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1) AS stream_end,
+          EXISTS (SELECT FROM payment_events WHERE aggregate_id = $1 AND restaurant_id <> $3) AS is_foreign,
           event.event_id, event.sequence_number, event.id, event.aggregate_id, event.event_type, event.event_data
    FROM (SELECT) AS always
    LEFT JOIN payment_events AS event ON event.event_id = ANY ($2::uuid[])
@@ -88,6 +95,7 @@ export class EventStore {
    * @param expectedSequence where the stream is thought to end; 0 for a new one
    * @returns where each event stands, in their order
    * @throws ConcurrencyConflictError the stream ends elsewhere
+   * @throws AuthRequestNotFoundError the stream is another restaurant's
    * @throws EventIdConflictError an id belongs to another event
    * @throws UnencodableMessageError, InvalidCommandError before anything is sent
    *
@@ -121,7 +129,13 @@ export class EventStore {
     }
     if (appended.length === ids.length) return appended.map(toAppended);
 
-    const standing = await run<StandingRow>(this.#dataSource, READ_STANDING, [authRequestId, ids], manager);
+    const standing = await run<StandingRow>(
+      this.#dataSource,
+      READ_STANDING,
+      [authRequestId, ids, restaurantId],
+      manager,
+    );
+    if (standing[0]?.is_foreign) throw new AuthRequestNotFoundError(authRequestId);
     const byId = new Map(standing.map((row) => [row.event_id, row]));
     const found = ids.map((id) => byId.get(id));
     for (const [index, row] of found.entries()) {
@@ -176,6 +190,7 @@ interface AppendedRow {
 
 interface StandingRow extends AppendedRow {
   stream_end: number;
+  is_foreign: boolean;
   aggregate_id: string;
   event_type: string;
   event_data: Buffer;

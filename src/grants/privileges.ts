@@ -23,8 +23,9 @@ const ANY_MESSAGE = columns('aggregate_id, restaurant_id, message_type, payload,
 /** What `AuthRequests` shows of a request. */
 const SHOWN_OF_A_REQUEST = `
   auth_request_id, restaurant_id, status, amount_cents, currency, processor_name, processor_auth_id,
-  authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, retry_count,
-  last_event_sequence, created_at, updated_at, completed_at`;
+  authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, attempt_version,
+  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
+  completed_at`;
 
 /** Every service asks at its start whether a migration is pending. */
 const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } };
@@ -41,7 +42,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
   api: {
     payment_events: {
       // The trigger payment_events_no_gaps looks for the event before, as whoever inserts.
-      SELECT: columns('aggregate_id, sequence_number'),
+      SELECT: columns('aggregate_id, sequence_number, restaurant_id'),
       INSERT: ANY_EVENT,
     },
     auth_request_state: {
@@ -72,15 +73,15 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       SELECT: WHOLE,
       UPDATE: columns(`
         status, processor_name, processor_auth_id, authorized_amount_cents, authorization_code, denial_code,
-        denial_reason, attempt_open, retry_count, completed_at, last_event_sequence, last_event_id`),
+        denial_reason, attempt_open, attempt, attempt_version, attempt_token, attempt_unanswered, unanswered_versions,
+        unanswered_since, retry_count, completed_at, last_event_sequence, last_event_id`),
     },
     auth_processing_locks: {
       SELECT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),
-      INSERT: columns('auth_request_id, restaurant_id, worker_id, locked_at, expires_at'),
+      INSERT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
       UPDATE: columns('restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
       DELETE: WHOLE,
     },
-    auth_processing_fencing_tokens: { USAGE: WHOLE },
     restaurant_payment_configs: { SELECT: WHOLE },
     outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
     ...STARTING,

@@ -1,6 +1,8 @@
-import { IsInt, Max, Min } from 'class-validator';
+import { randomBytes } from 'node:crypto';
+import { IsInt, IsOptional, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { Text, Uuid } from '../validation/rules';
+import { FencingToken, Text, Uuid } from '../validation/rules';
+import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { LockHeldError, LockLostError } from '../errors';
@@ -12,7 +14,7 @@ export interface Lease {
   readonly restaurantId: string;
   readonly authRequestId: string;
   readonly workerId: string;
-  /** Drawn anew at every acquisition. Compared for equality, never for order. */
+  /** Drawn at random for every acquisition. Compared for equality, never for order. */
   readonly fencingToken: bigint;
   /** By the database's clock. */
   readonly expiresAt: Date;
@@ -35,21 +37,48 @@ export class AcquireCommand {
   @Min(100)
   @Max(86_400_000)
   ttlMs: number;
+
+  /**
+   * A positive bigint of {@link newFencingToken}. Calls that carry the same one are one call, repeated: the second gets
+   * the lease that the first one has taken. Default: drawn anew.
+   */
+  @IsOptional()
+  @FencingToken()
+  fencingToken?: bigint;
 }
+
+/** How a lease is held. */
+export class HoldOptions {
+  static readonly DEFAULT_LONGEST_MS = 900_000;
+
+  /** For how long at most, in milliseconds, from the acquisition on: 1 to 24 hours. Default 15 minutes. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(86_400_000)
+  longestMs?: number;
+}
+
+/** A fencing token: 62 random bits. */
+export const newFencingToken = (): bigint => randomBytes(8).readBigUInt64BE() >> 2n;
 
 /**
  * clock_timestamp() throughout: now() stands still in a caller's transaction. After waiting for a worker's write, which
- * holds the row FOR SHARE, or for another acquire, WHERE and SET are evaluated on the row as it is then.
+ * holds the row FOR SHARE, or for another acquire, WHERE and SET are evaluated on the row as it is then. The caller has
+ * drawn the token: whoever finds it in the row has taken this lease before. A request of another restaurant is left
+ * alone; one that is not there yet may be locked.
  */
 const ACQUIRE = statement(
   'acquire_lock',
-  `INSERT INTO auth_processing_locks AS held (auth_request_id, restaurant_id, worker_id, locked_at, expires_at)
-   VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond')
+  `INSERT INTO auth_processing_locks AS held
+     (auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at)
+   SELECT $1::uuid, $2::uuid, $3, $5::bigint, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond'
+   WHERE NOT EXISTS (SELECT FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id <> $2)
    ON CONFLICT (auth_request_id) DO UPDATE
-     SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id,
-         fencing_token = nextval('auth_processing_fencing_tokens'),
+     SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id, fencing_token = excluded.fencing_token,
          locked_at = clock_timestamp(), expires_at = clock_timestamp() + $4 * interval '1 millisecond'
      WHERE held.expires_at <= clock_timestamp()
+        OR held.fencing_token = excluded.fencing_token AND held.worker_id = excluded.worker_id
    RETURNING fencing_token, expires_at`,
 );
 
@@ -99,15 +128,18 @@ export class ProcessingLocks {
   }
 
   /**
-   * Takes the lease, or an expired one over.
+   * Takes the lease, or an expired one over. What a connection that broke has left in doubt is asked once more.
    *
-   * @returns null while another worker holds it, or the same one: a lease is not re-entrant
+   * @returns null while another worker holds it, or another call of the same one: a lease is not re-entrant; and for a
+   *   request of another restaurant
    * @throws InvalidCommandError
    */
   async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
-    const { authRequestId, restaurantId, workerId, ttlMs } = validateCommand(AcquireCommand, input);
-    const values = [authRequestId, restaurantId, workerId, ttlMs];
-    const [row] = await run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
+    const command = validateCommand(AcquireCommand, input);
+    const { authRequestId, restaurantId, workerId, ttlMs, fencingToken = newFencingToken() } = command;
+    const values = [authRequestId, restaurantId, workerId, ttlMs, fencingToken.toString()];
+    const ask = () => run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
+    const [row] = await (manager ? ask() : repeatOnce(ask));
     return row
       ? Object.freeze({
           restaurantId: restaurantId.toLowerCase(),
@@ -141,7 +173,11 @@ export class ProcessingLocks {
    * happens. The signal aborts when the lease is lost: stop asking processors then. A write that comes too late throws
    * LockLostError by itself.
    *
+   * Work that takes longer than `longestMs` is left behind: its signal aborts, the lease is renewed no more, and this
+   * rejects. An answer to the release that the network swallows is waited for no longer than a third of `ttlMs`.
+   *
    * @throws LockHeldError another worker holds it
+   * @throws LockTimeoutError the work took too long; the lease expires by itself
    *
    * @example
    * await locks.withLock({ restaurantId, authRequestId, workerId, ttlMs: 30_000 }, async (lease, signal) => {
@@ -151,11 +187,16 @@ export class ProcessingLocks {
    *   await requests.recordAuthorized(lease, answer);
    * });
    */
-  async withLock<T>(ref: AcquireCommand, work: (lease: Lease, signal: AbortSignal) => Promise<T>): Promise<T> {
+  async withLock<T>(
+    ref: AcquireCommand,
+    work: (lease: Lease, signal: AbortSignal) => Promise<T>,
+    options: HoldOptions = {},
+  ): Promise<T> {
+    const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateCommand(HoldOptions, options);
     const askedAt = performance.now();
     const lease = await this.acquire(ref);
     if (!lease) throw new LockHeldError(ref.authRequestId);
-    return await holdLease(this, lease, { ttlMs: ref.ttlMs, askedAt }, work);
+    return await holdLease(this, lease, { ttlMs: ref.ttlMs, askedAt, longestMs }, work);
   }
 
   /**

@@ -4,7 +4,7 @@ import { online, whileLocked } from '../migrator/locking';
 /**
  * Adds every column that this package writes and the legacy services do not know: restaurants on events, outbox and
  * locks; delivery state and dead letters on the outbox; the operation and fingerprint behind an idempotency key; who
- * made a configuration and when; open attempts; fencing tokens.
+ * made a configuration and when; the current attempt and what earlier ones left unanswered; fencing tokens.
  *
  * Locks: ACCESS EXCLUSIVE on one table at a time, each in a transaction of its own so that no deadlock with a
  * client's transaction is possible, held for a catalog update only: every column is nullable or has a constant
@@ -38,18 +38,24 @@ export class ExpandColumns1795367529418 implements MigrationInterface {
     await whileLocked(queryRunner, SHRINK_OUTBOX);
     await whileLocked(queryRunner, SHRINK_AUTH_IDEMPOTENCY_KEYS);
     await whileLocked(queryRunner, SHRINK_RESTAURANT_PAYMENT_CONFIGS);
-    await whileLocked(queryRunner, ...SHRINK_AUTH_PROCESSING_LOCKS);
+    await whileLocked(queryRunner, SHRINK_AUTH_PROCESSING_LOCKS);
     await whileLocked(queryRunner, SHRINK_AUTH_REQUEST_STATE);
     await whileLocked(queryRunner, `ALTER TABLE payment_events DROP COLUMN IF EXISTS restaurant_id`);
   }
 }
 
 const EXPAND_AUTH_REQUEST_STATE = `
-  -- Counts of retries and attempts stay small. Names have limits as the legacy columns beside them have.
+  -- Counts of retries and numbers of events stay small. Names have limits as the legacy columns beside them have.
   -- squawk-ignore-file prefer-bigint-over-int, prefer-text-field
   ALTER TABLE auth_request_state
     ADD COLUMN IF NOT EXISTS attempt_open boolean NOT NULL DEFAULT false,
     ADD COLUMN IF NOT EXISTS retry_count integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS attempt integer,
+    ADD COLUMN IF NOT EXISTS attempt_version varchar(50),
+    ADD COLUMN IF NOT EXISTS attempt_token bigint,
+    ADD COLUMN IF NOT EXISTS attempt_unanswered boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS unanswered_versions text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS unanswered_since timestamptz,
     SET (fillfactor = 80)`;
 
 const EXPAND_OUTBOX = `
@@ -79,13 +85,13 @@ const EXPAND_RESTAURANT_PAYMENT_CONFIGS = [
   `ALTER TABLE restaurant_payment_configs ALTER COLUMN created_at SET DEFAULT now()`,
 ];
 
+/** Tokens are compared for equality alone. A random one is not drawn again after a restore, as one of a sequence is. */
 const EXPAND_AUTH_PROCESSING_LOCKS = [
-  `CREATE SEQUENCE IF NOT EXISTS auth_processing_fencing_tokens AS bigint`,
   `ALTER TABLE auth_processing_locks
      ADD COLUMN IF NOT EXISTS restaurant_id uuid,
      ADD COLUMN IF NOT EXISTS fencing_token bigint`,
   `ALTER TABLE auth_processing_locks
-     ALTER COLUMN fencing_token SET DEFAULT nextval('auth_processing_fencing_tokens')`,
+     ALTER COLUMN fencing_token SET DEFAULT floor(random() * 9007199254740992)::bigint`,
 ];
 
 /**
@@ -166,15 +172,19 @@ const SHRINK_RESTAURANT_PAYMENT_CONFIGS = `
     DROP COLUMN IF EXISTS created_at,
     DROP COLUMN IF EXISTS created_by`;
 
-const SHRINK_AUTH_PROCESSING_LOCKS = [
-  `ALTER TABLE auth_processing_locks
-     DROP COLUMN IF EXISTS restaurant_id,
-     DROP COLUMN IF EXISTS fencing_token`,
-  `DROP SEQUENCE IF EXISTS auth_processing_fencing_tokens`,
-];
+const SHRINK_AUTH_PROCESSING_LOCKS = `
+  ALTER TABLE auth_processing_locks
+    DROP COLUMN IF EXISTS restaurant_id,
+    DROP COLUMN IF EXISTS fencing_token`;
 
 const SHRINK_AUTH_REQUEST_STATE = `
   ALTER TABLE auth_request_state
     DROP COLUMN IF EXISTS attempt_open,
     DROP COLUMN IF EXISTS retry_count,
+    DROP COLUMN IF EXISTS attempt,
+    DROP COLUMN IF EXISTS attempt_version,
+    DROP COLUMN IF EXISTS attempt_token,
+    DROP COLUMN IF EXISTS attempt_unanswered,
+    DROP COLUMN IF EXISTS unanswered_versions,
+    DROP COLUMN IF EXISTS unanswered_since,
     RESET (fillfactor)`;

@@ -5,8 +5,8 @@ import { online, whileLocked } from '../migrator/locking';
  * Guards the read model: a request begins PENDING, changes status only as its life allows, never loses an event and
  * never becomes another request. The guard sets updated_at as well, so the legacy trigger goes.
  *
- * Before that, legacy rows are told what their events say: how often they were retried, and whether someone asked the
- * processor and nobody recorded the answer. Without the latter, money held for a voided legacy request would stay held.
+ * Before that, rows are told what their events say: how often they were retried, which attempt is the current one, and
+ * which were never answered. Without the latter, money that an unanswered attempt holds would stay held.
  * updated_at is not touched by it, since the legacy trigger is gone and the guard not there yet.
  * Nor do the checks hold it up, which come after: a legacy row may break one, and an update would be held against it.
  *
@@ -21,7 +21,7 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await whileLocked(queryRunner, `DROP TRIGGER IF EXISTS update_auth_request_state_updated_at ON auth_request_state`);
     await whileLocked(queryRunner, `DROP FUNCTION IF EXISTS update_updated_at_column()`);
-    await online(queryRunner, BACKFILL_ATTEMPTS);
+    await online(queryRunner, [READ_PROTOBUF_FIELD, BACKFILL_ATTEMPTS, FORGET_PROTOBUF].join(';'));
     await whileLocked(queryRunner, CREATE_GUARD, ...ENABLE_GUARD);
   }
 
@@ -36,13 +36,75 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
   }
 }
 
+/** Error codes of the legacy worker that mean: the processor was not asked. After any other it may hold money. */
+const NOT_ASKED = [
+  'TOKEN_SERVICE_TIMEOUT',
+  'TokenNotFound',
+  'TokenExpired',
+  'Forbidden',
+  'NOT_FOUND',
+  'CONFIG_NOT_FOUND',
+]
+  .map((code) => `'${code}'`)
+  .join(', ');
+
 /**
- * Looks only at requests that may still be worked on or settled, and only raises what is there: where this runs for a
- * second time, an attempt whose failure left its outcome unknown is open, though its events alone do not say so. The
- * failure that ended a FAILED request was no reason for a retry.
+ * A field of a protobuf message: the text of a string, the number of a varint as text; null where the message has none or
+ * cannot be read. Enough of the wire format (protobuf.dev, "Encoding") to skip what comes before. In pg_temp, and
+ * dropped after use.
+ */
+const READ_PROTOBUF_FIELD = `
+  CREATE OR REPLACE FUNCTION pg_temp.read_protobuf_field(message bytea, wanted bigint) RETURNS text
+  LANGUAGE plpgsql AS $$
+  DECLARE
+    at integer := 0;
+    value bigint;
+    shift integer;
+    tag bigint;
+    found text;
+  BEGIN
+    WHILE at < length(message) LOOP
+      FOR part IN 1..2 LOOP -- the tag; then, for a varint or a length-delimited field, its value or length
+        value := 0;
+        shift := 0;
+        LOOP
+          value := value | ((get_byte(message, at) & 127)::bigint << shift);
+          shift := shift + 7;
+          at := at + 1;
+          EXIT WHEN get_byte(message, at - 1) < 128;
+        END LOOP;
+        IF part = 1 THEN tag := value; END IF;
+        EXIT WHEN tag & 7 NOT IN (0, 2);
+      END LOOP;
+      CASE tag & 7
+        WHEN 0 THEN
+          IF tag >> 3 = wanted THEN found := value; END IF;
+        WHEN 1 THEN at := at + 8;
+        WHEN 5 THEN at := at + 4;
+        WHEN 2 THEN
+          IF tag >> 3 = wanted THEN found := convert_from(substring(message FROM at + 1 FOR value::integer), 'UTF8'); END IF;
+          at := at + value::integer;
+        ELSE RETURN NULL;
+      END CASE;
+    END LOOP;
+    RETURN found; -- of a field that is there twice the last one counts
+  EXCEPTION WHEN others THEN
+    RETURN NULL;
+  END $$`;
+
+/**
+ * The rule of fold.ts, told as sets. An attempt is an AuthAttemptStarted; it is open until
  *
- * A batch is locked before its events are read: whoever appends one holds the lock of the request's row, so that no
- * attempt starts or ends in between.
+ * - an answer to it, or to another attempt under its version, as the metadata of the events of this package say: a
+ *   result, a failure that holds nothing (of a version that a person closed, too);
+ * - a failure of its own that did not ask;
+ * - where the event says nothing, as those of legacy services: a result, or a failure whose error code means that the
+ *   processor was not asked, before the next attempt. Legacy attempts have the empty version, and an answer to one says
+ *   nothing about another.
+ *
+ * The last one is the current attempt; the versions of earlier ones that are open are unanswered. A row is written only
+ * where that is not what it says. A batch is locked before its events are read: whoever appends one holds the lock of the
+ * request's row, so that no attempt starts or ends in between.
  */
 const BACKFILL_ATTEMPTS = `
   DO $$
@@ -52,33 +114,79 @@ const BACKFILL_ATTEMPTS = `
     FOR ids IN
       SELECT array_agg(auth_request_id)
       FROM (SELECT auth_request_id, row_number() OVER (ORDER BY auth_request_id) / 1000 AS batch
-            FROM auth_request_state WHERE status IN ('PENDING', 'PROCESSING', 'VOIDED', 'EXPIRED', 'FAILED')) AS request
+            FROM auth_request_state) AS request
       GROUP BY batch
     LOOP
       PERFORM 1 FROM auth_request_state WHERE auth_request_id = ANY (ids) ORDER BY auth_request_id FOR UPDATE;
-      UPDATE auth_request_state AS state
-      SET attempt_open = state.attempt_open OR attempts.open,
-          retry_count = greatest(state.retry_count, attempts.failed - (state.status = 'FAILED')::integer)
-      FROM (
-        SELECT aggregate_id,
-               count(*) FILTER (WHERE event_type = 'AuthAttemptFailed')::integer AS failed,
-               (array_agg(event_type ORDER BY sequence_number DESC))[1] = 'AuthAttemptStarted' AS open
+      WITH event AS (
+        SELECT aggregate_id AS id, sequence_number, event_type, event_data, created_at,
+               CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END AS metadata,
+               count(*) FILTER (WHERE event_type = 'AuthAttemptStarted')
+                 OVER (PARTITION BY aggregate_id ORDER BY sequence_number) AS number
         FROM payment_events
         WHERE aggregate_id = ANY (ids)
           AND event_type IN ('AuthAttemptStarted', 'AuthAttemptFailed', 'AuthResponseReceived')
-        GROUP BY aggregate_id
-      ) AS attempts
-      WHERE state.auth_request_id = attempts.aggregate_id
-        AND (attempts.open AND NOT state.attempt_open
-             OR attempts.failed - (state.status = 'FAILED')::integer > state.retry_count);
+      ), start AS (
+        SELECT id, number, sequence_number, created_at,
+               CASE WHEN substring(metadata ->> 'fencing_token' FROM '^[0-9]{1,19}$')::numeric < 9223372036854775808
+                    THEN (metadata ->> 'fencing_token')::bigint END AS token,
+               CASE WHEN metadata -> 'attempt' = to_jsonb(sequence_number)
+                    THEN coalesce(pg_temp.read_protobuf_field(event_data, 3), '') ELSE '' END AS version,
+               number = max(number) OVER (PARTITION BY id) AS is_last
+        FROM event WHERE event_type = 'AuthAttemptStarted'
+      ), ending AS (
+        SELECT id, number, sequence_number, metadata -> 'attempt' AS attempt, metadata ->> 'closed_version' AS closed,
+               metadata ? 'status_after' AS told,
+               CASE WHEN event_type = 'AuthResponseReceived' THEN 'answered'
+                    WHEN metadata ? 'status_after' THEN metadata ->> 'outcome'
+                    WHEN pg_temp.read_protobuf_field(event_data, 2) IN (${NOT_ASKED}) THEN 'not_asked' END AS outcome
+        FROM event WHERE event_type <> 'AuthAttemptStarted'
+      ), open AS (
+        SELECT start.* FROM start
+        WHERE NOT EXISTS (
+          SELECT FROM ending LEFT JOIN start AS own ON own.id = ending.id AND to_jsonb(own.sequence_number) = ending.attempt
+          WHERE ending.id = start.id AND ending.sequence_number > start.sequence_number
+            AND CASE
+              WHEN closed IS NOT NULL THEN closed = start.version
+              WHEN NOT told THEN ending.number = start.number AND outcome IN ('answered', 'not_asked')
+              WHEN outcome = 'not_asked' THEN own.number = start.number
+              ELSE outcome IN ('answered', 'nothing_held')
+                AND (own.number = start.number OR own.version <> '' AND own.version = start.version) END)
+      ), attempts AS (
+        SELECT request.id, last.sequence_number AS attempt, last.version, last.token,
+               EXISTS (SELECT FROM open WHERE open.id = request.id AND is_last) AS unanswered,
+               ARRAY(SELECT version FROM open WHERE open.id = request.id AND NOT is_last
+                     GROUP BY version ORDER BY min(sequence_number)) AS versions,
+               (SELECT min(created_at) FROM open WHERE open.id = request.id) AS since, request.retries
+        FROM (
+          SELECT id, count(*) FILTER (
+            WHERE event_type = 'AuthAttemptFailed' AND NOT metadata ? 'closed_version'
+              AND pg_temp.read_protobuf_field(event_data, 4) = '1')::integer AS retries
+          FROM event GROUP BY id
+        ) AS request
+        LEFT JOIN start AS last ON last.id = request.id AND last.is_last
+      )
+      UPDATE auth_request_state AS state
+      SET attempt = attempts.attempt, attempt_version = version, attempt_token = token, attempt_unanswered = unanswered,
+          unanswered_versions = versions, unanswered_since = since, attempt_open = since IS NOT NULL,
+          retry_count = retries
+      FROM attempts
+      WHERE state.auth_request_id = attempts.id
+        AND (state.attempt_unanswered, state.unanswered_versions, state.retry_count)
+            IS DISTINCT FROM (unanswered, versions, retries);
       COMMIT;
     END LOOP;
   END $$`;
+
+const FORGET_PROTOBUF = `DROP FUNCTION pg_temp.read_protobuf_field(bytea, bigint)`;
 
 /** The search path is pinned: without that, a temporary table named pg_class makes an owner of anybody. */
 const CREATE_GUARD = `
   CREATE OR REPLACE FUNCTION guard_auth_request_state() RETURNS trigger LANGUAGE plpgsql
   SET search_path = pg_catalog, pg_temp AS $$
+  DECLARE
+    open_before text[];
+    open_after text[];
   BEGIN
     NEW.updated_at := now();
     IF TG_OP = 'INSERT' THEN
@@ -104,6 +212,23 @@ const CREATE_GUARD = `
     IF NEW.last_event_sequence < OLD.last_event_sequence THEN
       RAISE EXCEPTION 'last_event_sequence never falls' USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_sequence_never_falls';
+    END IF;
+    IF (NEW.attempt, NEW.attempt_version, NEW.attempt_token, NEW.attempt_unanswered, NEW.unanswered_versions)
+      IS DISTINCT FROM
+       (OLD.attempt, OLD.attempt_version, OLD.attempt_token, OLD.attempt_unanswered, OLD.unanswered_versions)
+    THEN
+      IF NEW.last_event_sequence = OLD.last_event_sequence THEN
+        RAISE EXCEPTION 'attempts change only with an event' USING
+          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_need_event';
+      END IF;
+      open_before := ARRAY(SELECT unnest(OLD.unanswered_versions) UNION SELECT OLD.attempt_version WHERE OLD.attempt_unanswered);
+      open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
+      IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
+        OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
+      THEN
+        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
+          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
+      END IF;
     END IF;
     IF (NEW.auth_request_id, NEW.restaurant_id, NEW.payment_token, NEW.amount_cents, NEW.currency, NEW.created_at)
       IS DISTINCT FROM

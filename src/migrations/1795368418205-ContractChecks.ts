@@ -81,6 +81,11 @@ const CHECKS: Check[] = [
 
 const CHECKS_ON_NEW_COLUMNS: Check[] = [
   [
+    'auth_request_state',
+    'auth_request_state_attempts_consistent',
+    `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL)`,
+  ],
+  [
     'outbox',
     'outbox_discard_attributed',
     `discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)`,

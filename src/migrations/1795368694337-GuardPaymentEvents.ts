@@ -4,8 +4,8 @@ import { whileLocked } from '../migrator/locking';
 /**
  * Makes the event store append-only, for everybody: no UPDATE, DELETE or TRUNCATE, by the owner, a superuser or under
  * session_replication_role = replica (ENABLE ALWAYS). What it cannot stop is DDL by the owner, such as disabling it.
- * An event other than the first needs its predecessor: a stream is numbered 1, 2, 3 … without gaps. That guard is an
- * ordinary one: a logical replica copies rows in no order.
+ * An event other than the first needs its predecessor, of the same restaurant: a stream is numbered 1, 2, 3 … without
+ * gaps and belongs to one restaurant. That guard is an ordinary one: a logical replica copies rows in no order.
  *
  * Last in the chain, since it forbids the backfill of events.
  *
@@ -48,12 +48,18 @@ const FORBID_CHANGES = `
 const FORBID_GAPS = `
   CREATE OR REPLACE FUNCTION refuse_payment_events_gap() RETURNS trigger LANGUAGE plpgsql
   SET search_path = pg_catalog, public, pg_temp AS $$
+  DECLARE
+    owner uuid;
   BEGIN
-    PERFORM 1 FROM payment_events
+    SELECT restaurant_id INTO owner FROM payment_events
       WHERE aggregate_id = NEW.aggregate_id AND sequence_number = NEW.sequence_number - 1;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'event % of a stream needs event % before it', NEW.sequence_number, NEW.sequence_number - 1 USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+    END IF;
+    IF owner <> NEW.restaurant_id THEN
+      RAISE EXCEPTION 'a stream belongs to one restaurant' USING
+        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'payment_events_one_restaurant';
     END IF;
     RETURN NEW;
   END $$`;

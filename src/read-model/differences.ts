@@ -1,17 +1,16 @@
 import { type StateRow } from './read-records';
 
+export type FieldValue = string | number | bigint | boolean | Date | readonly string[] | null;
+
 /** A column of `auth_request_state`, by its name in {@link AuthRequestState}, and what it holds and should hold. */
 export interface FieldDifference {
   field: keyof StateRow;
   /** Null also where there is no row. Not given for payment tokens, of which only the fact is told. */
-  inRow?: string | number | boolean | Date | null;
-  byEvents?: string | number | boolean | Date | null;
+  inRow?: FieldValue;
+  byEvents?: FieldValue;
 }
 
-/**
- * What `verify` compares: never times, metadata or last_event_id, and not what only helps the operations along
- * (attempt_open, retry_count), which legacy writers did not keep.
- */
+/** What `verify` compares: never times, metadata or last_event_id. Of a current attempt that is closed nothing depends. */
 export const COMPARED_FIELDS = [
   'status',
   'lastEventSequence',
@@ -24,14 +23,20 @@ export const COMPARED_FIELDS = [
   'authorizationCode',
   'denialCode',
   'denialReason',
+  'attemptOpen',
+  'attemptUnanswered',
+  'unansweredVersions',
+  'retryCount',
 ] as const satisfies (keyof StateRow)[];
 
 /** What `rebuild` writes. */
 export const REBUILT_FIELDS = [
   ...COMPARED_FIELDS,
   'restaurantId',
-  'attemptOpen',
-  'retryCount',
+  'attempt',
+  'attemptVersion',
+  'attemptToken',
+  'unansweredSince',
   'completedAt',
 ] as const satisfies (keyof StateRow)[];
 
@@ -47,4 +52,7 @@ export function differencesBetween(
     .map((difference) => (difference.field === 'paymentToken' ? { field: difference.field } : difference));
 }
 
-const comparable = (value: FieldDifference['inRow']) => (value === '' ? null : value);
+const comparable = (value: FieldValue | undefined) => {
+  if (value === '') return null;
+  return typeof value === 'object' && value !== null && !(value instanceof Date) ? value.toSorted().join('\0') : value;
+};

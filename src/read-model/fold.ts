@@ -1,6 +1,7 @@
 import { type AuthRequestState, type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { type PaymentEventBody } from '../event-store/event-codec';
 import { type EventMetadata } from '../event-store/event-metadata';
+import { foldAttempts, type FoldedAttempts, isTold, noAttempts } from './fold-attempts';
 
 /** What {@link fold} looks at: an event as `EventStore` reads it has it all. */
 export type FoldableEvent = PaymentEventBody & {
@@ -9,8 +10,8 @@ export type FoldableEvent = PaymentEventBody & {
   /** `payment_events.created_at`: the database's clock. */
   readonly createdAt: Date;
   /**
-   * `payment_events.metadata`. An AuthAttemptFailed with `outcome: 'unknown'` leaves its attempt open; without it, as
-   * legacy writers left it, the attempt is over.
+   * `payment_events.metadata`. What the operations of this package write says which `attempt` it is about; without that,
+   * as legacy services left it, a result or failure is about the attempt before it.
    */
   readonly metadata: EventMetadata;
 };
@@ -31,12 +32,12 @@ export type FoldedRequest = Pick<
   | 'denialReason'
   | 'completedAt'
   | 'lastEventSequence'
-  | 'attemptOpen'
   | 'retryCount'
-> & {
-  /** As in event 1: values are strings, what was nested is JSON text. */
-  metadata: Readonly<Record<string, string>>;
-};
+> &
+  FoldedAttempts & {
+    /** As in event 1: values are strings, what was nested is JSON text. */
+    metadata: Readonly<Record<string, string>>;
+  };
 
 /**
  * Folds the events of one request, all of them and in their order, into its row. Never throws.
@@ -45,7 +46,8 @@ export type FoldedRequest = Pick<
  * so that it stays closed whatever comes later, and only AuthRequestExpired turns VOIDED into EXPIRED. What an
  * authorization that arrives too late says is kept all the same, since money is held under it.
  *
- * A legacy worker that got a message twice has started and answered a request after it was settled: the last answer
+ * What the operations of this package wrote moves no settled request, and the first authorization stays the one that the
+ * row names. A legacy worker that got a message twice has started and answered a request after it was settled: the last answer
  * decides, and what an earlier one left in the other answer's columns stays there.
  *
  * @returns undefined where the first event is not AuthRequestCreated, so that nothing says what was asked for
@@ -84,25 +86,26 @@ function begin(event: FoldableEvent): FoldedRequest | undefined {
     denialReason: null,
     completedAt: null,
     lastEventSequence: 0,
-    attemptOpen: false,
+    ...noAttempts(),
     retryCount: 0,
   };
 }
 
 function apply(request: FoldedRequest, event: FoldableEvent): void {
+  foldAttempts(request, event);
+  const stays = isTold(event) && isSettled(request.status);
   switch (event.type) {
     case 'AuthRequestCreated':
       return;
     case 'AuthAttemptStarted':
-      request.attemptOpen = true;
-      return moveOn(request, 'PROCESSING');
+      if (!stays) moveOn(request, 'PROCESSING');
+      return;
     case 'AuthResponseReceived':
-      request.attemptOpen = false;
-      return answer(request, event.data);
+      return answer(request, event.data, isTold(event));
     case 'AuthAttemptFailed':
-      if (event.metadata.outcome !== 'unknown') request.attemptOpen = false;
+      if (typeof event.metadata.closed_version === 'string') return;
       if (event.data.isRetryable) request.retryCount += 1;
-      else moveOn(request, 'FAILED');
+      else if (!stays) moveOn(request, 'FAILED');
       return;
     case 'AuthVoidRequested':
       return moveOn(request, 'VOIDED');
@@ -114,19 +117,20 @@ function apply(request: FoldedRequest, event: FoldableEvent): void {
 
 type Answer = PaymentEventBody<'AuthResponseReceived'>['data'];
 
-function answer(request: FoldedRequest, { status, result }: Answer): void {
-  if (status === 'AUTHORIZED') {
+function answer(request: FoldedRequest, { status, result }: Answer, told: boolean): void {
+  const stays = told && isSettled(request.status);
+  if (status === 'AUTHORIZED' && !(stays && request.processorAuthId !== null)) {
     request.processorAuthId = result?.processorAuthId || null;
     request.processorName = result?.processorName || null;
     request.authorizedAmountCents = result?.authorizedAmountCents ?? null;
     request.authorizationCode = result?.authorizationCode || null;
-  } else if (status === 'DENIED' && !isClosed(request.status)) {
+  } else if (status === 'DENIED' && !stays && !isClosed(request.status)) {
     request.processorName = result?.processorName || null;
     request.denialCode = result?.denialCode || null;
     request.denialReason = result?.denialReason || null;
   }
   // The other statuses are no answers of a processor.
-  if (status === 'AUTHORIZED' || status === 'DENIED' || status === 'FAILED') moveOn(request, status);
+  if (!stays && (status === 'AUTHORIZED' || status === 'DENIED' || status === 'FAILED')) moveOn(request, status);
 }
 
 function moveOn(request: FoldedRequest, status: AuthRequestStatus): void {

@@ -138,11 +138,13 @@ const REPLACE = statement(
      auth_request_id, created_at, metadata, last_event_id, completed_at,
      restaurant_id, payment_token, status, amount_cents, currency,
      processor_auth_id, processor_name, authorized_amount_cents, authorization_code,
-     denial_code, denial_reason, last_event_sequence, attempt_open, retry_count
+     denial_code, denial_reason, last_event_sequence, attempt_open, retry_count,
+     attempt, attempt_version, attempt_token, attempt_unanswered, unanswered_versions, unanswered_since
    )
    SELECT $1, created_at, metadata, last_event_id,
      CASE WHEN $4::timestamptz IS NOT NULL THEN coalesce(completed_at, $4) END,
-     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+     $19, $20, $21, $22, $23, $24
    FROM kept`,
 );
 
@@ -166,6 +168,12 @@ function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
     row.lastEventSequence,
     row.attemptOpen,
     row.retryCount,
+    row.attempt,
+    row.attemptVersion,
+    row.attemptToken?.toString(),
+    row.attemptUnanswered,
+    row.unansweredVersions,
+    row.unansweredSince,
   ];
 }
 

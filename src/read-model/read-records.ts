@@ -39,7 +39,10 @@ const READ_RECORDS = statement(
      state.authorized_amount_cents AS "authorizedAmountCents", state.authorization_code AS "authorizationCode",
      state.denial_code AS "denialCode", state.denial_reason AS "denialReason",
      state.completed_at AS "completedAt", state.last_event_sequence AS "lastEventSequence",
-     state.attempt_open AS "attemptOpen", state.retry_count AS "retryCount",
+     state.attempt_open AS "attemptOpen", state.attempt, state.attempt_version AS "attemptVersion",
+     state.attempt_token AS "attemptToken", state.attempt_unanswered AS "attemptUnanswered",
+     state.unanswered_versions AS "unansweredVersions", state.unanswered_since AS "unansweredSince",
+     state.retry_count AS "retryCount",
      event.sequence_number AS "sequenceNumber", event.event_id AS "eventId", event.event_type AS "eventType",
      event.event_data AS "eventData", event.metadata, event.created_at AS "createdAt"
    FROM unnest($1::uuid[]) AS requested (id)
@@ -83,10 +86,11 @@ export async function readRecords(
 function rowOf(line: Line): StateRow | undefined {
   if (!line.hasRow) return undefined;
   // A bigint beyond 2^53 − 1 is rounded here and still equals no amount that an event can hold.
-  const { amountCents, authorizedAmountCents } = line;
+  const { amountCents, authorizedAmountCents, attemptToken } = line;
   return {
     ...(line as StateRow),
     amountCents: Number(amountCents),
     authorizedAmountCents: authorizedAmountCents === null ? null : Number(authorizedAmountCents),
+    attemptToken: attemptToken === null ? null : BigInt(attemptToken),
   };
 }

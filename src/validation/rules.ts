@@ -57,6 +57,19 @@ export const Uuid = (options?: ValidationOptions): PropertyDecorator =>
 export const isUuid = (value: unknown): value is string =>
   typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
 
+/** A bigint from 0 to PostgreSQL's largest. */
+export const FencingToken = (options?: ValidationOptions): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'fencingToken',
+      validator: {
+        validate: (value) => typeof value === 'bigint' && value >= 0n && value < 2n ** 63n,
+        defaultMessage: () => '$property must be a bigint from 0 to 2^63 - 1',
+      },
+    },
+    options,
+  );
+
 /** Bytes: a Buffer or another Uint8Array. */
 export const Bytes = (options?: ValidationOptions): PropertyDecorator =>
   ValidateBy(

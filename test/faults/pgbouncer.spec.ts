@@ -74,7 +74,7 @@ if (!version && !process.env.CI) {
     const lease = await aLease(authRequestId);
     expect(await requests.startAttempt(lease, { configVersion: 'v1' })).toMatchObject({ outcome: 'proceed' });
     expect(
-      await requests.recordFailure(lease, { errorCode: 'T', errorMessage: '', retryable: true, outcome: 'known' }),
+      await requests.recordFailure(lease, { errorCode: 'T', errorMessage: '', retryable: true, outcome: 'not_asked' }),
     ).toMatchObject({ retryCount: 1 });
     expect(await requests.startAttempt(await locks.renew(lease, 60_000), { configVersion: 'v1' })).toMatchObject({
       outcome: 'proceed',

@@ -29,7 +29,7 @@ const aFailure = (retryable: boolean) => ({
   errorCode: 'TIMEOUT',
   errorMessage: '',
   retryable,
-  outcome: chance(0.5) ? ('known' as const) : ('unknown' as const),
+  outcome: chance(0.5) ? ('nothing_held' as const) : ('unknown' as const),
 });
 
 describe(`${WORKERS} workers that fight for ${REQUESTS} requests`, () => {
@@ -162,10 +162,10 @@ describe('a write under a lease', () => {
       (lease) => locks.renew(lease, 60_000),
     ];
     for (const change of changes) {
-      const { lease } = await aRequest(crowd);
+      const { lease } = await aRequest(crowd, { started: true });
       const { waited } = await overlap(
         { database, dataSource: crowd },
-        (manager) => requests.startAttempt(lease, { configVersion: 'v1' }, manager),
+        (manager) => requests.recordDenied(lease, { processorName: 'stripe' }, manager),
         () => change(lease),
       );
       expect(waited).toBe(true);

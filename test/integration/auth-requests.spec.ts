@@ -122,6 +122,9 @@ describe('an attempt', () => {
     expect(await requests.startAttempt(lease, { configVersion: 'v1' })).toEqual({
       outcome: 'proceed',
       status: 'PROCESSING',
+      configVersion: 'v1',
+      attempt: 2,
+      unansweredVersions: [],
       paymentToken: 'pt_test',
       amountCents: 1050,
       currency: 'USD',
@@ -170,16 +173,18 @@ describe('an attempt', () => {
 
   it('counts retries in row and event, beyond one byte of a varint', async () => {
     const { authRequestId, lease } = await aRequest(dataSource, { started: true });
-    const failure = { errorCode: 'TIMEOUT', errorMessage: 'none', retryable: true, outcome: 'known' as const };
+    const failure = { errorCode: 'TIMEOUT', errorMessage: 'none', retryable: true, outcome: 'not_asked' as const };
     await database.query('UPDATE auth_request_state SET retry_count = 126 WHERE auth_request_id = $1', [authRequestId]);
     for (const retryCount of [127, 128, 129]) {
+      await requests.startAttempt(lease, { configVersion: 'v1' });
       expect(await requests.recordFailure(lease, failure)).toEqual({ status: 'PROCESSING', retryCount });
     }
     const events = await new EventStore(dataSource).readStream(
       { authRequestId, restaurantId: RESTAURANT },
       { from: 3 },
     );
-    expect(events.map(({ data }) => (data as { retryCount: number }).retryCount)).toEqual([127, 128, 129]);
+    const failures = events.filter(({ type }) => type === 'AuthAttemptFailed');
+    expect(failures.map(({ data }) => (data as { retryCount: number }).retryCount)).toEqual([127, 128, 129]);
     expect(await requests.recordFailure(lease, { ...failure, retryable: false })).toEqual({
       status: 'FAILED',
       retryCount: 129,
@@ -189,7 +194,7 @@ describe('an attempt', () => {
 
   it('fails before it has begun', async () => {
     const { authRequestId, lease } = await aRequest(dataSource);
-    const failure = { errorCode: 'NO_CONFIG', errorMessage: 'inactive', outcome: 'known' as const };
+    const failure = { errorCode: 'NO_CONFIG', errorMessage: 'inactive', outcome: 'not_asked' as const };
     await expect(requests.recordFailure(lease, { ...failure, retryable: true })).rejects.toThrow(
       AuthRequestStatusError,
     );
@@ -282,9 +287,10 @@ describe('money that crosses', () => {
         replayed: false,
         voidQueued: true,
       });
-      expect(await requests.recordAuthorized(lease, authorization)).toMatchObject({
+      expect(await requests.recordAuthorized(lease, authorization)).toEqual({
+        status: closed,
         replayed: true,
-        voidQueued: false,
+        voidQueued: true,
       });
       expect(await get(authRequestId)).toMatchObject({
         status: closed,
@@ -306,11 +312,11 @@ describe('money that crosses', () => {
     },
   );
 
-  it('a denial or a failure of known outcome settles a closed request without a message', async () => {
+  it('a denial, or the word that nothing is held, settles a closed request without a message', async () => {
     for (const settle of [
       ({ lease }: Awaited<ReturnType<typeof aRequest>>) => requests.recordDenied(lease, { processorName: 'stripe' }),
       ({ lease }: Awaited<ReturnType<typeof aRequest>>) =>
-        requests.recordFailure(lease, { errorCode: 'T', errorMessage: '', retryable: true, outcome: 'known' }),
+        requests.recordFailure(lease, { errorCode: 'T', errorMessage: '', retryable: true, outcome: 'nothing_held' }),
     ]) {
       const request = await aRequest(dataSource, { started: true });
       await requests.requestVoid(aVoid(request.authRequestId));

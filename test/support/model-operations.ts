@@ -3,6 +3,8 @@ import fc from 'fast-check';
 export const KEYS = ['k1', 'k2', 'k3', 'k4'] as const;
 export type Key = (typeof KEYS)[number];
 export type Worker = 'w1' | 'w2' | 'w3';
+export type Version = 'v1' | 'v2';
+export type Outcome = 'not_asked' | 'unknown' | 'nothing_held';
 
 /** What anybody may do, and what time does. A request goes by the key it was last authorized with. */
 export type Operation =
@@ -10,10 +12,11 @@ export type Operation =
   | { does: 'void'; request: Key; key: Key; reason: string }
   | { does: 'expire'; request: Key }
   | { does: 'expire all' }
-  | { does: 'acquire' | 'renew' | 'release' | 'start'; request: Key; worker: Worker }
+  | { does: 'acquire' | 'renew' | 'release'; request: Key; worker: Worker }
+  | { does: 'start'; request: Key; worker: Worker; version: Version; beside: boolean }
   | { does: 'authorized'; request: Key; worker: Worker; answer: 'p1' | 'p2' | 'too much' | 'in euros' }
   | { does: 'denied'; request: Key; worker: Worker; code: string }
-  | { does: 'failed'; request: Key; worker: Worker; retryable: boolean; outcome: 'known' | 'unknown' }
+  | { does: 'failed'; request: Key; worker: Worker; retryable: boolean; outcome: Outcome }
   | { does: 'lose the lease'; request: Key }
   | { does: 'forget the key'; key: Key };
 
@@ -37,7 +40,16 @@ const OPERATIONS: [weight: number, operation: fc.Arbitrary<Operation>][] = [
   [5, fc.record({ does: fc.constant('acquire'), request, worker })],
   [1, fc.record({ does: fc.constant('renew'), request, worker })],
   [1, fc.record({ does: fc.constant('release'), request, worker })],
-  [6, fc.record({ does: fc.constant('start'), request, worker })],
+  [
+    6,
+    fc.record({
+      does: fc.constant('start'),
+      request,
+      worker,
+      version: oftenThe<Version>('v1', 'v2'),
+      beside: oftenThe(false, true),
+    }),
+  ],
   [
     5,
     fc.record({
@@ -55,7 +67,7 @@ const OPERATIONS: [weight: number, operation: fc.Arbitrary<Operation>][] = [
       request,
       worker,
       retryable: fc.boolean(),
-      outcome: fc.constantFrom('known', 'unknown'),
+      outcome: fc.constantFrom<Outcome>('not_asked', 'unknown', 'nothing_held'),
     }),
   ],
   [2, fc.record({ does: fc.constant('lose the lease'), request })],

@@ -91,12 +91,11 @@ export class System {
         return () => released;
       }
       case 'start': {
-        const { paymentToken, retryCount, outcome, status } = {
-          paymentToken: undefined,
-          retryCount: undefined,
-          ...(await this.#requests.startAttempt(lease, { configVersion: 'v1' }, manager)),
-        };
-        return () => ({ outcome, status, ...(paymentToken && { retries: retryCount }) });
+        const { version: configVersion, beside: besideUnanswered } = operation;
+        const attempt = await this.#requests.startAttempt(lease, { configVersion, besideUnanswered });
+        const { outcome, status } = attempt;
+        if (outcome === 'nothing_to_do') return () => ({ outcome, status });
+        return () => ({ outcome, status, retries: attempt.retryCount, version: attempt.configVersion });
       }
       case 'authorized': {
         const answer = anAuthorization({
@@ -204,7 +203,7 @@ interface KeyRow {
 
 const toModel = (record: RequestRecord) => ({
   status: record.status,
-  attemptOpen: record.attemptOpen,
+  openVersions: [...record.openVersions].sort(),
   retries: record.retryCount,
   authId: record.processorAuthId,
   denial: record.denialCode,
@@ -217,7 +216,7 @@ function nameOf(event: StoredEvent): string {
     case 'AuthRequestCreated':
       return 'created';
     case 'AuthAttemptStarted':
-      return 'started';
+      return `started ${event.data.restaurantPaymentConfigVersion}`;
     case 'AuthResponseReceived':
       return event.data.status === 'AUTHORIZED'
         ? `authorized ${event.data.result?.processorAuthId}`

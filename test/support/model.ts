@@ -1,17 +1,30 @@
 import { type AuthRequestStatus } from '../../src/entities/auth-request-state.entity';
-import { type Key, type Operation, type Worker } from './model-operations';
+import { type Key, type Operation, type Version, type Worker } from './model-operations';
 
 /** The n-th request authorized with a key, as `k1#1`. */
 export type Label = string;
 
 interface Request {
   status: AuthRequestStatus;
-  attemptOpen: boolean;
+  /** Every attempt ever made, by the number of its event. */
+  attempts: { number: number; version: Version; token: number; open: boolean }[];
+  /** What workers have recorded. */
+  records: Recorded[];
   retries: number;
   authId: string | null;
   denial: string | null;
   events: string[];
   messages: string[];
+}
+
+interface Recorded {
+  number: number;
+  /** What was said: the same again is a repeat. */
+  said: string;
+  token: number;
+  /** The number of the attempt it is of. */
+  attempt: number | undefined;
+  answer: Record<string, unknown>;
 }
 
 interface Lease {
@@ -37,7 +50,6 @@ export interface Call {
   readonly token: number;
 }
 
-const CLOSED: AuthRequestStatus[] = ['VOIDED', 'EXPIRED', 'FAILED'];
 const OPEN: AuthRequestStatus[] = ['PENDING', 'PROCESSING'];
 
 /**
@@ -82,6 +94,7 @@ export class Model {
         return this.#void(operation, label);
       case 'expire': {
         const request = this.#get(label);
+        if (request.status === 'EXPIRED') return 'done';
         if (!OPEN.includes(request.status)) return 'AUTH_REQUEST_STATUS';
         request.status = 'EXPIRED';
         request.events.push('expired');
@@ -114,13 +127,13 @@ export class Model {
         this.#keys.get(operation.key)!.live = false;
         return 'done';
       case 'start':
-        return this.#holds(label, token) ? this.#start(this.#get(label)) : 'LOCK_LOST';
+        return this.#holds(label, token) ? this.#start(this.#get(label), operation, token) : 'LOCK_LOST';
       case 'authorized':
-        return this.#holds(label, token) ? this.#authorized(this.#get(label), operation.answer) : 'LOCK_LOST';
+        return this.#authorized(this.#get(label), operation.answer, token, this.#holds(label, token));
       case 'denied':
-        return this.#holds(label, token) ? this.#denied(this.#get(label), operation.code) : 'LOCK_LOST';
+        return this.#denied(this.#get(label), operation.code, token, this.#holds(label, token));
       case 'failed':
-        return this.#holds(label, token) ? this.#failed(this.#get(label), operation) : 'LOCK_LOST';
+        return this.#failed(this.#get(label), operation, token, this.#holds(label, token));
     }
   }
 
@@ -128,7 +141,10 @@ export class Model {
   world(): unknown {
     return {
       requests: Object.fromEntries(
-        [...this.#requests].map(([label, request]) => [label, { ...request, lease: this.#leaseOf(label) }]),
+        [...this.#requests].map(([label, { attempts, records: _, ...request }]) => [
+          label,
+          { ...request, openVersions: openVersions(attempts).sort(), lease: this.#leaseOf(label) },
+        ]),
       ),
       keys: Object.fromEntries(
         [...this.#keys].map(([name, { operation, request, outcome, live }]) => [
@@ -148,7 +164,8 @@ export class Model {
     const label = this.#next(key);
     this.#requests.set(label, {
       status: 'PENDING',
-      attemptOpen: false,
+      attempts: [],
+      records: [],
       retries: 0,
       authId: null,
       denial: null,
@@ -176,54 +193,80 @@ export class Model {
     return { status: 'VOIDED', outcome, replayed: false };
   }
 
-  #start(request: Request): unknown {
-    const { status, retries } = request;
-    const open = OPEN.includes(status);
-    if (!open && !(CLOSED.includes(status) && request.attemptOpen)) return { outcome: 'nothing_to_do', status };
-    if (open) request.status = 'PROCESSING';
-    request.attemptOpen = true;
-    request.events.push('started');
-    return { outcome: open ? 'proceed' : 'settle', status: request.status, retries };
+  #start(request: Request, { version, beside }: Operation & { does: 'start' }, token: number): unknown {
+    const { status, retries, attempts } = request;
+    const isOpen = OPEN.includes(status);
+    const open = openVersions(attempts);
+    if (!isOpen && open.length === 0) return { outcome: 'nothing_to_do', status };
+    const chosen = (isOpen && beside) || open.length === 0 || open.includes(version) ? version : open[0]!;
+    if (isOpen) request.status = 'PROCESSING';
+    request.events.push(`started ${chosen}`);
+    attempts.push({ number: request.events.length, version: chosen, token, open: true });
+    const proceeds = isOpen && chosen === version;
+    return { outcome: proceeds ? 'proceed' : 'settle', status: request.status, retries, version: chosen };
   }
 
-  #authorized(request: Request, answer: string): unknown {
+  #authorized(request: Request, answer: string, token: number, held: boolean): unknown {
+    const said = `authorized ${answer}`;
+    const before = request.records.find((record) => record.said === said);
+    const own = ownAttempt(request, token);
+    if (before && !(held && own?.open)) return { ...before.answer, replayed: true };
+    if (!held) return 'LOCK_LOST';
     if (answer === 'too much' || answer === 'in euros') return 'AUTHORIZATION_MISMATCH';
     const { status } = request;
-    const closed = CLOSED.includes(status);
-    if (request.authId === answer && !request.attemptOpen) return { status, replayed: true, voidQueued: false };
-    if (status !== 'PROCESSING' && !closed) return 'AUTH_REQUEST_STATUS';
-    if (closed) request.messages.push('void_request_queued: voided_during_authorization');
-    else request.status = 'AUTHORIZED';
-    request.authId = answer;
-    request.attemptOpen = false;
-    request.events.push(`authorized ${answer}`);
-    return { status: request.status, replayed: false, voidQueued: closed };
+    if (status === 'PENDING') return 'AUTH_REQUEST_STATUS';
+    const crossed = status !== 'PROCESSING' && !before;
+    if (crossed) request.messages.push('void_request_queued: voided_during_authorization');
+    if (status === 'PROCESSING' || !request.authId) request.authId = answer;
+    if (status === 'PROCESSING') request.status = 'AUTHORIZED';
+    closeVersion(request, own);
+    return record(request, said, { status: request.status, replayed: false, voidQueued: crossed }, token);
   }
 
-  #denied(request: Request, code: string): unknown {
-    const { status } = request;
-    if (status === 'DENIED' && request.denial === code) return { status, replayed: true, voidQueued: false };
-    const closed = CLOSED.includes(status) && request.attemptOpen;
-    if (status !== 'PROCESSING' && !closed) return 'AUTH_REQUEST_STATUS';
-    if (!closed) {
+  #denied(request: Request, code: string, token: number, held: boolean): unknown {
+    const said = `denied ${code}`;
+    const own = lastOf(request, token);
+    const before = request.records.find(
+      (record) => record.said === said && record.token === token && record.attempt === own?.number,
+    );
+    if (before) return { ...before.answer, replayed: true };
+    if (!held) return 'LOCK_LOST';
+    if (request.status === 'PENDING') return 'AUTH_REQUEST_STATUS';
+    if (request.status === 'PROCESSING') {
       request.status = 'DENIED';
       request.denial = code;
     }
-    request.attemptOpen = false;
-    request.events.push(`denied ${code}`);
-    return { status: request.status, replayed: false, voidQueued: false };
+    closeVersion(request, ownAttempt(request, token));
+    return record(request, said, { status: request.status, replayed: false, voidQueued: false }, token);
   }
 
-  #failed(request: Request, { retryable, outcome }: Operation & { does: 'failed' }): unknown {
+  #failed(
+    request: Request,
+    { retryable, outcome }: Operation & { does: 'failed' },
+    token: number,
+    held: boolean,
+  ): unknown {
+    const said = `failed ${retryable} ${outcome}`;
+    const last = lastOf(request, token);
+    const since = request.records.filter((each) => each.token === token && each.number > (last?.number ?? 0));
+    const before = since.find((each) => each.said === said);
+    if (before) return before.answer;
+    if (!held) return 'LOCK_LOST';
+    const own = ownAttempt(request, token);
+    // An attempt fails once: what fails after that is nobody's attempt.
+    const isItsFailure = own !== undefined && !since.some((each) => each.said.startsWith('failed') && each.attempt);
     const { status } = request;
-    const closed = CLOSED.includes(status) && request.attemptOpen;
-    const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || closed;
+    const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || (isItsFailure && own.open);
     if (!applies) return 'AUTH_REQUEST_STATUS';
-    if (!closed && !retryable) request.status = 'FAILED';
+    if (OPEN.includes(status) && !retryable) request.status = 'FAILED';
     if (retryable) request.retries += 1;
-    if (outcome === 'known') request.attemptOpen = false;
-    request.events.push(retryable ? `failed, to be retried: ${request.retries}` : 'failed');
-    return { status: request.status, retries: request.retries };
+    if (isItsFailure && own.open) {
+      if (outcome === 'not_asked') own.open = false;
+      if (outcome === 'nothing_held') closeVersion(request, own);
+    }
+    const name = retryable ? `failed, to be retried: ${request.retries}` : 'failed';
+    const answer = { status: request.status, retries: request.retries };
+    return record(request, said, answer, token, name, isItsFailure ? own.number : undefined);
   }
 
   #holds(label: Label, token: number): boolean {
@@ -248,4 +291,33 @@ export class Model {
 
   #latest = (key: Key): Label => `${key}#${this.#count(key)}`;
   #next = (key: Key): Label => `${key}#${this.#count(key) + 1}`;
+}
+
+/** Under which versions the processor may hold money: those with an attempt that nobody has ended. */
+const openVersions = (attempts: Request['attempts']): Version[] => [
+  ...new Set(attempts.filter(({ open }) => open).map(({ version }) => version)),
+];
+
+/** The last attempt that this lease has made, if it is the last of all. */
+const ownAttempt = ({ attempts }: Request, token: number) =>
+  attempts.at(-1)?.token === token ? attempts.at(-1) : undefined;
+
+const lastOf = ({ attempts }: Request, token: number) => attempts.findLast((attempt) => attempt.token === token);
+
+/** An answer ends every attempt under its version. */
+function closeVersion({ attempts }: Request, own: Request['attempts'][number] | undefined): void {
+  for (const attempt of attempts) if (attempt.version === own?.version) attempt.open = false;
+}
+
+function record(
+  request: Request,
+  said: string,
+  answer: Record<string, unknown>,
+  token: number,
+  name = said,
+  attempt = ownAttempt(request, token)?.number,
+): unknown {
+  request.events.push(name);
+  request.records.push({ number: request.events.length, said, token, attempt, answer });
+  return answer;
 }

@@ -10,6 +10,8 @@ export interface RequestRecord {
   readonly authRequestId: string;
   readonly status: string;
   readonly attemptOpen: boolean;
+  /** The versions under which attempts are open. */
+  readonly openVersions: readonly string[];
   readonly processorAuthId: string | null;
   readonly denialCode: string | null;
   readonly retryCount: number;
@@ -56,6 +58,10 @@ function requireSoundRow({ auth_request_id: authRequestId, state, events: stored
     lastEventId: state?.last_event_id,
     status: state?.status,
     attemptOpen: state?.attempt_open,
+    attempt: state?.attempt,
+    attemptVersion: state?.attempt_version,
+    attemptUnanswered: state?.attempt_unanswered,
+    unansweredVersions: state?.unanswered_versions,
     retryCount: state?.retry_count,
     lastEventSequence: state?.last_event_sequence,
     processorAuthId: state?.processor_auth_id,
@@ -70,6 +76,10 @@ function requireSoundRow({ auth_request_id: authRequestId, state, events: stored
     lastEventId: events.at(-1)?.eventId,
     status: folded?.status,
     attemptOpen: folded?.attemptOpen,
+    attempt: folded?.attempt,
+    attemptVersion: folded?.attemptVersion,
+    attemptUnanswered: folded?.attemptUnanswered,
+    unansweredVersions: folded?.unansweredVersions,
     retryCount: folded?.retryCount,
     lastEventSequence: events.length,
     processorAuthId: folded?.processorAuthId,
@@ -83,6 +93,9 @@ function requireSoundRow({ auth_request_id: authRequestId, state, events: stored
     authRequestId,
     status: folded!.status,
     attemptOpen: folded!.attemptOpen,
+    openVersions: [
+      ...new Set([...folded!.unansweredVersions, ...(folded!.attemptUnanswered ? [folded!.attemptVersion!] : [])]),
+    ],
     processorAuthId: folded!.processorAuthId,
     denialCode: folded!.denialCode,
     retryCount: folded!.retryCount,
@@ -97,10 +110,16 @@ function messagesOf(events: readonly StoredEvent[]): string[] {
     const before = fold(events.slice(0, index))?.status;
     if (event.type === 'AuthRequestCreated') return ['auth_request_queued'];
     if (event.type === 'AuthVoidRequested') return before === 'AUTHORIZED' ? ['void_request_queued'] : [];
-    const authorized = event.type === 'AuthResponseReceived' && event.data.status === 'AUTHORIZED';
-    return authorized && before !== 'PROCESSING' ? ['void_request_queued'] : [];
+    const id = authorizationOf(event);
+    const known = events.slice(0, index).some((earlier) => authorizationOf(earlier) === id);
+    return id && before !== 'PROCESSING' && !known ? ['void_request_queued'] : [];
   });
 }
+
+const authorizationOf = (event: StoredEvent): string | undefined =>
+  event.type === 'AuthResponseReceived' && event.data.status === 'AUTHORIZED'
+    ? `${event.data.result?.processorName} ${event.data.result?.processorAuthId}`
+    : undefined;
 
 const toEvent = (authRequestId: string, row: Record<string, unknown>): StoredEvent => ({
   ...decodeEvent(row.event_type as string, Buffer.from(row.event_data as string, 'hex'), {

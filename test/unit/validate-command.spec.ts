@@ -36,7 +36,7 @@ const sound: Record<string, unknown> = {
   metadata: { a: [1, null, { b: 'c' }] },
   nextRetryAt: new Date(),
   olderThanMs: 1,
-  outcome: 'known',
+  outcome: 'unknown',
   payload: new Uint8Array(1),
   processorMetadata: {},
   request: {},

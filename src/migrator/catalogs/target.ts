@@ -21,7 +21,7 @@ table auth_processing_locks
   column locked_at timestamp with time zone not null default now()
   column expires_at timestamp with time zone not null default (now() + '00:00:30'::interval)
   column restaurant_id uuid not null
-  column fencing_token bigint not null default nextval('auth_processing_fencing_tokens'::regclass)
+  column fencing_token bigint not null default (floor((random() * ('9007199254740992'::bigint)::double precision)))::bigint
   constraint auth_processing_locks_pkey PRIMARY KEY (auth_request_id)
   constraint check_expires_after_locked CHECK ((expires_at > locked_at))
   index CREATE UNIQUE INDEX auth_processing_locks_pkey ON public.auth_processing_locks USING btree (auth_request_id)
@@ -46,7 +46,14 @@ table auth_request_state with (fillfactor=80)
   column last_event_id uuid
   column attempt_open boolean not null default false
   column retry_count integer not null default 0
+  column attempt integer
+  column attempt_version character varying(50)
+  column attempt_token bigint
+  column attempt_unanswered boolean not null default false
+  column unanswered_versions text[] not null default '{}'::text[]
+  column unanswered_since timestamp with time zone
   constraint auth_request_state_amount_positive CHECK ((amount_cents > 0)) NOT VALID
+  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL))))
   constraint auth_request_state_authorized_amount_within CHECK (((authorized_amount_cents >= 1) AND (authorized_amount_cents <= amount_cents))) NOT VALID
   constraint auth_request_state_authorized_complete CHECK ((((status)::text <> 'AUTHORIZED'::text) OR ((processor_auth_id IS NOT NULL) AND (authorized_amount_cents IS NOT NULL)))) NOT VALID
   constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
@@ -118,7 +125,6 @@ table restaurant_payment_configs
   index CREATE UNIQUE INDEX restaurant_payment_configs_one_active ON public.restaurant_payment_configs USING btree (restaurant_id) WHERE is_active
   index CREATE UNIQUE INDEX restaurant_payment_configs_pkey ON public.restaurant_payment_configs USING btree (restaurant_id, config_version)
   trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON public.restaurant_payment_configs FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled always
-sequence auth_processing_fencing_tokens bigint start 1 increment 1 range 1 to 9223372036854775807
 sequence outbox_id_seq bigint start 1 increment 1 range 1 to 9223372036854775807
 sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 9223372036854775807
 function guard_auth_request_state
@@ -127,6 +133,9 @@ CREATE OR REPLACE FUNCTION public.guard_auth_request_state()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+  DECLARE
+    open_before text[];
+    open_after text[];
   BEGIN
     NEW.updated_at := now();
     IF TG_OP = 'INSERT' THEN
@@ -152,6 +161,23 @@ AS $function$
     IF NEW.last_event_sequence < OLD.last_event_sequence THEN
       RAISE EXCEPTION 'last_event_sequence never falls' USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_sequence_never_falls';
+    END IF;
+    IF (NEW.attempt, NEW.attempt_version, NEW.attempt_token, NEW.attempt_unanswered, NEW.unanswered_versions)
+      IS DISTINCT FROM
+       (OLD.attempt, OLD.attempt_version, OLD.attempt_token, OLD.attempt_unanswered, OLD.unanswered_versions)
+    THEN
+      IF NEW.last_event_sequence = OLD.last_event_sequence THEN
+        RAISE EXCEPTION 'attempts change only with an event' USING
+          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_need_event';
+      END IF;
+      open_before := ARRAY(SELECT unnest(OLD.unanswered_versions) UNION SELECT OLD.attempt_version WHERE OLD.attempt_unanswered);
+      open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
+      IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
+        OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
+      THEN
+        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
+          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
+      END IF;
     END IF;
     IF (NEW.auth_request_id, NEW.restaurant_id, NEW.payment_token, NEW.amount_cents, NEW.currency, NEW.created_at)
       IS DISTINCT FROM
@@ -196,12 +222,18 @@ CREATE OR REPLACE FUNCTION public.refuse_payment_events_gap()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
+  DECLARE
+    owner uuid;
   BEGIN
-    PERFORM 1 FROM payment_events
+    SELECT restaurant_id INTO owner FROM payment_events
       WHERE aggregate_id = NEW.aggregate_id AND sequence_number = NEW.sequence_number - 1;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'event % of a stream needs event % before it', NEW.sequence_number, NEW.sequence_number - 1 USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+    END IF;
+    IF owner <> NEW.restaurant_id THEN
+      RAISE EXCEPTION 'a stream belongs to one restaurant' USING
+        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'payment_events_one_restaurant';
     END IF;
     RETURN NEW;
   END $function$

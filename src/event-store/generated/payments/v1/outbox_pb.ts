@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file payments/v1/outbox.proto.
  */
 export const file_payments_v1_outbox: GenFile = /*@__PURE__*/
-  fileDesc("ChhwYXltZW50cy92MS9vdXRib3gucHJvdG8SC3BheW1lbnRzLnYxIl4KGEF1dGhSZXF1ZXN0UXVldWVkTWVzc2FnZRIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSFQoNcmVzdGF1cmFudF9pZBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDIm4KGFZvaWRSZXF1ZXN0UXVldWVkTWVzc2FnZRIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSFQoNcmVzdGF1cmFudF9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSEgoKY3JlYXRlZF9hdBgEIAEoA2IGcHJvdG8z");
+  fileDesc("ChhwYXltZW50cy92MS9vdXRib3gucHJvdG8SC3BheW1lbnRzLnYxIl4KGEF1dGhSZXF1ZXN0UXVldWVkTWVzc2FnZRIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSFQoNcmVzdGF1cmFudF9pZBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDIskBChhWb2lkUmVxdWVzdFF1ZXVlZE1lc3NhZ2USFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhUKDXJlc3RhdXJhbnRfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJEhIKCmNyZWF0ZWRfYXQYBCABKAMSFgoOcHJvY2Vzc29yX25hbWUYBSABKAkSGQoRcHJvY2Vzc29yX2F1dGhfaWQYBiABKAkSFAoMYW1vdW50X2NlbnRzGAcgASgDEhAKCGN1cnJlbmN5GAggASgJYgZwcm90bzM");
 
 /**
  * message_type `auth_request_queued`: a worker should authorize this request.
@@ -46,7 +46,8 @@ export const AuthRequestQueuedMessageSchema: GenMessage<AuthRequestQueuedMessage
   messageDesc(file_payments_v1_outbox, 0);
 
 /**
- * message_type `void_request_queued`: a worker should release this request's authorization at the processor.
+ * message_type `void_request_queued`: a worker should release an authorization of this request at the processor. Fields 5
+ * to 8 name it: it need not be the one in the request's row. Messages of older writers leave them out, and mean that one.
  *
  * @generated from message payments.v1.VoidRequestQueuedMessage
  */
@@ -70,6 +71,26 @@ export type VoidRequestQueuedMessage = Message<"payments.v1.VoidRequestQueuedMes
    * @generated from field: int64 created_at = 4;
    */
   createdAt: bigint;
+
+  /**
+   * @generated from field: string processor_name = 5;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 6;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: int64 amount_cents = 7;
+   */
+  amountCents: bigint;
+
+  /**
+   * @generated from field: string currency = 8;
+   */
+  currency: string;
 };
 
 /**

@@ -1,0 +1,116 @@
+import { type DataSource, type EntityManager } from 'typeorm';
+import { run } from '../database/run';
+import { statement } from '../database/statement';
+import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { decodeEvent, type PaymentEventBody } from '../event-store/event-codec';
+import { type EventMetadata, fromColumn } from '../event-store/event-metadata';
+
+/** Where a request stands, for a write that found nothing to change. */
+export interface Standing {
+  /** Whether the lease is still held. */
+  readonly held: boolean;
+  /** Null where there is no such request. */
+  readonly status: AuthRequestStatus | null;
+  readonly paymentToken: string;
+  readonly amountCents: number;
+  readonly currency: string;
+  readonly metadata: Record<string, unknown>;
+  readonly retryCount: number;
+  readonly attemptOpen: boolean;
+  readonly unansweredVersions: readonly string[];
+  readonly processorName: string | null;
+  readonly processorAuthId: string | null;
+  readonly authorizedAmountCents: number | null;
+  /** What was written under this lease, and every result. In their order. */
+  readonly events: readonly StandingEvent[];
+}
+
+/** An event that may be the one that a write would repeat. */
+export type StandingEvent = PaymentEventBody & {
+  readonly eventId: string;
+  readonly sequenceNumber: number;
+  readonly metadata: EventMetadata;
+  /** It was written under this lease. */
+  readonly own: boolean;
+};
+
+/** The number of the last attempt that this lease has started, and so of what it records; undefined without one. */
+export const lastOwnAttempt = ({ events }: Standing): number | undefined =>
+  events.findLast(({ own, type }) => own && type === 'AuthAttemptStarted')?.sequenceNumber;
+
+const READ_STANDING = statement(
+  'read_standing',
+  `SELECT EXISTS (
+     SELECT FROM auth_processing_locks
+     WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4::bigint
+       AND expires_at > clock_timestamp()
+   ) AS held, state.*, event.*
+   FROM (SELECT) AS always
+   LEFT JOIN (
+     SELECT status, payment_token, amount_cents, currency, metadata AS request_metadata, retry_count, attempt_open,
+            unanswered_versions, processor_name, processor_auth_id, authorized_amount_cents
+     FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id = $2
+   ) AS state ON true
+   LEFT JOIN (
+     SELECT event_id, event_type, event_data, sequence_number, metadata,
+            coalesce(metadata ->> 'fencing_token' = $4::bigint::text, false) AS own
+     FROM payment_events
+     WHERE aggregate_id = $1 AND restaurant_id = $2
+       AND (event_type = 'AuthResponseReceived' OR metadata ->> 'fencing_token' = $4::bigint::text)
+   ) AS event ON true
+   ORDER BY event.sequence_number`,
+);
+
+/** @param values id, restaurant, worker and token of the lease */
+export async function readStanding(
+  dataSource: DataSource,
+  values: unknown[],
+  manager?: EntityManager,
+): Promise<Standing> {
+  const lines = await run<Line>(dataSource, READ_STANDING, values, manager);
+  const line = lines[0]!;
+  return {
+    held: line.held,
+    status: line.status,
+    paymentToken: line.payment_token,
+    amountCents: Number(line.amount_cents),
+    currency: line.currency,
+    metadata: line.request_metadata ?? {},
+    retryCount: line.retry_count,
+    attemptOpen: line.attempt_open,
+    unansweredVersions: line.unanswered_versions,
+    processorName: line.processor_name,
+    processorAuthId: line.processor_auth_id,
+    authorizedAmountCents: line.authorized_amount_cents === null ? null : Number(line.authorized_amount_cents),
+    events: lines.filter(({ event_id }) => event_id !== null).map(toEvent),
+  };
+}
+
+interface Line {
+  held: boolean;
+  status: AuthRequestStatus | null;
+  payment_token: string;
+  amount_cents: string;
+  currency: string;
+  request_metadata: Record<string, unknown> | null;
+  retry_count: number;
+  attempt_open: boolean;
+  unanswered_versions: string[];
+  processor_name: string | null;
+  processor_auth_id: string | null;
+  authorized_amount_cents: string | null;
+  event_id: string;
+  event_type: string;
+  event_data: Buffer;
+  sequence_number: number;
+  metadata: unknown;
+  own: boolean;
+}
+
+const toEvent = ({ event_id, event_type, event_data, sequence_number, metadata, own }: Line): StandingEvent => ({
+  ...decodeEvent(event_type, event_data, { eventId: event_id }),
+  eventId: event_id,
+  sequenceNumber: sequence_number,
+  metadata: fromColumn(metadata),
+  own,
+});
