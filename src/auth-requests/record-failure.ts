@@ -26,9 +26,10 @@ export interface RecordedFailure {
 }
 
 /**
- * An attempt has one failure: its event id is made of the attempt alone. Another failure under the same lease (`$10`) is
- * of no attempt, and closes none: a worker that gives up without asking again. Only `not_asked` and `nothing_held` close
- * the attempt, the latter with the earlier ones of its version, since it is the processor's answer.
+ * An attempt fails once, and may be answered with "nothing held" once: the event's id is made of the attempt alone.
+ * Another failure under the same lease (`$10`) is of no attempt, and closes none: a worker that gives up without asking
+ * again. Only `not_asked` and `nothing_held` close the attempt, the latter with the earlier ones of its version, since it
+ * is the processor's answer.
  */
 export const RECORD_FAILURE = statement(
   'record_failure',
@@ -40,7 +41,7 @@ export const RECORD_FAILURE = statement(
        ${versionsAfter(`own_open AND NOT $10 AND $8 = 'nothing_held'`)},
        CASE WHEN own IS NULL OR $10
             THEN ${eventIdOf('own', '$4::bigint', `'FAILED'`, '$7::boolean', '$8::text', '$9::text')}
-            ELSE ${eventIdOf('own', `'FAILED'`)} END AS new_event_id
+            ELSE ${eventIdOf('own', `CASE $8 WHEN 'nothing_held' THEN 'NOTHING_HELD' ELSE 'FAILED' END`)} END AS new_event_id
      FROM request
      WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT $7 OR own_open AND NOT $10
    ), changed AS (

@@ -253,8 +253,12 @@ export class Model {
     if (before) return before.answer;
     if (!held) return 'LOCK_LOST';
     const own = ownAttempt(request, token);
-    // An attempt fails once: what fails after that is nobody's attempt.
-    const isItsFailure = own !== undefined && !since.some((each) => each.said.startsWith('failed') && each.attempt);
+    // An attempt fails once, and is answered once: what fails after that is nobody's attempt.
+    const isAnswer = (what: string) => what.endsWith('nothing_held');
+    const isTaken = since.some(
+      (each) => each.said.startsWith('failed') && each.attempt && isAnswer(each.said) === isAnswer(said),
+    );
+    const isItsFailure = own !== undefined && !isTaken;
     const { status } = request;
     const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || (isItsFailure && own.open);
     if (!applies) return 'AUTH_REQUEST_STATUS';
