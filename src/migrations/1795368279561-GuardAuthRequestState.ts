@@ -21,7 +21,9 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await whileLocked(queryRunner, `DROP TRIGGER IF EXISTS update_auth_request_state_updated_at ON auth_request_state`);
     await whileLocked(queryRunner, `DROP FUNCTION IF EXISTS update_updated_at_column()`);
-    await online(queryRunner, [READ_PROTOBUF_FIELD, BACKFILL_ATTEMPTS, FORGET_PROTOBUF].join(';'));
+    // One by one: a batch commits, which it may not as one of several statements.
+    for (const statement of [READ_PROTOBUF_FIELD, BACKFILL_ATTEMPTS, FORGET_PROTOBUF])
+      await online(queryRunner, statement);
     await whileLocked(queryRunner, CREATE_GUARD, ...ENABLE_GUARD);
   }
 
@@ -172,8 +174,8 @@ const BACKFILL_ATTEMPTS = `
           retry_count = retries
       FROM attempts
       WHERE state.auth_request_id = attempts.id
-        AND (state.attempt_unanswered, state.unanswered_versions, state.retry_count)
-            IS DISTINCT FROM (unanswered, versions, retries);
+        AND (state.attempt_unanswered, state.unanswered_versions, state.attempt_open, state.retry_count)
+            IS DISTINCT FROM (unanswered, versions, since IS NOT NULL, retries);
       COMMIT;
     END LOOP;
   END $$`;

@@ -40,7 +40,10 @@ export const REBUILT_FIELDS = [
   'completedAt',
 ] as const satisfies (keyof StateRow)[];
 
-/** An empty text and NULL are the same: protobuf cannot tell them apart, and legacy writers stored either. */
+/**
+ * An empty text and NULL are the same: protobuf cannot tell them apart, and legacy writers stored either. So is a count or
+ * flag that is not set, against a row that is missing.
+ */
 export function differencesBetween(
   row: StateRow | undefined,
   byEvents: StateRow,
@@ -52,7 +55,5 @@ export function differencesBetween(
     .map((difference) => (difference.field === 'paymentToken' ? { field: difference.field } : difference));
 }
 
-const comparable = (value: FieldValue | undefined) => {
-  if (value === '') return null;
-  return typeof value === 'object' && value !== null && !(value instanceof Date) ? value.toSorted().join('\0') : value;
-};
+const comparable = (value: FieldValue | undefined) =>
+  (typeof value === 'object' && !(value instanceof Date) ? value?.toSorted().join('\0') : value) || null;

@@ -25,9 +25,10 @@ async function seed(count: number, { status = 'PENDING', attemptOpen = false, ag
     `WITH state AS (
        INSERT INTO auth_request_state
          (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, completed_at,
-          attempt_open, processor_auth_id, authorized_amount_cents, last_event_sequence)
+          attempt_open, attempt_unanswered, attempt, attempt_version, unanswered_since, processor_auth_id, authorized_amount_cents, last_event_sequence)
        SELECT gen_random_uuid(), $1, 't', $2, 1, 'USD', now() - $3 * interval '1 millisecond' + n * interval '1 microsecond',
-              now(), $4, 'p', 1, 1
+              now(), $4, $4, CASE WHEN $4 THEN 1 END, 'v1', CASE WHEN $4 THEN now() - $3 * interval '1 millisecond' END,
+              'p', 1, 1
        FROM generate_series(1, $5) AS n
        RETURNING auth_request_id
      )
@@ -57,6 +58,8 @@ describe('get', () => {
       denialReason: null,
       metadata: {},
       attemptOpen: false,
+      unansweredVersions: [],
+      unansweredSince: null,
       retryCount: 0,
       lastEventSequence: 3,
       createdAt: expect.any(Date) as Date,
@@ -158,7 +161,7 @@ describe('what needs attention', () => {
     expect(ids(await requests.listStuck({ olderThanMs: 0, withinMs: 32 * 24 * HOUR }))).toContain(ancient);
   });
 
-  it('unsettled: closed, and somebody has asked the processor', async () => {
+  it('unsettled: whatever the status, somebody may have asked the processor', async () => {
     const open = new Map<AuthRequestStatus, string>();
     for (const status of STATUSES) {
       await aRow({ status, ageMs: HOUR });
@@ -166,7 +169,10 @@ describe('what needs attention', () => {
     }
     await aRow({ status: 'VOIDED', ageMs: MINUTE, attemptOpen: true });
     const found = await requests.listUnsettled({ olderThanMs: 10 * MINUTE });
-    expect(ids(found).sort()).toEqual([open.get('VOIDED'), open.get('EXPIRED'), open.get('FAILED')].sort());
+    expect(ids(found).sort()).toEqual([...open.values()].sort());
+    expect(found[0]).toMatchObject({ unansweredVersions: ['v1'], canBeAsked: true });
+    const late = await requests.listUnsettled({ olderThanMs: 10 * MINUTE, settleWithinMs: 30 * MINUTE });
+    expect(late.map(({ canBeAsked }) => canBeAsked)).toEqual(late.map(() => false));
     expect(await requests.listUnsettled({ olderThanMs: 0, limit: 1 })).toHaveLength(1);
   });
 });
@@ -273,7 +279,7 @@ describe('the plan', () => {
     const [us, id] = next!.split('_');
     const values: Record<string, string> = {
       list_stuck: '0, 604800000, 100',
-      list_unsettled: '0, 604800000, 100',
+      list_unsettled: '0, 604800000, 100, 86400000',
       expire_stale: `0, 604800000, 100, '{}', '', '{}'`,
       list_auth_requests: `'${RESTAURANT}', ${us}, '${id}', 50`,
     };

@@ -75,6 +75,12 @@ describe('a row that is written and read back has equal values, of the right typ
       lastEventSequence: 3,
       lastEventId: randomUUID(),
       attemptOpen: true,
+      attempt: 3,
+      attemptVersion: 'v1',
+      attemptToken: 2n ** 62n - 1n,
+      attemptUnanswered: true,
+      unansweredVersions: ['', 'v2'],
+      unansweredSince: WINTER,
       retryCount: 2,
     };
     expect(await writeAndRead(AuthRequestState, row)).toEqual({ ...row, updatedAt: anyRecentDate() });

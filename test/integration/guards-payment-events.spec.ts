@@ -6,8 +6,9 @@ import { useTestDatabase } from '../support/use-test-database';
 const database = useTestDatabase();
 
 const REQUEST = randomUUID();
-const event = (sequence: number, aggregate = REQUEST) =>
-  `('${aggregate}', 'auth_request', 'AuthRequestCreated', '\\x01'::bytea, ${sequence}, '${randomUUID()}'::uuid)`;
+const RESTAURANT = randomUUID();
+const event = (sequence: number, aggregate = REQUEST, restaurant = RESTAURANT) =>
+  `('${aggregate}', 'auth_request', 'AuthRequestCreated', '\\x01'::bytea, ${sequence}, '${restaurant}'::uuid)`;
 const INSERT = `INSERT INTO payment_events
   (aggregate_id, aggregate_type, event_type, event_data, sequence_number, restaurant_id)`;
 
@@ -101,6 +102,17 @@ describe('a stream has no gaps', () => {
     await session.query(`${INSERT} VALUES ${event(1, aggregate)}`);
     const statement = `${INSERT.replace('payment_events', 'public.payment_events')} VALUES ${event(2, aggregate)}`;
     expect(await refusal(session.query(statement))).toMatchObject(gap);
+  });
+
+  test('belongs to one restaurant', async () => {
+    const aggregate = randomUUID();
+    await database.query(`${INSERT} VALUES ${event(1, aggregate)}`);
+    const foreign = { code: '23514', constraint: 'payment_events_one_restaurant' };
+    const another = event(2, aggregate, randomUUID());
+    expect(await refusal(database.query(`${INSERT} VALUES ${another}`))).toMatchObject(foreign);
+    const together = `${INSERT} VALUES ${event(2, aggregate)}, ${event(3, aggregate, randomUUID())}`;
+    expect(await refusal(database.query(together))).toMatchObject(foreign);
+    await database.query(`${INSERT} VALUES ${event(2, aggregate)}`);
   });
 
   test.each([0, -1])('does not begin with %i', async (sequence) => {

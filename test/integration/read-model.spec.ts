@@ -309,7 +309,7 @@ describe('what verify reports', () => {
     expect((await verify({ authRequestId: id })).found).toEqual([]);
   });
 
-  test('not times, metadata, last_event_id, an empty text for none, or what only helps the operations along', async () => {
+  test('not times, metadata, last_event_id, an empty text for none, or a current attempt that is closed', async () => {
     const id = await putRequest([created, started, authorized], {
       status: 'AUTHORIZED',
       ...holding,
@@ -319,13 +319,13 @@ describe('what verify reports', () => {
       completed_at: new Date(1),
       metadata: '{"other": true}',
       last_event_id: newId(),
-      attempt_open: true,
-      retry_count: 3,
+      attempt: null,
+      attempt_version: null,
     });
     expect(await verify({ authRequestId: id })).toEqual({ found: [], checked: 1 });
   });
 
-  test('what helps the operations along and the restaurant are rebuilt all the same', async () => {
+  test('open attempts and retries that differ; they and the restaurant are rebuilt', async () => {
     const id = await putRequest([created, started, voided], {
       status: 'VOIDED',
       ...settled,
@@ -333,11 +333,18 @@ describe('what verify reports', () => {
       attempt_open: false,
       retry_count: 3,
     });
+    const differing = [
+      { field: 'attemptOpen', inRow: false, byEvents: true },
+      { field: 'attemptUnanswered', inRow: false, byEvents: true },
+      { field: 'retryCount', inRow: 3, byEvents: 0 },
+    ];
+    expect((await verify({ authRequestId: id })).found).toMatchObject([{ differences: differing }]);
     const { differences } = await (await readModel()).rebuild(id);
     expect(differences).toEqual([
       { field: 'restaurantId', inRow: expect.any(String) as string, byEvents: restaurantId },
-      { field: 'attemptOpen', inRow: false, byEvents: true },
-      { field: 'retryCount', inRow: 3, byEvents: 0 },
+      ...differing,
+      { field: 'attempt', inRow: null, byEvents: 2 },
+      { field: 'unansweredSince', inRow: null, byEvents: expect.any(Date) as Date },
     ]);
     expect(await rowOf(id)).toMatchObject({ restaurant_id: restaurantId, attempt_open: true, retry_count: 0 });
   });

@@ -82,14 +82,18 @@ describe('migrated to the end', () => {
   });
 
   test('a request knows of its retries, and of an attempt whose answer nobody recorded, as its events tell', async () => {
-    const rows = await database.query<{ auth_request_id: string; attempt_open: boolean; retry_count: number }>(
-      'SELECT auth_request_id, attempt_open, retry_count FROM auth_request_state',
+    const rows = await database.query<{ auth_request_id: string; status: string } & Attempts>(
+      'SELECT auth_request_id, status, attempt_unanswered, unanswered_versions, retry_count FROM auth_request_state',
     );
     const expected = requests.filter((request) => request.status);
-    expect(new Map(rows.map(({ auth_request_id, ...attempts }) => [auth_request_id, attempts]))).toEqual(
+    expect(new Map(rows.map(({ auth_request_id, status: _, ...attempts }) => [auth_request_id, attempts]))).toEqual(
       new Map(expected.map((request) => [request.authRequestId, attemptsOf(request)])),
     );
-    expect(rows.filter((row) => row.attempt_open).length).toBeGreaterThan(5);
+    const open = rows.filter((row) => row.attempt_unanswered || row.unanswered_versions.length > 0);
+    const count = (status: string) => open.filter((row) => row.status === status).length;
+    expect({ open: open.length, ...Object.fromEntries(STATUSES.map((status) => [status, count(status)])) }).toEqual({
+      ...{ open: 33, AUTHORIZED: 9, DENIED: 1, FAILED: 6, PROCESSING: 17 },
+    });
     expect(rows.filter((row) => row.retry_count > 1).length).toBeGreaterThan(5);
   });
 });
@@ -133,7 +137,8 @@ describe('a legacy row that breaks a rule of the new schema', () => {
   test('keeps an attempt open that new services left open, when their schema is reverted in part and comes back', async () => {
     await database.query(`
       INSERT INTO payment_events (aggregate_id, aggregate_type, event_type, event_data, sequence_number, restaurant_id)
-      VALUES ('${VOIDED_DURING_ATTEMPT}', 'auth_request', 'AuthAttemptFailed', '', 4, gen_random_uuid())`);
+      SELECT aggregate_id, 'auth_request', 'AuthAttemptFailed', '', 4, restaurant_id
+      FROM payment_events WHERE aggregate_id = '${VOIDED_DURING_ATTEMPT}' AND sequence_number = 1`);
     await chain().downTo(LEGACY_LEVEL + 1);
     await chain().upTo(LATEST_LEVEL);
     expect(await state()).toMatchObject([{ attempt_open: true }]);
@@ -142,13 +147,39 @@ describe('a legacy row that breaks a rule of the new schema', () => {
 
 const restaurantOf = new Map(requests.map((request) => [request.authRequestId, request.restaurantId]));
 
-function attemptsOf({ status, events }: LegacyRequest): { attempt_open: boolean; retry_count: number } {
-  if (status === 'AUTHORIZED' || status === 'DENIED') return { attempt_open: false, retry_count: 0 };
-  const attempts = events.map((event) => event.eventType).filter((type) => /^Auth(Attempt|Response)/.test(type));
-  const failures = attempts.filter((type) => type === 'AuthAttemptFailed').length;
-  return {
-    attempt_open: attempts.at(-1) === 'AuthAttemptStarted',
-    // The failure that ended a request was no reason to retry it.
-    retry_count: status === 'FAILED' ? failures - 1 : failures,
-  };
+interface Attempts {
+  attempt_unanswered: boolean;
+  unanswered_versions: string[];
+  retry_count: number;
+}
+
+const STATUSES = ['AUTHORIZED', 'DENIED', 'FAILED', 'PROCESSING'];
+
+/** After any other failure of a legacy worker the processor may hold money. */
+const NOT_ASKED = [
+  'TOKEN_SERVICE_TIMEOUT',
+  'TokenNotFound',
+  'TokenExpired',
+  'Forbidden',
+  'NOT_FOUND',
+  'CONFIG_NOT_FOUND',
+];
+
+/** An attempt ends with its own answer, or with a failure that did not ask, and with nothing else. */
+function attemptsOf({ events }: LegacyRequest): Attempts {
+  const open: boolean[] = [];
+  let retries = 0;
+  for (const { eventType, decoded } of events) {
+    const { error_code: code = '', is_retryable: retryable } = decoded as {
+      error_code?: string;
+      is_retryable?: boolean;
+    };
+    if (eventType === 'AuthAttemptStarted') open.push(true);
+    if (eventType === 'AuthResponseReceived' || (eventType === 'AuthAttemptFailed' && NOT_ASKED.includes(code))) {
+      open.splice(-1, 1, false);
+    }
+    if (eventType === 'AuthAttemptFailed' && retryable) retries += 1;
+  }
+  const current = open.pop() ?? false;
+  return { attempt_unanswered: current, unanswered_versions: open.includes(true) ? [''] : [], retry_count: retries };
 }

@@ -30,7 +30,8 @@ const FORGET: Record<string, string> = {
   ContractKeysAndIndexes: 'UPDATE restaurant_payment_configs SET created_at = NULL',
   GuardAuthRequestState: `
     ALTER TABLE auth_request_state DISABLE TRIGGER USER;
-    UPDATE auth_request_state SET attempt_open = false, retry_count = 0;
+    UPDATE auth_request_state SET attempt_open = false, attempt = NULL, attempt_version = NULL, attempt_token = NULL,
+      attempt_unanswered = false, unanswered_versions = '{}', unanswered_since = NULL, retry_count = 0;
     ALTER TABLE auth_request_state ENABLE TRIGGER USER`,
 };
 

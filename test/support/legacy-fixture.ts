@@ -8,7 +8,7 @@ export interface LegacyRequest {
   restaurantId: string;
   status: string;
   scenario?: string;
-  events: { sequenceNumber: number; eventType: string }[];
+  events: { sequenceNumber: number; eventType: string; decoded: object }[];
 }
 
 interface LegacyExpectation {
