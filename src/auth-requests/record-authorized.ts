@@ -150,7 +150,7 @@ export async function recordAuthorized(
 }
 
 /**
- * What the same authorization came to before, be it under this lease or another.
+ * What the same authorization came to before: under this lease, or, for whoever holds the lease now, under any.
  *
  * @throws AuthorizationConflictError it was another amount then
  */
@@ -162,6 +162,7 @@ function recordedBefore(
   if (standing.currency !== currency) return undefined;
   for (const event of standing.events) {
     if (event.type !== 'AuthResponseReceived' || event.data.status !== 'AUTHORIZED') continue;
+    if (!event.own && !standing.held) continue;
     const { result } = event.data;
     if (result?.processorAuthId !== processorAuthId || result.processorName !== processorName) continue;
     if (result.authorizedAmountCents !== authorizedAmountCents) throw new AuthorizationConflictError(authRequestId);

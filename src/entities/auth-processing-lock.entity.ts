@@ -35,7 +35,7 @@ export class AuthProcessingLock {
   @Column({
     name: 'fencing_token',
     type: 'bigint',
-    default: () => `floor((random() * '9007199254740992'::double precision))::bigint`,
+    default: () => `nextval('auth_processing_fencing_tokens')`,
     transformer: position,
   })
   fencingToken: bigint;

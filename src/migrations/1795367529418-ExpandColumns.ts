@@ -38,7 +38,7 @@ export class ExpandColumns1795367529418 implements MigrationInterface {
     await whileLocked(queryRunner, SHRINK_OUTBOX);
     await whileLocked(queryRunner, SHRINK_AUTH_IDEMPOTENCY_KEYS);
     await whileLocked(queryRunner, SHRINK_RESTAURANT_PAYMENT_CONFIGS);
-    await whileLocked(queryRunner, SHRINK_AUTH_PROCESSING_LOCKS);
+    await whileLocked(queryRunner, ...SHRINK_AUTH_PROCESSING_LOCKS);
     await whileLocked(queryRunner, SHRINK_AUTH_REQUEST_STATE);
     await whileLocked(queryRunner, `ALTER TABLE payment_events DROP COLUMN IF EXISTS restaurant_id`);
   }
@@ -85,13 +85,14 @@ const EXPAND_RESTAURANT_PAYMENT_CONFIGS = [
   `ALTER TABLE restaurant_payment_configs ALTER COLUMN created_at SET DEFAULT now()`,
 ];
 
-/** Tokens are compared for equality alone. A random one is not drawn again after a restore, as one of a sequence is. */
+/** For clients that draw no token of their own. */
 const EXPAND_AUTH_PROCESSING_LOCKS = [
+  `CREATE SEQUENCE IF NOT EXISTS auth_processing_fencing_tokens AS bigint`,
   `ALTER TABLE auth_processing_locks
      ADD COLUMN IF NOT EXISTS restaurant_id uuid,
      ADD COLUMN IF NOT EXISTS fencing_token bigint`,
   `ALTER TABLE auth_processing_locks
-     ALTER COLUMN fencing_token SET DEFAULT floor(random() * 9007199254740992)::bigint`,
+     ALTER COLUMN fencing_token SET DEFAULT nextval('auth_processing_fencing_tokens')`,
 ];
 
 /**
@@ -172,10 +173,12 @@ const SHRINK_RESTAURANT_PAYMENT_CONFIGS = `
     DROP COLUMN IF EXISTS created_at,
     DROP COLUMN IF EXISTS created_by`;
 
-const SHRINK_AUTH_PROCESSING_LOCKS = `
-  ALTER TABLE auth_processing_locks
-    DROP COLUMN IF EXISTS restaurant_id,
-    DROP COLUMN IF EXISTS fencing_token`;
+const SHRINK_AUTH_PROCESSING_LOCKS = [
+  `ALTER TABLE auth_processing_locks
+     DROP COLUMN IF EXISTS restaurant_id,
+     DROP COLUMN IF EXISTS fencing_token`,
+  `DROP SEQUENCE IF EXISTS auth_processing_fencing_tokens`,
+];
 
 const SHRINK_AUTH_REQUEST_STATE = `
   ALTER TABLE auth_request_state

@@ -86,7 +86,7 @@ const backfillFromReadModel = (table: 'payment_events' | 'outbox') => `
 const BACKFILL_LOCKS_FROM_READ_MODEL = `
   UPDATE auth_processing_locks AS target
   SET restaurant_id = coalesce(target.restaurant_id, state.restaurant_id),
-      fencing_token = coalesce(target.fencing_token, floor(random() * 9007199254740992)::bigint)
+      fencing_token = coalesce(target.fencing_token, nextval('auth_processing_fencing_tokens'))
   FROM auth_processing_locks AS source
   LEFT JOIN auth_request_state AS state USING (auth_request_id)
   WHERE source.auth_request_id = target.auth_request_id

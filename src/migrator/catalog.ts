@@ -52,9 +52,10 @@ const READ_CATALOG = `
   ), sequences AS (
     SELECT pg_class.oid, relname AS name, relowner, relacl, relpersistence
     FROM pg_class
-    WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace
-      AND oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
-                  AND refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM ours) AND deptype IN ('a', 'i'))
+    WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace AND (
+      relname = 'auth_processing_fencing_tokens'
+      OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
+                 AND refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM ours) AND deptype IN ('a', 'i')))
   ), owner AS (
     SELECT relowner AS id FROM ours WHERE name = 'payment_events'
   ), lines AS (

@@ -10,7 +10,7 @@ export interface FieldDifference {
   byEvents?: FieldValue;
 }
 
-/** What `verify` compares: never times, metadata or last_event_id. Of a current attempt that is closed nothing depends. */
+/** What `verify` compares: never times, metadata or last_event_id. */
 export const COMPARED_FIELDS = [
   'status',
   'lastEventSequence',
@@ -32,13 +32,15 @@ export const COMPARED_FIELDS = [
 /** What `rebuild` writes. */
 export const REBUILT_FIELDS = [
   ...COMPARED_FIELDS,
-  'restaurantId',
   'attempt',
   'attemptVersion',
   'attemptToken',
-  'unansweredSince',
+  'restaurantId',
   'completedAt',
 ] as const satisfies (keyof StateRow)[];
+
+/** Nothing depends on them once the current attempt is closed, and legacy rows do not have them then. */
+const OF_AN_OPEN_ATTEMPT = new Set<keyof StateRow>(['attempt', 'attemptVersion', 'attemptToken']);
 
 /**
  * An empty text and NULL are the same: protobuf cannot tell them apart, and legacy writers stored either. So is a count or
@@ -50,6 +52,7 @@ export function differencesBetween(
   fields: readonly (keyof StateRow)[],
 ): FieldDifference[] {
   return fields
+    .filter((field) => byEvents.attemptUnanswered || !OF_AN_OPEN_ATTEMPT.has(field))
     .map((field) => ({ field, inRow: row?.[field] ?? null, byEvents: byEvents[field] }))
     .filter(({ inRow, byEvents }) => comparable(inRow) !== comparable(byEvents))
     .map((difference) => (difference.field === 'paymentToken' ? { field: difference.field } : difference));

@@ -31,8 +31,9 @@ export async function planRebuild(
   const [record] = await readRecords(dataSource, [authRequestId], undefined, manager);
   if (!record) throw new AuthRequestNotFoundError(authRequestId);
   const row = foldStream(authRequestId, record.events);
-  // The row itself knows best when it was first settled, if it says anything.
+  // The row itself knows best when it was first settled and since when it is unsettled, if it says anything.
   if (row.completedAt && record.row?.completedAt) row.completedAt = record.row.completedAt;
+  if (row.unansweredSince && record.row?.unansweredSince) row.unansweredSince = record.row.unansweredSince;
   const differences = differencesBetween(record.row, row, REBUILT_FIELDS);
   const outcome = !record.row ? 'created' : differences.length > 0 ? 'replaced' : 'unchanged';
   return { rebuild: { authRequestId, outcome, differences }, row, lastEventId: record.events.at(-1)!.eventId };

@@ -56,6 +56,10 @@ const MUTATIONS: Record<string, [change: string, ...found: string[]]> = {
     '- sequence outbox_id_seq',
   ],
   'ids that sessions draw in batches': ['ALTER SEQUENCE outbox_id_seq CACHE 50', '≠ sequence outbox_id_seq'],
+  'fencing tokens that a crash gives out again': [
+    'ALTER SEQUENCE auth_processing_fencing_tokens SET UNLOGGED',
+    '≠ sequence auth_processing_fencing_tokens',
+  ],
   'a guard that is switched off': [
     'ALTER TABLE payment_events DISABLE TRIGGER payment_events_append_only',
     '≠ table payment_events: trigger payment_events_append_only',
@@ -104,8 +108,8 @@ const MUTATIONS: Record<string, [change: string, ...found: string[]]> = {
     '+ table auth_request_state: grant UPDATE on column status to PUBLIC',
   ],
   'a grant on a sequence': [
-    'GRANT UPDATE ON SEQUENCE outbox_id_seq TO PUBLIC',
-    '+ sequence outbox_id_seq: grant UPDATE to PUBLIC',
+    'GRANT UPDATE ON SEQUENCE auth_processing_fencing_tokens TO PUBLIC',
+    '+ sequence auth_processing_fencing_tokens: grant UPDATE to PUBLIC',
   ],
   'another default': ['ALTER TABLE outbox ALTER COLUMN attempts SET DEFAULT 1', '≠ table outbox: column attempts'],
   'a column that may be null': [

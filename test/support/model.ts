@@ -208,7 +208,7 @@ export class Model {
 
   #authorized(request: Request, answer: string, token: number, held: boolean): unknown {
     const said = `authorized ${answer}`;
-    const before = request.records.find((record) => record.said === said);
+    const before = request.records.find((record) => record.said === said && (held || record.token === token));
     const own = ownAttempt(request, token);
     if (before && !(held && own?.open)) return { ...before.answer, replayed: true };
     if (!held) return 'LOCK_LOST';

@@ -104,6 +104,12 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
         nextRetryAt: new Date(),
       }),
     ),
+    closeUnanswered: async (user, prepared) => {
+      const { locks, lease, authRequestId } = await aRequest(prepared, { started: true });
+      await locks.release(lease);
+      const found = { configVersion: 'v1', by: 'ada', reason: 'not there' };
+      return new AuthRequests(user).closeUnanswered({ restaurantId: RESTAURANT, authRequestId, ...found });
+    },
     expire: onRequest((authRequests, ref) => authRequests.expire({ ...ref, reason: 'stale' })),
     expireStale: onRequest((authRequests) => authRequests.expireStale({ olderThanMs: 1 })),
     get: onRequest((authRequests, ref) => authRequests.get(ref)),

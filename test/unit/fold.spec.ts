@@ -55,11 +55,11 @@ const denied: PaymentEventBody = {
     receivedAt: undefined,
   },
 };
-const failed = (isRetryable: boolean): PaymentEventBody => ({
+const failed = (isRetryable: boolean, errorCode = 'E'): PaymentEventBody => ({
   type: 'AuthAttemptFailed',
   data: {
     authRequestId,
-    errorCode: 'E',
+    errorCode,
     errorMessage: '',
     isRetryable,
     retryCount: 99,
@@ -67,7 +67,11 @@ const failed = (isRetryable: boolean): PaymentEventBody => ({
     failedAt: undefined,
   },
 });
-const unknown = (isRetryable: boolean) => ({ ...failed(isRetryable), metadata: { outcome: 'unknown' } });
+/** As the operations of this package write it: it says which attempt it is about. */
+const told = <E extends PaymentEventBody>(event: E, metadata: Record<string, unknown>) => ({
+  ...event,
+  metadata: { status_after: '', ...metadata },
+});
 const voided: PaymentEventBody = {
   type: 'AuthVoidRequested',
   data: { authRequestId, reason: '', requestedAt: undefined },
@@ -101,6 +105,12 @@ test('event 1 says what was asked for', () => {
     denialReason: null,
     completedAt: null,
     lastEventSequence: 1,
+    attempt: null,
+    attemptVersion: null,
+    attemptToken: null,
+    attemptUnanswered: false,
+    unansweredVersions: [],
+    unansweredSince: null,
     attemptOpen: false,
     retryCount: 0,
   });
@@ -131,23 +141,80 @@ test.each([
   [
     'a failure that will be retried leaves it PROCESSING, and is counted',
     [started, failed(true), started, failed(true)],
-    { status: 'PROCESSING', retryCount: 2, attemptOpen: false },
+    { status: 'PROCESSING', retryCount: 2, attemptUnanswered: true, unansweredVersions: [''] },
   ],
   [
     'a failure that will not be retried ends it, and is not counted',
     [started, failed(true), started, failed(false)],
-    { status: 'FAILED', retryCount: 1, attemptOpen: false },
+    { status: 'FAILED', retryCount: 1, attemptUnanswered: true, unansweredVersions: [''] },
   ],
   ['one fails before anyone starts', [failed(false)], { status: 'FAILED', attemptOpen: false }],
   [
-    'an unknown outcome keeps the attempt open when it will be retried',
-    [started, unknown(true)],
-    { status: 'PROCESSING', retryCount: 1, attemptOpen: true },
+    'a legacy failure closes its attempt where its code means that nobody was asked',
+    [started, failed(true, 'TOKEN_SERVICE_TIMEOUT')],
+    { status: 'PROCESSING', retryCount: 1, attemptOpen: false, unansweredSince: null },
   ],
   [
-    'an unknown outcome keeps the attempt open when it was the last one',
-    [started, unknown(false)],
-    { status: 'FAILED', attemptOpen: true },
+    'a legacy answer closes its own attempt alone',
+    [started, started, authorized()],
+    { status: 'AUTHORIZED', attemptUnanswered: false, unansweredVersions: [''], attemptOpen: true },
+  ],
+  [
+    'an attempt is current, by its number, version and token',
+    [told(started, { attempt: 2, fencing_token: '4611686018427387903' })],
+    { attempt: 2, attemptVersion: 'v1', attemptToken: 4611686018427387903n, attemptUnanswered: true },
+  ],
+  [
+    'a token that none can be is left out',
+    [told(started, { attempt: 2, fencing_token: '9223372036854775808' })],
+    { attempt: 2, attemptToken: null },
+  ],
+  [
+    'an answer closes every attempt under its version',
+    [told(started, { attempt: 2 }), told(started, { attempt: 3 }), told(authorized(), { attempt: 3 })],
+    { status: 'AUTHORIZED', attemptOpen: false, unansweredVersions: [] },
+  ],
+  [
+    'the word that nothing is held is an answer, and that nobody was asked is none',
+    [
+      told(started, { attempt: 2 }),
+      told(started, { attempt: 3 }),
+      told(failed(true), { attempt: 3, outcome: 'not_asked' }),
+      told(started, { attempt: 5 }),
+      told(failed(true), { attempt: 5, outcome: 'unknown' }),
+    ],
+    { attemptUnanswered: true, unansweredVersions: ['v1'] },
+  ],
+  [
+    'a failure of no attempt closes none',
+    [told(started, { attempt: 2 }), told(failed(false), { outcome: 'not_asked' })],
+    { status: 'FAILED', attemptUnanswered: true },
+  ],
+  [
+    'a person closes a version, and changes neither status nor retries',
+    [told(started, { attempt: 2 }), told(failed(true), { closed_version: 'v1' })],
+    { status: 'PROCESSING', retryCount: 0, attemptOpen: false },
+  ],
+  [
+    'the first authorization stays the one that the row names',
+    [
+      told(started, { attempt: 2 }),
+      told(authorized('pi_1'), { attempt: 2 }),
+      told(started, { attempt: 4 }),
+      told(authorized('pi_2'), { attempt: 4 }),
+    ],
+    { status: 'AUTHORIZED', processorAuthId: 'pi_1', attemptOpen: false },
+  ],
+  [
+    'a settled request is neither denied nor failed by what comes later',
+    [
+      told(started, { attempt: 2 }),
+      told(authorized(), { attempt: 2 }),
+      told(started, { attempt: 4 }),
+      told(failed(false), { attempt: 4, outcome: 'unknown' }),
+      told(denied, { attempt: 4 }),
+    ],
+    { status: 'AUTHORIZED', denialCode: null, attemptOpen: false },
   ],
   ['a void closes it', [voided], { status: 'VOIDED' }],
   [
@@ -177,8 +244,8 @@ test.each([
   ],
   [
     'an authorization that comes after a failure of unknown outcome is kept',
-    [started, unknown(false), started, authorized()],
-    { status: 'FAILED', ...authorization, attemptOpen: false },
+    [started, failed(false), started, authorized()],
+    { status: 'FAILED', ...authorization, attemptUnanswered: false, unansweredVersions: [''] },
   ],
   [
     'a denial that comes after a void leaves nothing',
@@ -240,7 +307,14 @@ const anyAnswer = fc.record({
   ),
 });
 const anyEvent: fc.Arbitrary<PaymentEventBody & { metadata?: FoldableEvent['metadata'] }> = fc.oneof(
-  fc.constantFrom(created, started, voided, expired, failed(true), failed(false), unknown(true), unknown(false)),
+  fc.constantFrom(created, started, voided, expired, failed(true), failed(false)),
+  fc
+    .record({
+      event: fc.constantFrom(started, authorized(), denied, failed(true), failed(false)),
+      attempt: fc.integer({ min: 2, max: 6 }),
+      outcome: fc.constantFrom('not_asked', 'unknown', 'nothing_held'),
+    })
+    .map(({ event, ...metadata }) => told(event, metadata)),
   anyAnswer.map((answer) => ({
     type: 'AuthResponseReceived' as const,
     data: { authRequestId, receivedAt: undefined, ...answer },

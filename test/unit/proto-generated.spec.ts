@@ -51,7 +51,7 @@ test('no field changes its number or type: what is stored stays readable', () =>
     'payments.v1.AuthVoidRequested: 1 auth_request_id string; 2 reason string; 3 requested_at int64',
     'payments.v1.AuthRequestExpired: 1 auth_request_id string; 2 expired_at int64; 3 reason string',
     'payments.v1.AuthRequestQueuedMessage: 1 auth_request_id string; 2 restaurant_id string; 3 created_at int64',
-    'payments.v1.VoidRequestQueuedMessage: 1 auth_request_id string; 2 restaurant_id string; 3 reason string; 4 created_at int64',
+    'payments.v1.VoidRequestQueuedMessage: 1 auth_request_id string; 2 restaurant_id string; 3 reason string; 4 created_at int64; 5 processor_name string; 6 processor_auth_id string; 7 amount_cents int64; 8 currency string',
   ]);
   expect(file_payments_v1_events.enums.flatMap((e) => e.values.map((v) => `${v.number} ${v.name}`))).toEqual([
     '0 AUTH_STATUS_UNSPECIFIED',

@@ -21,7 +21,7 @@ table auth_processing_locks
   column locked_at timestamp with time zone not null default now()
   column expires_at timestamp with time zone not null default (now() + '00:00:30'::interval)
   column restaurant_id uuid not null
-  column fencing_token bigint not null default (floor((random() * ('9007199254740992'::bigint)::double precision)))::bigint
+  column fencing_token bigint not null default nextval('auth_processing_fencing_tokens'::regclass)
   constraint auth_processing_locks_pkey PRIMARY KEY (auth_request_id)
   constraint check_expires_after_locked CHECK ((expires_at > locked_at))
   index CREATE UNIQUE INDEX auth_processing_locks_pkey ON public.auth_processing_locks USING btree (auth_request_id)
@@ -125,6 +125,7 @@ table restaurant_payment_configs
   index CREATE UNIQUE INDEX restaurant_payment_configs_one_active ON public.restaurant_payment_configs USING btree (restaurant_id) WHERE is_active
   index CREATE UNIQUE INDEX restaurant_payment_configs_pkey ON public.restaurant_payment_configs USING btree (restaurant_id, config_version)
   trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON public.restaurant_payment_configs FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled always
+sequence auth_processing_fencing_tokens bigint start 1 increment 1 range 1 to 9223372036854775807
 sequence outbox_id_seq bigint start 1 increment 1 range 1 to 9223372036854775807
 sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 9223372036854775807
 function guard_auth_request_state
