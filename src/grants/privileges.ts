@@ -82,7 +82,6 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       UPDATE: columns('restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
       DELETE: WHOLE,
     },
-    auth_processing_fencing_tokens: { USAGE: WHOLE },
     restaurant_payment_configs: { SELECT: WHOLE },
     outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
     ...STARTING,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { IsInt, IsOptional, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { FencingToken, Text, Uuid } from '../validation/rules';
@@ -6,6 +7,7 @@ import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { LockHeldError, LockLostError } from '../errors';
+import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { holdLease } from './hold-lease';
 
@@ -28,9 +30,10 @@ export class AcquireCommand {
   @Uuid()
   authRequestId: string;
 
-  /** Unlike that of any other worker: a host and process, or a UUID. */
+  /** Unlike that of any other worker. Default: host, process id and a UUID, the same for the whole process. */
+  @IsOptional()
   @Text(1, 255)
-  workerId: string;
+  workerId?: string;
 
   /** Until others may take over, in milliseconds: 100 to 24 hours. Longer than the processor may take to answer. */
   @IsInt()
@@ -58,6 +61,9 @@ export class HoldOptions {
   @Max(86_400_000)
   longestMs?: number;
 }
+
+/** A process id alone is 1 in every container. */
+const THIS_PROCESS = `${hostname().slice(0, 100)}/${process.pid}/${newId()}`;
 
 /** A fencing token: 62 random bits. */
 export const newFencingToken = (): bigint => randomBytes(8).readBigUInt64BE() >> 2n;
@@ -112,7 +118,7 @@ const PURGE = statement(
  *
  * @example
  * const locks = new ProcessingLocks(dataSource);
- * const lease = await locks.acquire({ restaurantId, authRequestId, workerId, ttlMs: 30_000 });
+ * const lease = await locks.acquire({ restaurantId, authRequestId, ttlMs: 30_000 });
  * if (!lease) return; // another worker has it
  * try {
  *   await requests.startAttempt(lease, { configVersion: 'v1' });
@@ -136,7 +142,8 @@ export class ProcessingLocks {
    */
   async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
     const command = validateCommand(AcquireCommand, input);
-    const { authRequestId, restaurantId, workerId, ttlMs, fencingToken = newFencingToken() } = command;
+    const { authRequestId, restaurantId, ttlMs } = command;
+    const { workerId = THIS_PROCESS, fencingToken = newFencingToken() } = command;
     const values = [authRequestId, restaurantId, workerId, ttlMs, fencingToken.toString()];
     const ask = () => run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
     const [row] = await (manager ? ask() : repeatOnce(ask));
@@ -180,7 +187,7 @@ export class ProcessingLocks {
    * @throws LockTimeoutError the work took too long; the lease expires by itself
    *
    * @example
-   * await locks.withLock({ restaurantId, authRequestId, workerId, ttlMs: 30_000 }, async (lease, signal) => {
+   * await locks.withLock({ restaurantId, authRequestId, ttlMs: 30_000 }, async (lease, signal) => {
    *   const attempt = await requests.startAttempt(lease, { configVersion: 'v1' });
    *   if (attempt.outcome === 'nothing_to_do') return;
    *   const answer = await stripe.authorize(attempt, { idempotencyKey: lease.authRequestId, signal });

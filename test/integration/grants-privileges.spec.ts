@@ -90,7 +90,7 @@ describe('an attempt is denied', () => {
     ['SELECT idempotency_key FROM auth_idempotency_keys', but('api')],
     ['SELECT payload FROM outbox', but('relay')],
     ['SELECT fencing_token FROM auth_processing_locks', but('worker')],
-    [`SELECT nextval('auth_processing_fencing_tokens')`, but('worker')],
+    [`SELECT nextval('auth_processing_fencing_tokens')`, all],
     [`UPDATE auth_request_state SET amount_cents = 1`, all],
     [`UPDATE auth_request_state SET processor_auth_id = 'x'`, but('worker')],
     ['DELETE FROM auth_request_state', all],
