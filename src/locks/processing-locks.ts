@@ -6,7 +6,7 @@ import { FencingToken, Text, Uuid } from '../validation/rules';
 import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
-import { LockHeldError, LockLostError } from '../errors';
+import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
 import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { holdLease } from './hold-lease';
@@ -88,6 +88,11 @@ const ACQUIRE = statement(
    RETURNING fencing_token, expires_at`,
 );
 
+const IS_OF_ANOTHER = statement(
+  'lock_of_another_restaurant',
+  `SELECT FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id <> $2`,
+);
+
 const RENEW = statement(
   'renew_lock',
   `UPDATE auth_processing_locks SET expires_at = clock_timestamp() + $5 * interval '1 millisecond'
@@ -136,8 +141,8 @@ export class ProcessingLocks {
   /**
    * Takes the lease, or an expired one over. What a connection that broke has left in doubt is asked once more.
    *
-   * @returns null while another worker holds it, or another call of the same one: a lease is not re-entrant; and for a
-   *   request of another restaurant
+   * @returns null while another worker holds it, or another call of the same one: a lease is not re-entrant
+   * @throws AuthRequestNotFoundError the request is another restaurant's
    * @throws InvalidCommandError
    */
   async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
@@ -147,15 +152,18 @@ export class ProcessingLocks {
     const values = [authRequestId, restaurantId, workerId, ttlMs, fencingToken.toString()];
     const ask = () => run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
     const [row] = await (manager ? ask() : repeatOnce(ask));
-    return row
-      ? Object.freeze({
-          restaurantId: restaurantId.toLowerCase(),
-          authRequestId: authRequestId.toLowerCase(),
-          workerId,
-          fencingToken: BigInt(row.fencing_token),
-          expiresAt: row.expires_at,
-        })
-      : null;
+    if (!row) {
+      const foreign = await run(this.#dataSource, IS_OF_ANOTHER, [authRequestId, restaurantId], manager);
+      if (foreign.length > 0) throw new AuthRequestNotFoundError(authRequestId);
+      return null;
+    }
+    return Object.freeze({
+      restaurantId: restaurantId.toLowerCase(),
+      authRequestId: authRequestId.toLowerCase(),
+      workerId,
+      fencingToken: BigInt(row.fencing_token),
+      expiresAt: row.expires_at,
+    });
   }
 
   /**

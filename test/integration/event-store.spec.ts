@@ -1,6 +1,7 @@
 import { v4 as uuidv4 } from 'uuid';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import {
+  AuthRequestNotFoundError,
   ConcurrencyConflictError,
   EventIdConflictError,
   InvalidCommandError,
@@ -254,5 +255,22 @@ describe('reading', () => {
     const error = await store.readStream(stream).catch(caught);
     expect(error).toBeInstanceOf(refusal);
     expect(error).toMatchObject({ eventId, eventType });
+  });
+});
+
+describe('the stream of one restaurant', () => {
+  it('takes no event of another: not the next, nor one that is repeated', async () => {
+    const dataSource = await database.dataSource();
+    const store = new EventStore(dataSource);
+    const stream = { authRequestId: uuidv4(), restaurantId: uuidv4() };
+    const event = {
+      type: 'AuthVoidRequested',
+      data: { authRequestId: '', reason: '', requestedAt: undefined },
+    } as const;
+    await store.append(stream, 0, [event]);
+    const foreign = { ...stream, restaurantId: uuidv4() };
+    await expect(store.append(foreign, 1, [event])).rejects.toThrow(AuthRequestNotFoundError);
+    await expect(store.append(foreign, 0, [event])).rejects.toThrow(AuthRequestNotFoundError);
+    expect(await store.append(stream, 1, [event])).toMatchObject([{ sequenceNumber: 2 }]);
   });
 });
