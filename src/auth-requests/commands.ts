@@ -1,5 +1,6 @@
-import { IsBoolean, IsDate, IsIn, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
-import { JsonObject, Text, TextMap, Uuid } from '../validation/rules';
+import { IsBoolean, IsIn, IsOptional, Matches } from 'class-validator';
+import { JsonObject, TextMap } from '../validation/json-rules';
+import { Currency, Instant, LONGEST_AGE_MS, Text, Uuid, WholeNumber, WiderThan } from '../validation/rules';
 
 /** What any command may carry beside its own: where it comes from. */
 export abstract class TracedCommand {
@@ -32,20 +33,18 @@ export class AuthorizeCommand extends TracedCommand {
   paymentToken: string;
 
   /** In the currency's minor unit: 1 to 2^53 − 1. */
-  @IsInt()
-  @Min(1)
-  @Max(Number.MAX_SAFE_INTEGER)
+  @WholeNumber(1, Number.MAX_SAFE_INTEGER)
   amountCents: number;
 
   /** ISO 4217, upper case. */
-  @Matches(/^[A-Z]{3}$/)
+  @Currency()
   currency: string;
 
   /** The restaurant's own, at most 255 characters. Lives 24 hours. */
   @Text(1, 255)
   idempotencyKey: string;
 
-  /** JSON. Nothing personal, no card data. Default `{}`. */
+  /** JSON, of at most 100 levels and a million characters. Nothing personal, no card data. Default `{}`. */
   @IsOptional()
   @JsonObject()
   metadata?: Record<string, unknown>;
@@ -80,29 +79,25 @@ export class ExpireCommand extends TracedCommand {
 }
 
 const DAY_MS = 86_400_000;
-/** A year. */
-const MAX_MS = 365 * DAY_MS;
 
 /** A scheduler clears what nobody waits for any more. */
 export class ExpireStaleCommand extends TracedCommand {
-  static readonly DEFAULT_WITHIN_MS = 7 * DAY_MS;
-
-  /** Requests at least so old, in milliseconds, by the database's clock. */
-  @IsInt()
-  @Min(1)
+  /** Requests at least so old, in milliseconds, by the database's clock: 1 to a hundred years. */
+  @WholeNumber(1, LONGEST_AGE_MS)
   olderThanMs: number;
 
-  /** And at most so old: what keeps the search small. Default: a week. */
+  /**
+   * And at most so old; more than `olderThanMs`. Default: of any age. With it the search reads no more than that part of the
+   * table, without it all of it.
+   */
   @IsOptional()
-  @IsInt()
-  @Min(1)
+  @WiderThan('olderThanMs')
+  @WholeNumber(1, LONGEST_AGE_MS)
   withinMs?: number;
 
-  /** How many a transaction. Default 500. */
+  /** How many a transaction: 1 to 10,000. Default 500. */
   @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(10_000)
+  @WholeNumber(1, 10_000)
   batchSize?: number;
 
   /** Default `stale`. */
@@ -113,34 +108,30 @@ export class ExpireStaleCommand extends TracedCommand {
 
 /** Which requests to look for; see `listStuck` and `listUnsettled`. */
 export class FindCommand {
-  static readonly DEFAULT_WITHIN_MS = 30 * DAY_MS;
-
-  /** Made at least so long ago, in milliseconds, by the database's clock. */
-  @IsInt()
-  @Min(0)
+  /** Made at least so long ago, in milliseconds, by the database's clock: 0 to a hundred years. */
+  @WholeNumber(0, LONGEST_AGE_MS)
   olderThanMs: number;
 
-  /** And at most so long ago: what keeps the search small. Default: 30 days. */
+  /**
+   * And at most so long ago; more than `olderThanMs`. Default: any time ago. With it the search reads no more than that part
+   * of the table, without it all of it.
+   */
   @IsOptional()
-  @IsInt()
-  @Min(1)
+  @WiderThan('olderThanMs')
+  @WholeNumber(1, LONGEST_AGE_MS)
   withinMs?: number;
 
-  /** At most so many, the oldest first. Default 100. */
+  /** At most so many, the oldest first: 1 to 10,000. Default 100. */
   @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(10_000)
+  @WholeNumber(1, 10_000)
   limit?: number;
 }
 
 /** Which unsettled requests to look for. */
 export class FindUnsettledCommand extends FindCommand {
-  /** As for `startAttempt`: what has been unanswered for longer cannot be asked. In milliseconds. Default 24 hours. */
+  /** As for `startAttempt`: what has been unanswered for longer cannot be asked. In milliseconds, 0 to a hundred years. Default 24 hours. */
   @IsOptional()
-  @IsInt()
-  @Min(0)
-  @Max(MAX_MS)
+  @WholeNumber(0, LONGEST_AGE_MS)
   settleWithinMs?: number;
 }
 
@@ -160,14 +151,12 @@ export class ListCommand {
 
   /** At most so many: 1 to 1,000. Default 50. */
   @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(1000)
+  @WholeNumber(1, 1_000)
   limit?: number;
 
   /** `next` of the page before. */
   @IsOptional()
-  @Matches(/^-?\d{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  @Matches(/^-?\d{1,17}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
   after?: string;
 }
 
@@ -189,13 +178,11 @@ export class StartAttemptCommand extends TracedCommand {
   besideUnanswered?: boolean;
 
   /**
-   * For how long the processor remembers an idempotency key, in milliseconds. What has been unanswered for longer is not
+   * For how long the processor remembers an idempotency key, in milliseconds: 0 to a hundred years. What has been unanswered for longer is not
    * asked again, which could authorize anew. Default 24 hours.
    */
   @IsOptional()
-  @IsInt()
-  @Min(0)
-  @Max(MAX_MS)
+  @WholeNumber(0, LONGEST_AGE_MS)
   settleWithinMs?: number;
 
   /** Of the event. Calls that carry the same one are one call, repeated. Default: drawn anew, so each is an attempt. */
@@ -234,23 +221,21 @@ export class AuthorizedCommand extends TracedCommand {
   @Text(1, 255)
   processorAuthId: string;
 
-  /** At most what was asked for. */
-  @IsInt()
-  @Min(1)
-  @Max(Number.MAX_SAFE_INTEGER)
+  /** At most what was asked for; 1 to 2^53 − 1. */
+  @WholeNumber(1, Number.MAX_SAFE_INTEGER)
   authorizedAmountCents: number;
 
   /** The one that was asked for. */
-  @Matches(/^[A-Z]{3}$/)
+  @Currency()
   currency: string;
 
   @IsOptional()
   @Text(0, 100)
   authorizationCode?: string;
 
-  /** By the processor's clock. Default: now. */
+  /** By the processor's clock, of the years 1970 to 9999. Default: now. */
   @IsOptional()
-  @IsDate()
+  @Instant()
   authorizedAt?: Date;
 
   /** Kept in the event. Nothing personal, no card data. */
@@ -292,9 +277,9 @@ export class FailureCommand extends TracedCommand {
   @IsBoolean()
   retryable: boolean;
 
-  /** When that attempt is due. */
+  /** When that attempt is due: a time of the years 1970 to 9999. */
   @IsOptional()
-  @IsDate()
+  @Instant()
   nextRetryAt?: Date;
 
   /**

@@ -59,7 +59,8 @@ export async function expire(dataSource: DataSource, input: ExpireCommand, manag
 const EVENT_DATA = `'\\x0a24'::bytea || convert_to(auth_request_id::text, 'UTF8') || $5::bytea`;
 
 /**
- * The oldest first, by the BRIN index on created_at; clock_timestamp() is volatile, and would have every row read. A
+ * The oldest first, by the BRIN index on created_at; clock_timestamp() is volatile, and would have every row read. Without
+ * a lower end ($2 null) the first batch reads all that is old; each further one begins where the one before ended ($7). A
  * request that somebody is changing at this moment is left for the next run, one that others like this are closing is
  * left to them (SKIP LOCKED). FOR UPDATE evaluates the status on the newest row: one that was settled since stays.
  */
@@ -69,7 +70,7 @@ const EXPIRE_STALE = statement(
      SELECT auth_request_id FROM auth_request_state
      WHERE status IN ('PENDING', 'PROCESSING')
        AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
-       AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
+       AND created_at >= coalesce($7::timestamptz, statement_timestamp() - $2 * interval '1 millisecond', '-infinity')
      ORDER BY created_at LIMIT $3
      FOR UPDATE SKIP LOCKED
    ), input AS (
@@ -87,20 +88,28 @@ const EXPIRE_STALE = statement(
             last_event_sequence, restaurant_id
      FROM changed
    )
-   SELECT auth_request_id FROM changed`,
+   SELECT auth_request_id, created_at FROM changed ORDER BY created_at`,
 );
+
+interface StaleRow {
+  auth_request_id: string;
+  /** Without its microseconds, so never later than the row's own. */
+  created_at: Date;
+}
 
 export async function expireStale(dataSource: DataSource, input: ExpireStaleCommand): Promise<string[]> {
   const command = validateCommand(ExpireStaleCommand, input);
-  const { olderThanMs, withinMs = ExpireStaleCommand.DEFAULT_WITHIN_MS, batchSize = 500, reason = 'stale' } = command;
+  const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale' } = command;
   const expired: string[] = [];
+  let from: Date | null = null;
   for (;;) {
     const eventIds = Array.from({ length: batchSize }, () => newId());
     const data = { authRequestId: '', expiredAt: new Date(), reason };
     const event = encodeEvent({ type: 'AuthRequestExpired', data });
-    const values = [olderThanMs, withinMs, batchSize, eventIds, event, toColumn(origin(command))];
-    const changed = await run<{ auth_request_id: string }>(dataSource, EXPIRE_STALE, values);
+    const values = [olderThanMs, withinMs, batchSize, eventIds, event, toColumn(origin(command)), from];
+    const changed: StaleRow[] = await run<StaleRow>(dataSource, EXPIRE_STALE, values);
     expired.push(...changed.map(({ auth_request_id }) => auth_request_id));
     if (changed.length < batchSize) return expired;
+    from = changed.at(-1)!.created_at;
   }
 }

@@ -78,13 +78,16 @@ const LIST = statement(
    LIMIT $4`,
 );
 
-/** statement_timestamp(), since no index serves a comparison with a volatile function such as clock_timestamp(). */
+/**
+ * statement_timestamp(), since no index serves a comparison with a volatile function such as clock_timestamp(). $2 null: of
+ * any age.
+ */
 const FIND_STUCK = statement(
   'list_stuck',
   `SELECT ${COLUMNS} FROM auth_request_state
    WHERE status IN ('PENDING', 'PROCESSING')
      AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
-     AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
+     AND created_at >= coalesce(statement_timestamp() - $2 * interval '1 millisecond', '-infinity')
    ORDER BY created_at LIMIT $3`,
 );
 
@@ -96,7 +99,7 @@ const FIND_UNSETTLED = statement(
    FROM auth_request_state
    WHERE attempt_open
      AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
-     AND created_at >= statement_timestamp() - $2 * interval '1 millisecond'
+     AND created_at >= coalesce(statement_timestamp() - $2 * interval '1 millisecond', '-infinity')
    ORDER BY created_at LIMIT $3`,
 );
 
@@ -147,11 +150,7 @@ export async function listUnsettled(
   return rows.map((row) => ({ ...toAuthRequest(row), canBeAsked: row.can_be_asked }));
 }
 
-const windowOf = ({ olderThanMs, withinMs = FindCommand.DEFAULT_WITHIN_MS, limit = 100 }: FindCommand) => [
-  olderThanMs,
-  withinMs,
-  limit,
-];
+const windowOf = ({ olderThanMs, withinMs, limit = 100 }: FindCommand) => [olderThanMs, withinMs ?? null, limit];
 
 interface Row {
   auth_request_id: string;

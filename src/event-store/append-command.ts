@@ -1,5 +1,6 @@
 import { ArrayNotEmpty, ArrayUnique, IsInt, Max, Min } from 'class-validator';
-import { JsonObject, Uuid } from '../validation/rules';
+import { JsonObject } from '../validation/json-rules';
+import { Uuid } from '../validation/rules';
 import { type EventMetadata } from './event-metadata';
 
 /** One authorization request's events. */

@@ -1,6 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { JsonObject, Text, Uuid } from '../validation/rules';
+import { JsonObject } from '../validation/json-rules';
+import { Text, Uuid } from '../validation/rules';
 import { run, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { IsInt, IsOptional, Max, Min } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { FencingToken, Text, Uuid } from '../validation/rules';
+import { BigInteger, LARGEST_BIGINT, Text, Uuid } from '../validation/rules';
 import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
@@ -46,7 +46,7 @@ export class AcquireCommand {
    * the lease that the first one has taken. Default: drawn anew.
    */
   @IsOptional()
-  @FencingToken()
+  @BigInteger(0n, LARGEST_BIGINT)
   fencingToken?: bigint;
 }
 

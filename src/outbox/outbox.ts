@@ -1,6 +1,7 @@
 import { IsBoolean, IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { Bytes, Text, TextMap, Uuid } from '../validation/rules';
+import { TextMap } from '../validation/json-rules';
+import { Bytes, Text, Uuid } from '../validation/rules';
 import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';

@@ -4,7 +4,8 @@ const storage = getMetadataStorage();
 type Rule = ReturnType<typeof storage.getTargetValidationMetadatas>[number];
 type Check = (object: object, value: unknown) => boolean;
 
-interface PropertyChecks {
+/** What class-validator has been told about one property of a class. */
+export interface PropertyRules {
   readonly property: string;
   /** `IsOptional` and the like: where one of them does not hold, the others do not count. */
   readonly conditions: readonly Check[];
@@ -18,7 +19,7 @@ interface PropertyChecks {
  * False, too, where a rule is of a kind that is not known here, or there is none: class-validator is to say why.
  */
 export function keepsRules(Class: new () => object, object: object): boolean {
-  const properties = checksOf(Class);
+  const properties = rulesOf(Class);
   for (const { property, conditions, checks } of properties) {
     const value = (object as Record<string, unknown>)[property];
     if (allHold(conditions, object, value) && !allHold(checks, object, value)) return false;
@@ -31,9 +32,10 @@ function allHold(checks: readonly Check[], object: object, value: unknown): bool
   return true;
 }
 
-const known = new WeakMap<object, readonly PropertyChecks[]>();
+const known = new WeakMap<object, readonly PropertyRules[]>();
 
-function checksOf(Class: new () => object): readonly PropertyChecks[] {
+/** The properties of a class that have rules. */
+export function rulesOf(Class: new () => object): readonly PropertyRules[] {
   let properties = known.get(Class);
   if (!properties) {
     const rules = storage.getTargetValidationMetadatas(Class, '', false, false);

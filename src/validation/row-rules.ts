@@ -1,53 +1,40 @@
-import { ValidateBy, ValidateIf, type ValidationArguments, type ValidationOptions } from 'class-validator';
+import { ValidateIf, type ValidationArguments } from 'class-validator';
+import { rule } from './rule';
 
 /** The database fills it in where it is not given. Null is a value like any other. */
 export const HasDefault = (): PropertyDecorator => ValidateIf((_row, value) => value !== undefined);
 
 /** The number is at most the one in another property of the same object. */
-export const NotMoreThan = (property: string, options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'notMoreThan',
-      constraints: [property],
-      validator: {
-        validate: (value, args) => Number(value) <= Number(otherValue(args, property)),
-        defaultMessage: () => `$property must not be more than ${property}`,
-      },
-    },
-    options,
-  );
+export const NotMoreThan = (property: string): PropertyDecorator =>
+  rule({
+    name: 'notMoreThan',
+    constraints: [property],
+    holds: (value, args) => Number(value) <= Number(otherValue(args, property)),
+    message: `must not be more than ${property}`,
+  });
 
 /** The date is later than the one in another property of the same object, where that one is given. */
-export const LaterThan = (property: string, options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'laterThan',
-      constraints: [property],
-      validator: {
-        validate: (value, args) => {
-          const other = otherValue(args, property);
-          return !(other instanceof Date) || (value instanceof Date && value > other);
-        },
-        defaultMessage: () => `$property must be later than ${property}`,
-      },
+export const LaterThan = (property: string): PropertyDecorator =>
+  rule({
+    name: 'laterThan',
+    constraints: [property],
+    holds: (value, args) => {
+      const other = otherValue(args, property);
+      return !(other instanceof Date) || (value instanceof Date && value > other);
     },
-    options,
-  );
+    message: `must be later than ${property}`,
+  });
 
 /** Bytes, so many of them. */
-export const ByteLength = (length: number, options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'byteLength',
-      constraints: [length],
-      validator: {
-        validate: (value) => value instanceof Uint8Array && value.length === length,
-        defaultMessage: () => `$property must be ${length} bytes`,
-      },
-    },
-    options,
-  );
+export const ByteLength = (length: number): PropertyDecorator =>
+  rule({
+    name: 'byteLength',
+    constraints: [length],
+    holds: (value) => value instanceof Uint8Array && value.length === length,
+    message: `must be ${length} bytes`,
+  });
 
-function otherValue(args: ValidationArguments | undefined, property: string): unknown {
+/** What another property of the same object holds. */
+export function otherValue(args: ValidationArguments | undefined, property: string): unknown {
   return (args?.object as Record<string, unknown>)[property];
 }

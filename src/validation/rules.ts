@@ -1,89 +1,88 @@
-import { buildMessage, ValidateBy, type ValidationOptions } from 'class-validator';
+import { type ValidationOptions } from 'class-validator';
+import { rule } from './rule';
+import { otherValue } from './row-rules';
+
+/** The longest that a timer of Node and a time-out of PostgreSQL can be, in milliseconds: about 25 days. */
+export const LONGEST_TIMER_MS = 2_147_483_647;
+
+/** The longest age that is asked for, in milliseconds: a hundred years. PostgreSQL's times reach further back. */
+export const LONGEST_AGE_MS = 100 * 365 * 86_400_000;
+
+/** The largest number of an event in its stream, and of any other `integer` of PostgreSQL. */
+export const LARGEST_INTEGER = 2_147_483_647;
+
+/** The largest position or message id: `bigint` of PostgreSQL. */
+export const LARGEST_BIGINT = 2n ** 63n - 1n;
 
 /** Text that PostgreSQL can store: so many characters (code points), well-formed, without NUL. */
-export const Text = (min: number, max: number, options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'text',
-      constraints: [min, max],
-      validator: {
-        validate: (value) => isText(value) && hasCharacters(value, min, max),
-        defaultMessage: () => `$property must be text of ${min} to ${max} characters, without NUL`,
-      },
-    },
-    options,
-  );
+export const Text = (min: number, max: number): PropertyDecorator =>
+  rule({
+    name: 'text',
+    constraints: [min, max],
+    holds: (value) => isText(value) && hasCharacters(value, min, max),
+    message: `must be text of ${min} to ${max} characters, well-formed and without NUL`,
+  });
 
-/** An object that is the same after a round trip through JSON and that PostgreSQL can store as jsonb. */
-export const JsonObject = (options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'jsonObject',
-      validator: {
-        validate: (value) => isPlainObject(value) && isJson(value),
-        defaultMessage: () => '$property must be a plain object of JSON values, its texts without NUL',
-      },
-    },
-    options,
-  );
+/** A number without a fraction, within bounds: one rule, so that a wrong type is named as such and nothing else is. */
+export const WholeNumber = (min: number, max: number): PropertyDecorator =>
+  rule({
+    name: 'wholeNumber',
+    constraints: [min, max],
+    holds: (value) => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
+    message: `must be an integer from ${min} to ${max}`,
+  });
 
-/** An object whose values are text. */
-export const TextMap = (options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'textMap',
-      validator: {
-        validate: (value) => isPlainObject(value) && Object.entries(value).flat().every(isText),
-        defaultMessage: () => '$property must be an object of texts, without NUL',
-      },
-    },
-    options,
-  );
+/** The same as a bigint. */
+export const BigInteger = (min: bigint, max: bigint): PropertyDecorator =>
+  rule({
+    name: 'bigInteger',
+    constraints: [min, max],
+    holds: (value) => typeof value === 'bigint' && value >= min && value <= max,
+    message: `must be a bigint from ${min} to ${max}`,
+  });
+
+/** The far end of a window lies behind its near end, or nothing could ever be found. */
+export const WiderThan = (property: string): PropertyDecorator =>
+  rule({
+    name: 'widerThan',
+    constraints: [property],
+    // Where the other one is no number, that is what is wrong.
+    holds: (value, args) => !((value as number) <= (otherValue(args, property) as number)),
+    message: `must be more than ${property}, or no request could match`,
+  });
+
+/** A point in time that every client of the database can read: of the years 1970 to 9999. */
+export const Instant = (): PropertyDecorator =>
+  rule({
+    name: 'instant',
+    holds: (value) => value instanceof Date && value.getTime() >= 0 && value.getTime() < YEAR_10000,
+    message: 'must be a valid Date of the years 1970 to 9999',
+  });
+
+const YEAR_10000 = Date.UTC(10_000, 0);
+
+/** ISO 4217, upper case. */
+export const Currency = (): PropertyDecorator =>
+  rule({
+    name: 'currency',
+    holds: (value) => typeof value === 'string' && /^[A-Z]{3}$/.test(value),
+    message: 'must be three letters A to Z (ISO 4217)',
+  });
 
 /** A UUID as PostgreSQL takes it: of any version, or of none, such as the all but empty one of the test restaurant. */
 export const Uuid = (options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'uuid',
-      validator: {
-        validate: isUuid,
-        defaultMessage: buildMessage((each) => `${each}$property must be a UUID`, options),
-      },
-    },
-    options,
-  );
+  rule({ name: 'uuid', holds: isUuid, message: 'must be a UUID' }, options);
 
 /** Whether it is a UUID in the usual form, in either case. */
 export const isUuid = (value: unknown): value is string =>
   typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
 
-/** A bigint from 0 to PostgreSQL's largest. */
-export const FencingToken = (options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'fencingToken',
-      validator: {
-        validate: (value) => typeof value === 'bigint' && value >= 0n && value < 2n ** 63n,
-        defaultMessage: () => '$property must be a bigint from 0 to 2^63 - 1',
-      },
-    },
-    options,
-  );
-
 /** Bytes: a Buffer or another Uint8Array. */
-export const Bytes = (options?: ValidationOptions): PropertyDecorator =>
-  ValidateBy(
-    {
-      name: 'bytes',
-      validator: {
-        validate: (value) => value instanceof Uint8Array,
-        defaultMessage: () => '$property must be a Uint8Array',
-      },
-    },
-    options,
-  );
+export const Bytes = (): PropertyDecorator =>
+  rule({ name: 'bytes', holds: (value) => value instanceof Uint8Array, message: 'must be a Uint8Array' });
 
-const isText = (value: unknown): value is string =>
+/** Whether it is text that PostgreSQL can store. */
+export const isText = (value: unknown): value is string =>
   typeof value === 'string' && !value.includes('\0') && value.isWellFormed();
 
 /** In code points. A string counts those beyond U+FFFF, each a pair of surrogates, as two: it has half as many at least. */
@@ -91,18 +90,4 @@ function hasCharacters(text: string, min: number, max: number): boolean {
   if (text.length <= max && text.length >= 2 * min) return true;
   const characters = text.length - (text.match(/[\ud800-\udbff]/g)?.length ?? 0);
   return characters >= min && characters <= max;
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
-function isJson(value: unknown): boolean {
-  if (value === null || typeof value === 'boolean') return true;
-  if (typeof value === 'number') return Number.isFinite(value);
-  if (typeof value === 'string') return isText(value);
-  if (Array.isArray(value)) return value.every(isJson);
-  return isPlainObject(value) && Object.entries(value).every(([key, inner]) => isText(key) && isJson(inner));
 }

@@ -1,19 +1,14 @@
-import { validateSync, type ValidationError } from 'class-validator';
 import { InvalidCommandError } from '../errors';
-import { keepsRules } from './keeps-rules';
+import { readInput } from './read-input';
 
 /**
- * Checks a command against the rules on its class before anything is sent.
+ * Checks a command against the rules on its class before anything is sent. An optional property that is null counts as
+ * not given. Properties that the class does not have are left out: a command may be any object that has what it takes.
  *
  * @throws InvalidCommandError naming each property and what it should be, never its value
  */
 export function validateCommand<T extends object>(Command: new () => T, input: T): T {
-  const command = Object.assign(new Command(), input);
-  if (keepsRules(Command, command)) return command;
-  const errors = validateSync(command, { forbidUnknownValues: true, stopAtFirstError: true });
-  if (errors.length > 0) throw new InvalidCommandError(Command.name, problemsIn(errors));
-  return command;
+  const { value, problems } = readInput(Command, input, 'ignored');
+  if (problems) throw new InvalidCommandError(Command.name, problems);
+  return value;
 }
-
-const problemsIn = (errors: ValidationError[]): string[] =>
-  errors.flatMap(({ constraints, children }) => [...Object.values(constraints ?? {}), ...problemsIn(children ?? [])]);

@@ -19,6 +19,8 @@ beforeAll(async () => {
 beforeEach(() => database.query('DELETE FROM auth_request_state'));
 
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const YEAR = 365 * 24 * HOUR;
 /** Rows as operations would have left them some time ago, a microsecond apart, each with its first event. */
 async function seed(count: number, { status = 'PENDING', attemptOpen = false, ageMs = 0 } = {}) {
   const rows = await database.query<{ aggregate_id: string }>(
@@ -136,7 +138,6 @@ describe('list', () => {
 });
 
 describe('what needs attention', () => {
-  const HOUR = 60 * MINUTE;
   const STATUSES: AuthRequestStatus[] = [
     'PENDING',
     'PROCESSING',
@@ -153,13 +154,29 @@ describe('what needs attention', () => {
     const young = await aRow({ ageMs: MINUTE });
     const old = await aRow({ status: 'PROCESSING', ageMs: HOUR });
     const older = await aRow({ ageMs: 2 * HOUR });
-    const ancient = await aRow({ ageMs: 31 * 24 * HOUR });
-    expect(ids(await requests.listStuck({ olderThanMs: 10 * MINUTE }))).toEqual([older, old]);
-    expect(ids(await requests.listStuck({ olderThanMs: 0 }))).toEqual([older, old, young]);
-    expect(ids(await requests.listStuck({ olderThanMs: 0, limit: 2 }))).toEqual([older, old]);
+    const ancient = await aRow({ ageMs: 3 * YEAR });
+    expect(ids(await requests.listStuck({ olderThanMs: 10 * MINUTE }))).toEqual([ancient, older, old]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0 }))).toEqual([ancient, older, old, young]);
+    expect(ids(await requests.listStuck({ olderThanMs: 0, limit: 2 }))).toEqual([ancient, older]);
     expect(ids(await requests.listStuck({ olderThanMs: 0, withinMs: 90 * MINUTE }))).toEqual([old, young]);
-    expect(ids(await requests.listStuck({ olderThanMs: 0, withinMs: 32 * 24 * HOUR }))).toContain(ancient);
+    expect(ids(await requests.listStuck({ olderThanMs: 2 * HOUR, withinMs: 4 * YEAR }))).toEqual([ancient, older]);
   });
+
+  it.each(['listStuck', 'listUnsettled', 'expireStale'] as const)(
+    '%s refuses ages that nothing can have',
+    async (find) => {
+      for (const [olderThanMs, withinMs] of [
+        [MINUTE, MINUTE],
+        [HOUR, MINUTE],
+      ] as const) {
+        const error = await requests[find]({ olderThanMs, withinMs }).catch((reason: unknown) => reason);
+        expect(error).toBeInstanceOf(InvalidCommandError);
+        expect((error as InvalidCommandError).problems).toEqual([
+          'withinMs must be more than olderThanMs, or no request could match',
+        ]);
+      }
+    },
+  );
 
   it('unsettled: whatever the status, somebody may have asked the processor', async () => {
     const open = new Map<AuthRequestStatus, string>();
@@ -168,9 +185,10 @@ describe('what needs attention', () => {
       open.set(status, await aRow({ status, ageMs: HOUR, attemptOpen: true }));
     }
     await aRow({ status: 'VOIDED', ageMs: MINUTE, attemptOpen: true });
+    const ancient = await aRow({ status: 'VOIDED', ageMs: 3 * YEAR, attemptOpen: true });
     const found = await requests.listUnsettled({ olderThanMs: 10 * MINUTE });
-    expect(ids(found).sort()).toEqual([...open.values()].sort());
-    expect(found[0]).toMatchObject({ unansweredVersions: ['v1'], canBeAsked: true });
+    expect(ids(found).sort()).toEqual([...open.values(), ancient].sort());
+    expect(found.at(-1)).toMatchObject({ unansweredVersions: ['v1'], canBeAsked: true });
     const late = await requests.listUnsettled({ olderThanMs: 10 * MINUTE, settleWithinMs: 30 * MINUTE });
     expect(late.map(({ canBeAsked }) => canBeAsked)).toEqual(late.map(() => false));
     expect(await requests.listUnsettled({ olderThanMs: 0, limit: 1 })).toHaveLength(1);
@@ -181,9 +199,12 @@ describe('expireStale', () => {
   const statusOf = async (authRequestId: string) =>
     (await requests.get({ restaurantId: RESTAURANT, authRequestId }))?.status;
   it('closes what is of an age and still open, with an event each, and nothing else', async () => {
-    const stale = [await aRow({ ageMs: 11 * MINUTE }), await aRow({ ageMs: 11 * MINUTE, status: 'PROCESSING' })];
+    const stale = [
+      await aRow({ ageMs: 11 * MINUTE }),
+      await aRow({ ageMs: 11 * MINUTE, status: 'PROCESSING' }),
+      await aRow({ ageMs: 3 * YEAR }),
+    ];
     const young = await aRow({ ageMs: 9 * MINUTE });
-    const ancient = await aRow({ ageMs: 8 * 24 * 60 * MINUTE });
     const settled = await aRow({ ageMs: 11 * MINUTE, status: 'AUTHORIZED' });
     const closed = await requests.expireStale({
       olderThanMs: 10 * MINUTE,
@@ -202,15 +223,18 @@ describe('expireStale', () => {
         metadata: { correlationId: 'cron' },
       });
     }
-    expect([await statusOf(young), await statusOf(ancient), await statusOf(settled)]).toEqual([
-      'PENDING',
-      'PENDING',
-      'AUTHORIZED',
-    ]);
+    expect([await statusOf(young), await statusOf(settled)]).toEqual(['PENDING', 'AUTHORIZED']);
     expect(await requests.expireStale({ olderThanMs: 10 * MINUTE })).toEqual([]);
   });
 
-  it.each([1, 99, 100, 250])('walks through a backlog of 100 in batches of %i', async (batchSize) => {
+  it('leaves what is older than it was told to look', async () => {
+    const ancient = await aRow({ ageMs: 3 * YEAR });
+    const stale = await aRow({ ageMs: HOUR });
+    expect(await requests.expireStale({ olderThanMs: 10 * MINUTE, withinMs: 2 * HOUR })).toEqual([stale]);
+    expect(await statusOf(ancient)).toBe('PENDING');
+  });
+
+  it.each([1, 7, 99, 100, 250])('walks through a backlog of 100 in batches of %i', async (batchSize) => {
     await seed(100, { ageMs: MINUTE });
     expect(new Set(await requests.expireStale({ olderThanMs: 1000, batchSize })).size).toBe(100);
     expect(await requests.listStuck({ olderThanMs: 0 })).toEqual([]);
@@ -280,14 +304,15 @@ describe('the plan', () => {
     const values: Record<string, string> = {
       list_stuck: '0, 604800000, 100',
       list_unsettled: '0, 604800000, 100, 86400000',
-      expire_stale: `0, 604800000, 100, '{}', '', '{}'`,
+      expire_stale: `0, 604800000, 100, '{}', '', '{}', NULL`,
+      'expire_stale of any age, a further batch': `0, NULL, 100, '{}', '', '{}', now() - interval '1 day'`,
       list_auth_requests: `'${RESTAURANT}', ${us}, '${id}', 50`,
     };
     const prepared: { name: string }[] = await session.query('SELECT name FROM pg_prepared_statements');
     for (const mode of ['force_custom_plan', 'force_generic_plan']) {
       await session.query(`SET plan_cache_mode = ${mode}`);
       for (const [statement, parameters] of Object.entries(values)) {
-        const { name } = prepared.find((candidate) => candidate.name.startsWith(statement))!;
+        const { name } = prepared.find((candidate) => candidate.name.startsWith(statement.split(' ')[0]!))!;
         const lines: { 'QUERY PLAN': string }[] = await session.query(`EXPLAIN EXECUTE "${name}"(${parameters})`);
         plans.set(`${statement} ${mode}`, lines.map((line) => line['QUERY PLAN']).join('\n'));
       }
@@ -296,7 +321,7 @@ describe('the plan', () => {
   afterAll(() => session.destroy());
 
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-    it.each(['list_stuck', 'list_unsettled', 'expire_stale'])(
+    it.each(['list_stuck', 'list_unsettled', 'expire_stale', 'expire_stale of any age, a further batch'])(
       `of %s finds an age by an index (${mode})`,
       (statement) => {
         const plan = plans.get(`${statement} ${mode}`);

@@ -43,7 +43,7 @@ const sound: Record<string, unknown> = {
   restaurantId: uuid,
   retryable: true,
   ttlMs: 5000,
-  withinMs: 1,
+  withinMs: 2,
 };
 const texts = ['', 'x', '\0', '\ud83c', 'x'.repeat(2000), '😀'.repeat(64), uuid.toUpperCase()];
 const numbers = [0, -1, 1.5, NaN, 2 ** 53, 5n];
@@ -95,9 +95,10 @@ test('an object of a class without rules is refused', () => {
 });
 
 test('a property called constructor does not change by which rules a command goes', () => {
-  const ref = { restaurantId: uuid, authRequestId: uuid, constructor: 'x' };
-  expect(validateCommand(commands.RequestRef, ref)).toMatchObject(ref);
-  expect(() => validateCommand(commands.RequestRef, { ...ref, authRequestId: 'x' })).toThrow(InvalidCommandError);
+  const ref = { restaurantId: uuid, authRequestId: uuid };
+  const odd = { ...ref, constructor: 'x' };
+  expect({ ...validateCommand(commands.RequestRef, odd) }).toEqual(ref);
+  expect(() => validateCommand(commands.RequestRef, { ...odd, authRequestId: 'x' })).toThrow(InvalidCommandError);
 });
 
 describe('rules of any kind are left to class-validator, and hold', () => {
