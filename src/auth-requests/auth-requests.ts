@@ -1,5 +1,5 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { type Lease } from '../locks/processing-locks';
+import { type Lease, validLease } from '../locks/lease';
 import { authorize, type AuthorizeReceipt } from './authorize';
 import { type ClosedAttempts, closeUnanswered } from './close-unanswered';
 import {
@@ -74,8 +74,8 @@ export class AuthRequests {
    * @throws LockLostError, AuthRequestNotFoundError
    * @throws EventIdConflictError the event id that was given belongs to something else
    */
-  startAttempt(lease: Lease, command: StartAttemptCommand): Promise<Attempt> {
-    return startAttempt(this.#dataSource, lease, command);
+  async startAttempt(lease: Lease, command: StartAttemptCommand): Promise<Attempt> {
+    return await startAttempt(this.#dataSource, validLease(lease), command);
   }
 
   /**
@@ -87,8 +87,8 @@ export class AuthRequests {
    * @throws AuthorizationConflictError the same authorization is recorded with another amount
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
-  recordAuthorized(lease: Lease, command: AuthorizedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return recordAuthorized(this.#dataSource, lease, command, manager);
+  async recordAuthorized(lease: Lease, command: AuthorizedCommand, manager?: EntityManager): Promise<RecordedResult> {
+    return await recordAuthorized(this.#dataSource, validLease(lease), command, manager);
   }
 
   /**
@@ -97,8 +97,8 @@ export class AuthRequests {
    * @throws LockLostError, AuthRequestNotFoundError
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
-  recordDenied(lease: Lease, command: DeniedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return recordDenied(this.#dataSource, lease, command, manager);
+  async recordDenied(lease: Lease, command: DeniedCommand, manager?: EntityManager): Promise<RecordedResult> {
+    return await recordDenied(this.#dataSource, validLease(lease), command, manager);
   }
 
   /**
@@ -109,8 +109,8 @@ export class AuthRequests {
    * @throws LockLostError, AuthRequestNotFoundError
    * @throws AuthRequestStatusError it is settled and this lease has no attempt open; or PENDING, and to be retried
    */
-  recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
-    return recordFailure(this.#dataSource, lease, command, manager);
+  async recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
+    return await recordFailure(this.#dataSource, validLease(lease), command, manager);
   }
 
   /**

@@ -21,14 +21,16 @@ const MOST_KEPT = 65_536;
  * @throws {UnencodableMessageError} a field holds what its type cannot carry
  */
 export function encodePlain(message: DescMessage, data: object): Uint8Array {
+  if (!isObject(data)) throw new UnencodableMessageError(message.name, 'data');
   try {
-    writeFields(writer, message, data as Fields);
+    writeFields(writer, message, data);
     const bytes = writer.finish();
     if (bytes.length > MOST_KEPT) writer = new BinaryWriter();
     return bytes;
   } catch (error) {
     writer = new BinaryWriter(); // half a message is in the other
-    throw error;
+    // What a getter throws may say anything.
+    throw error instanceof UnencodableMessageError ? error : new UnencodableMessageError(message.name, 'data');
   }
 }
 

@@ -57,7 +57,7 @@ export const isPaymentEventType = (eventType: string): eventType is PaymentEvent
  *   integer, an invalid date or a text with half of a character; the error names the field
  */
 export function encodeEvent(event: PaymentEventBody): Uint8Array {
-  if (!isPaymentEventType(event.type)) throw new UnencodableMessageError('PaymentEventBody', 'type');
+  if (!isPaymentEventType(event?.type)) throw new UnencodableMessageError('PaymentEventBody', 'type');
   return encodePlain(schemas[event.type], event.data);
 }
 

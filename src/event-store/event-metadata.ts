@@ -8,11 +8,11 @@ export interface EventMetadata {
   readonly [field: string]: unknown;
 }
 
-/** As `payment_events.metadata` holds it: JSON text, in snake case. */
+/** As `payment_events.metadata` holds it: JSON text, in snake case. What is null or undefined is not given. */
 export function toColumn({ correlationId, causationId, ...more }: EventMetadata): string {
   const column: Record<string, unknown> = more;
-  if (correlationId !== undefined) column.correlation_id = correlationId;
-  if (causationId !== undefined) column.causation_id = causationId;
+  if (correlationId != null) column.correlation_id = correlationId;
+  if (causationId != null) column.causation_id = causationId;
   return JSON.stringify(column);
 }
 

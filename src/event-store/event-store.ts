@@ -9,7 +9,8 @@ import {
 } from '../errors';
 import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
-import { AppendCommand, StreamRef } from './append-command';
+import { validateOptions } from '../validation/validate-options';
+import { AppendCommand, AppendOptions, IterateOptions, ReadStreamOptions, StreamRef } from './append-command';
 import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
 import { type EventMetadata, fromColumn, toColumn } from './event-metadata';
 
@@ -93,6 +94,7 @@ export class EventStore {
    * The same call again, with the same event ids, is answered with where the events stand.
    *
    * @param expectedSequence where the stream is thought to end; 0 for a new one
+   * @param events 1 to 1,000
    * @returns where each event stands, in their order
    * @throws ConcurrencyConflictError the stream ends elsewhere
    * @throws AuthRequestNotFoundError the stream is another restaurant's
@@ -109,11 +111,13 @@ export class EventStore {
     stream: StreamRef,
     expectedSequence: number,
     events: readonly NewEvent[],
-    { metadata = {} }: { metadata?: EventMetadata } = {},
+    options?: AppendOptions,
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const ids = events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
-    const command = validateCommand(AppendCommand, { ...stream, expectedSequence, metadata, eventIds: ids });
+    const ref = validateCommand(StreamRef, stream);
+    const command = validateCommand(AppendCommand, { ...ref, expectedSequence, events });
+    const { metadata = {} } = validateOptions(AppendOptions, options);
+    const ids = command.events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const authRequestId = command.authRequestId.toLowerCase();
     const restaurantId = command.restaurantId.toLowerCase();
     const data = events.map((event) => Buffer.from(encodeEvent(event)));
@@ -148,31 +152,32 @@ export class EventStore {
   }
 
   /**
-   * The events of a stream in order, from number `from` (default 1), at most `limit` (default 1,000).
+   * The events of a stream in order, or a part of them.
    *
    * @throws UnknownEventTypeError, UndecodableEventError naming the event
+   * @throws InvalidCommandError
    */
-  async readStream(
-    stream: StreamRef,
-    { from = 1, limit = 1_000 }: { from?: number; limit?: number } = {},
-    manager?: EntityManager,
-  ): Promise<StoredEvent[]> {
+  async readStream(stream: StreamRef, options?: ReadStreamOptions, manager?: EntityManager): Promise<StoredEvent[]> {
     const { authRequestId, restaurantId } = validateCommand(StreamRef, stream);
+    const { from = 1, limit = 1_000 } = validateOptions(ReadStreamOptions, options);
     const values = [authRequestId, restaurantId, from, limit];
     return (await run<StoredRow>(this.#dataSource, READ_STREAM, values, manager)).map(toStored);
   }
 
   /**
-   * The events of a stream in order, `batchSize` (default 500) in memory at a time.
+   * The events of a stream in order, `batchSize` in memory at a time.
+   *
+   * @throws while iterating, what `readStream` throws
    *
    * @example
    * for await (const event of store.iterate(stream)) console.log(event.sequenceNumber, event.type);
    */
   async *iterate(
     stream: StreamRef,
-    { from = 1, batchSize = 500 }: { from?: number; batchSize?: number } = {},
+    options?: IterateOptions,
     manager?: EntityManager,
   ): AsyncGenerator<StoredEvent, void, undefined> {
+    const { from = 1, batchSize = 500 } = validateOptions(IterateOptions, options);
     for (let next = from; ;) {
       const batch = await this.readStream(stream, { from: next, limit: batchSize }, manager);
       yield* batch;

@@ -33,7 +33,7 @@ export const isOutboxMessageType = (messageType: string): messageType is OutboxM
  * @throws {UnencodableMessageError} a field holds what its type cannot carry; the error names it
  */
 export function encodeOutboxMessage(message: OutboxMessageBody): Uint8Array {
-  if (!isOutboxMessageType(message.type)) throw new UnencodableMessageError('OutboxMessageBody', 'type');
+  if (!isOutboxMessageType(message?.type)) throw new UnencodableMessageError('OutboxMessageBody', 'type');
   return encodePlain(schemas[message.type], message.data);
 }
 

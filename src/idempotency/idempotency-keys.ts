@@ -1,11 +1,12 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { JsonObject } from '../validation/json-rules';
-import { Text, Uuid } from '../validation/rules';
+import { Text, Uuid, WholeNumber } from '../validation/rules';
 import { run, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
+import { validateOptions } from '../validation/validate-options';
 import { fingerprint } from './fingerprint';
 import { readKey } from './read-key';
 
@@ -26,7 +27,7 @@ export class ClaimCommand {
   @Uuid()
   authRequestId: string;
 
-  /** What makes it the same operation: everything the caller sent. JSON. */
+  /** What makes it the same operation: everything the caller sent. JSON, of at most 100 levels and a million characters. */
   @JsonObject()
   request: Record<string, unknown>;
 
@@ -34,6 +35,14 @@ export class ClaimCommand {
   @IsOptional()
   @Text(1, 20)
   outcome?: string;
+}
+
+/** What a purge of keys may be told. */
+export class PurgeKeysOptions {
+  /** How many a transaction: 1 to 10,000. Default 1,000. */
+  @IsOptional()
+  @WholeNumber(1, 10_000)
+  batchSize?: number;
 }
 
 /** Whether to do the operation, or what it came to before. */
@@ -112,12 +121,14 @@ export class IdempotencyKeys {
   }
 
   /**
-   * Deletes expired keys, `batchSize` at a time (default 1,000), each batch in a transaction of its own. Nothing waits
-   * for it: an expired key is taken over by the next request anyway.
+   * Deletes expired keys, `batchSize` at a time, each batch in a transaction of its own. Nothing waits for it: an expired
+   * key is taken over by the next request anyway.
    *
    * @returns how many there were
+   * @throws InvalidCommandError
    */
-  async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
+  async purgeExpired(options?: PurgeKeysOptions): Promise<number> {
+    const { batchSize = 1_000 } = validateOptions(PurgeKeysOptions, options);
     return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }

@@ -1,26 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { IsInt, IsOptional, Max, Min } from 'class-validator';
+import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { BigInteger, LARGEST_BIGINT, Text, Uuid } from '../validation/rules';
+import { Callable } from '../validation/option-rules';
+import { BigInteger, LARGEST_BIGINT, Text, Uuid, WholeNumber } from '../validation/rules';
 import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
 import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
+import { validateOptions } from '../validation/validate-options';
 import { holdLease } from './hold-lease';
+import { type Lease, validLease } from './lease';
 
-/** A worker's claim on a request. Pass it to every write of that worker; it is checked inside each. */
-export interface Lease {
-  readonly restaurantId: string;
-  readonly authRequestId: string;
-  readonly workerId: string;
-  /** Drawn at random for every acquisition. Compared for equality, never for order. */
-  readonly fencingToken: bigint;
-  /** By the database's clock. */
-  readonly expiresAt: Date;
-}
+export { type Lease } from './lease';
 
 /** Who wants to work on what, and for how long. */
 export class AcquireCommand {
@@ -36,9 +30,7 @@ export class AcquireCommand {
   workerId?: string;
 
   /** Until others may take over, in milliseconds: 100 to 24 hours. Longer than the processor may take to answer. */
-  @IsInt()
-  @Min(100)
-  @Max(86_400_000)
+  @WholeNumber(100, 86_400_000)
   ttlMs: number;
 
   /**
@@ -56,17 +48,29 @@ export class HoldOptions {
 
   /** For how long at most, in milliseconds, from the acquisition on: 1 to 24 hours. Default 15 minutes. */
   @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(86_400_000)
+  @WholeNumber(1, 86_400_000)
   longestMs?: number;
 }
 
 /** A process id alone is 1 in every container. */
 const THIS_PROCESS = `${hostname().slice(0, 100)}/${process.pid}/${newId()}`;
 
+/** What to do under a lease. */
+class Work {
+  @Callable()
+  work: unknown;
+}
+
 /** A fencing token: 62 random bits. */
 export const newFencingToken = (): bigint => randomBytes(8).readBigUInt64BE() >> 2n;
+
+/** What a purge of leases may be told. */
+export class PurgeLocksOptions {
+  /** How many a transaction: 1 to 10,000. Default 1,000. */
+  @IsOptional()
+  @WholeNumber(1, 10_000)
+  batchSize?: number;
+}
 
 /**
  * clock_timestamp() throughout: now() stands still in a caller's transaction. After waiting for a worker's write, which
@@ -169,18 +173,25 @@ export class ProcessingLocks {
   /**
    * Extends a lease that has not expired: from now on it lives for `ttlMs` milliseconds.
    *
-   * @throws LockLostError
+   * @param ttlMs as of {@link AcquireCommand}
+   * @throws LockLostError, InvalidCommandError
    */
-  async renew(lease: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
-    validateCommand(AcquireCommand, { ...keyOf(lease), ttlMs });
+  async renew(given: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
+    const lease = validLease(given);
+    validateCommand(AcquireCommand, { ...lease, ttlMs });
     const [row] = await run<{ expires_at: Date }>(this.#dataSource, RENEW, [...valuesOf(lease), ttlMs], manager);
     if (!row) throw new LockLostError(lease.authRequestId);
     return Object.freeze({ ...lease, expiresAt: row.expires_at });
   }
 
-  /** Gives the lease back. @returns whether it was still held */
+  /**
+   * Gives the lease back.
+   *
+   * @returns whether it was still held
+   * @throws InvalidCommandError
+   */
   async release(lease: Lease, manager?: EntityManager): Promise<boolean> {
-    return (await write(this.#dataSource, RELEASE, valuesOf(lease), manager)) > 0;
+    return (await write(this.#dataSource, RELEASE, valuesOf(validLease(lease)), manager)) > 0;
   }
 
   /**
@@ -193,6 +204,7 @@ export class ProcessingLocks {
    *
    * @throws LockHeldError another worker holds it
    * @throws LockTimeoutError the work took too long; the lease expires by itself
+   * @throws InvalidCommandError before anything is sent
    *
    * @example
    * await locks.withLock({ restaurantId, authRequestId, ttlMs: 30_000 }, async (lease, signal) => {
@@ -205,27 +217,29 @@ export class ProcessingLocks {
   async withLock<T>(
     ref: AcquireCommand,
     work: (lease: Lease, signal: AbortSignal) => Promise<T>,
-    options: HoldOptions = {},
+    options?: HoldOptions,
   ): Promise<T> {
-    const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateCommand(HoldOptions, options);
+    const command = validateCommand(AcquireCommand, ref);
+    const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateOptions(HoldOptions, options);
+    validateCommand(Work, { work });
     const askedAt = performance.now();
-    const lease = await this.acquire(ref);
-    if (!lease) throw new LockHeldError(ref.authRequestId);
-    return await holdLease(this, lease, { ttlMs: ref.ttlMs, askedAt, longestMs }, work);
+    const lease = await this.acquire(command);
+    if (!lease) throw new LockHeldError(command.authRequestId);
+    return await holdLease(this, lease, { ttlMs: command.ttlMs, askedAt, longestMs }, work);
   }
 
   /**
-   * Deletes expired leases, `batchSize` at a time (default 1,000), each batch in a transaction of its own. Nothing waits
-   * for it: an expired lease is anybody's anyway.
+   * Deletes expired leases, `batchSize` at a time, each batch in a transaction of its own. Nothing waits for it: an expired
+   * lease is anybody's anyway.
    *
    * @returns how many there were
+   * @throws InvalidCommandError
    */
-  async purgeExpired({ batchSize = 1_000 } = {}): Promise<number> {
+  async purgeExpired(options?: PurgeLocksOptions): Promise<number> {
+    const { batchSize = 1_000 } = validateOptions(PurgeLocksOptions, options);
     return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }
-
-const keyOf = ({ restaurantId, authRequestId, workerId }: Lease) => ({ restaurantId, authRequestId, workerId });
 
 const valuesOf = ({ authRequestId, restaurantId, workerId, fencingToken }: Lease) => [
   authRequestId,

@@ -1,11 +1,13 @@
 import { IsBoolean, IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { TextMap } from '../validation/json-rules';
-import { Bytes, Text, Uuid } from '../validation/rules';
+import { Callable } from '../validation/option-rules';
+import { BigInteger, Bytes, LARGEST_BIGINT, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
 import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
+import { validateOptions } from '../validation/validate-options';
 import { withTraceContext } from './trace-context';
 
 /** A message of a service's own. */
@@ -45,6 +47,42 @@ export class DiscardCommand {
 
   @Text(1, 1000)
   reason: string;
+}
+
+/** One message. */
+class MessageRef {
+  @BigInteger(1n, LARGEST_BIGINT)
+  id: bigint;
+}
+
+/** A page of dead letters. */
+export class ListFailedOptions {
+  /** At most so many: 1 to 10,000. Default 100. */
+  @IsOptional()
+  @WholeNumber(1, 10_000)
+  limit?: number;
+
+  /** Those after this message: the `id` of the last one of the page before. */
+  @IsOptional()
+  @BigInteger(0n, LARGEST_BIGINT)
+  after?: bigint;
+}
+
+/** What a purge of messages is told. */
+export class PurgeMessagesOptions {
+  /** Those that were delivered or discarded more than so many milliseconds ago: 0 to a hundred years. */
+  @WholeNumber(0, LONGEST_AGE_MS)
+  olderThanMs: number;
+
+  /** How many ids a transaction: 1 to 1,000,000. Default 10,000. */
+  @IsOptional()
+  @WholeNumber(1, 1_000_000)
+  batchSize?: number;
+
+  /** Hears after each transaction how many there were so far. */
+  @IsOptional()
+  @Callable()
+  onBatch?: (purged: number) => void;
 }
 
 /** A message that was given up. Its payload is not shown. */
@@ -175,8 +213,10 @@ export class Outbox {
    * Has a dead letter delivered again, with all its attempts before it.
    *
    * @throws OutboxMessageNotFoundError there is no dead letter of that id
+   * @throws InvalidCommandError
    */
   async requeue(id: bigint, manager?: EntityManager): Promise<void> {
+    validateCommand(MessageRef, { id });
     if ((await write(this.#dataSource, REQUEUE, [id], manager)) === 0) throw new OutboxMessageNotFoundError(id);
   }
 
@@ -189,18 +229,22 @@ export class Outbox {
    * Sets a message aside that nobody is to receive, attributably; what waits behind it goes out.
    *
    * @throws OutboxMessageNotFoundError there is no message of that id, or it has been delivered
+   * @throws InvalidCommandError
    */
   async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
+    validateCommand(MessageRef, { id });
     const { by, reason } = validateCommand(DiscardCommand, input);
     const discarded = await write(this.#dataSource, DISCARD, [id, by, reason], manager);
     if (discarded === 0) throw new OutboxMessageNotFoundError(id);
   }
 
-  /** Dead letters, oldest first: at most `limit` (default 100) after the message `after`. */
-  async listFailed(
-    { limit = 100, after = 0n }: { limit?: number; after?: bigint } = {},
-    manager?: EntityManager,
-  ): Promise<FailedMessage[]> {
+  /**
+   * Dead letters, oldest first.
+   *
+   * @throws InvalidCommandError
+   */
+  async listFailed(options?: ListFailedOptions, manager?: EntityManager): Promise<FailedMessage[]> {
+    const { limit = 100, after = 0n } = validateOptions(ListFailedOptions, options);
     const rows = await run<FailedRow>(this.#dataSource, LIST_FAILED, [after, limit], manager);
     return rows.map((row) => ({
       id: BigInt(row.id),
@@ -228,20 +272,13 @@ export class Outbox {
 
   /**
    * Deletes messages that were delivered or discarded more than `olderThanMs` milliseconds ago, in ranges of `batchSize`
-   * ids (default 10,000), each in a transaction of its own. Relays do not wait for it: they look at other rows.
+   * ids, each in a transaction of its own. Relays do not wait for it: they look at other rows.
    *
-   * @param options.onBatch hears after each range how many there were so far
    * @returns how many there were
+   * @throws InvalidCommandError
    */
-  async purgeProcessed({
-    olderThanMs,
-    batchSize = 10_000,
-    onBatch,
-  }: {
-    olderThanMs: number;
-    batchSize?: number;
-    onBatch?: (purged: number) => void;
-  }): Promise<number> {
+  async purgeProcessed(options: PurgeMessagesOptions): Promise<number> {
+    const { olderThanMs, batchSize = 10_000, onBatch } = validateOptions(PurgeMessagesOptions, options);
     const [range] = await run<{ first: string | null; last: string | null }>(this.#dataSource, PROCESSED_RANGE, [
       olderThanMs,
     ]);

@@ -2,10 +2,12 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { translateError } from '../database/translate-error';
-import { InvalidCommandError, PaymentEventsDbError, TransactionRequiredError } from '../errors';
-import { isUuid } from '../validation/rules';
+import { PaymentEventsDbError, TransactionRequiredError } from '../errors';
+import { Uuid } from '../validation/rules';
+import { validateCommand } from '../validation/validate-command';
+import { validateOptions } from '../validation/validate-options';
 import { planRebuild, type Rebuild, type RebuildPlan } from './plan-rebuild';
-import { Verification, type VerificationScope } from './verification';
+import { Verification, VerificationScope } from './verification';
 
 /** Only the owner of the table may rebuild its rows. Nothing was changed. */
 export class RebuildNotAllowedError extends PaymentEventsDbError {
@@ -14,6 +16,12 @@ export class RebuildNotAllowedError extends PaymentEventsDbError {
   constructor(readonly owner: string) {
     super(`Only the owner of auth_request_state may rebuild a request from its events: connect as ${owner}.`);
   }
+}
+
+/** Which request to rebuild. */
+class RebuildCommand {
+  @Uuid()
+  authRequestId: string;
 }
 
 /**
@@ -41,12 +49,11 @@ export class ReadModel {
    *
    * @param scope default: every request
    *
-   * @throws {InvalidCommandError} an id is not a UUID
+   * @throws {InvalidCommandError} an id is not a UUID, or the scope has something else
    * @throws {AuthRequestNotFoundError} while iterating: the scope names a request that does not exist there
    */
-  verify(scope: VerificationScope = {}, manager?: EntityManager): Verification {
-    requireUuids('verify', { ...scope });
-    return new Verification(this.#dataSource, scope, manager);
+  verify(scope?: VerificationScope, manager?: EntityManager): Verification {
+    return new Verification(this.#dataSource, validateOptions(VerificationScope, scope), manager);
   }
 
   /**
@@ -57,7 +64,7 @@ export class ReadModel {
    * @throws {UnfoldableStreamError} its events do not tell what it is
    */
   async previewRebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
-    requireUuids('previewRebuild', { authRequestId });
+    validateCommand(RebuildCommand, { authRequestId });
     return (await planRebuild(this.#dataSource, authRequestId, manager)).rebuild;
   }
 
@@ -82,7 +89,7 @@ export class ReadModel {
    * @throws {TransactionRequiredError} the manager given has no open transaction
    */
   async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
-    requireUuids('rebuild', { authRequestId });
+    validateCommand(RebuildCommand, { authRequestId });
     if (manager && !manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('rebuild');
     await this.#requireOwner(manager);
     const { rebuild } = await planRebuild(this.#dataSource, authRequestId, manager);
@@ -175,10 +182,4 @@ function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
     row.unansweredVersions,
     row.unansweredSince,
   ];
-}
-
-function requireUuids(command: string, ids: Record<string, string | undefined>): void {
-  const wrong = Object.keys(ids).filter((name) => ids[name] !== undefined && !isUuid(ids[name]));
-  const problems = wrong.map((name) => `${name} must be a UUID`);
-  if (problems.length > 0) throw new InvalidCommandError(command, problems);
 }

@@ -1,7 +1,9 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError } from '../errors';
+import { Uuid } from '../validation/rules';
 import { COMPARED_FIELDS, type FieldDifference, differencesBetween } from './differences';
 import { foldStream, type UnfoldableReason, UnfoldableStreamError } from './fold-stream';
 import { readRecords, type RequestRecord } from './read-records';
@@ -22,8 +24,13 @@ export type RequestDifference = { readonly authRequestId: string } & (
 );
 
 /** What {@link Verification} is to look at: everything, what belongs to one restaurant, one request, or both. */
-export interface VerificationScope {
+export class VerificationScope {
+  @IsOptional()
+  @Uuid()
   restaurantId?: string;
+
+  @IsOptional()
+  @Uuid()
   authRequestId?: string;
 }
 

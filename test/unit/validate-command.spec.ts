@@ -28,7 +28,7 @@ const sound: Record<string, unknown> = {
   authorizedAt: new Date(),
   batchSize: 1,
   currency: 'EUR',
-  eventIds: [uuid],
+  events: [{ type: 'AuthRequestExpired', data: {}, eventId: uuid }],
   expectedSequence: 1,
   headers: { a: 'b' },
   limit: 1,
