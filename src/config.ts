@@ -7,11 +7,12 @@ export const DEFAULT_DATABASE_URL = 'postgresql://postgres:password@localhost:54
 
 const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
-const databaseUrl = z.string().refine(isDatabaseUrl, {
-  error:
-    'must look like postgresql://user:password@host:5432/database, ' +
-    'with special characters of the password percent-encoded (@ as %40, / as %2F, % as %25)',
-});
+/** What to say where {@link isDatabaseUrl} is false. */
+export const NO_DATABASE_URL =
+  'must look like postgresql://user:password@host:5432/database, ' +
+  'with special characters of the password percent-encoded (@ as %40, / as %2F, % as %25)';
+
+const databaseUrl = z.string().refine(isDatabaseUrl, { error: NO_DATABASE_URL });
 const wholeNumber = (from: number, to: number) =>
   z
     .string()
@@ -99,7 +100,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   });
 }
 
-function isDatabaseUrl(text: string): boolean {
+/** Whether it is the URL of a database, in a form that all of `pg`, TypeORM and this package read alike. */
+export function isDatabaseUrl(text: string): boolean {
   // URL() forgives white space and a raw @ or / in the password; the drivers each read such a text differently.
   if (/\s/.test(text)) return false;
   try {

@@ -1,12 +1,15 @@
 import 'reflect-metadata';
+import { IsIn, IsOptional, Matches } from 'class-validator';
 import {
   DataSource,
   type DataSourceOptions,
   type EntityManager,
+  type Logger,
   type Migration,
   type QueryRunner,
   type ReplicationMode,
 } from 'typeorm';
+import { isDatabaseUrl, NO_DATABASE_URL } from './config';
 import { boundTransactions } from './database/bound-transactions';
 import { poolOf, type StatementSettings } from './database/run';
 import { translateError } from './database/translate-error';
@@ -17,42 +20,97 @@ import { MIGRATIONS_TABLE } from './migrator/history';
 import { type MigrationSettings } from './migrator/locking';
 import { migrate, revert } from './migrator/migrator';
 import { RedactingLogger } from './redacting-logger';
+import { rule } from './validation/rule';
+import { LONGEST_TIMER_MS, WholeNumber } from './validation/rules';
+import { validateSettings } from './validation/validate-options';
 
 /** What TypeORM takes for PostgreSQL. */
 export type PostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>;
 
-/** What {@link createDataSourceOptions} takes. Every time is in milliseconds. */
-export interface PaymentEventsDataSourceSettings {
+/** What {@link createDataSourceOptions} takes. Every time is in milliseconds, at most 2,147,483,647: about 25 days. */
+export class PaymentEventsDataSourceSettings {
   /** `postgresql://user:password@host:port/database`. */
+  @DatabaseUrl()
   url: string;
-  /** Shown in `pg_stat_activity`. Default `payment-events-db`. */
+
+  /** Shown in `pg_stat_activity`: 1 to 63 printable ASCII characters. Default `payment-events-db`. */
+  @IsOptional()
+  @Matches(/^[\x20-\x7e]{1,63}$/, { message: '$property must be 1 to 63 printable ASCII characters' })
   applicationName?: string;
-  /** Connections this process may hold. Each costs the server memory; two cores are busy at about 16. Default 10. */
+
+  /** Connections this process may hold: 1 to 1,000. Each costs the server memory; two cores are busy at about 16. Default 10. */
+  @IsOptional()
+  @WholeNumber(1, 1_000)
   poolSize?: number;
-  /** How long to wait for a connection, be it a new one or one of the pool, before an error. Default 5,000. */
+
+  /** How long to wait for a connection, be it a new one or one of the pool, before an error: at least 1. Default 5,000. */
+  @IsOptional()
+  @WholeNumber(1, LONGEST_TIMER_MS)
   connectTimeoutMs?: number;
+
   /** Longest run of one statement. Default 30,000; 0 for no limit. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
   statementTimeoutMs?: number;
+
   /** Longest wait for a lock. Default 5,000; 0 for no limit. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
   lockTimeoutMs?: number;
+
   /** Longest silence inside an open transaction before the server ends it. Default 30,000; 0 for no limit. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
   idleInTransactionTimeoutMs?: number;
+
   /**
    * Who sets the three time-outs above. `startup` (default) sends them when connecting. PgBouncer refuses that: say
    * `role` and set them once with `ALTER ROLE … SET statement_timeout = …`.
    */
+  @IsOptional()
+  @IsIn(['startup', 'role'])
   timeoutsVia?: 'startup' | 'role';
+
   /**
    * `named` (default) prepares each statement of the operations once a connection, which doubles their throughput.
    * `unnamed` is for PgBouncer before 1.21 in transaction mode.
    */
+  @IsOptional()
+  @IsIn(['named', 'unnamed'])
   preparedStatements?: 'named' | 'unnamed';
-  /** How long to wait for another process that migrates the database, before an error. Default 600,000. */
+
+  /** How long to wait for another process that migrates the database, before an error: 0 or more. Default 600,000. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
   migrationWaitMs?: number;
-  /** How long a migration tries again and again for a lock that traffic holds, before an error. Default 120,000. */
+
+  /** How long a migration tries again and again for a lock that traffic holds, before an error: 0 or more. Default 120,000. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
   migrationLockBudgetMs?: number;
+
   /** Where TypeORM's messages go. Default: warnings and errors on standard error, without any values. */
+  @IsOptional()
+  @TypeOrmLogger()
   logger?: PostgresOptions['logger'];
+}
+
+function DatabaseUrl(): PropertyDecorator {
+  return rule({
+    name: 'databaseUrl',
+    holds: (value) => typeof value === 'string' && isDatabaseUrl(value),
+    message: NO_DATABASE_URL,
+  });
+}
+
+function TypeOrmLogger(): PropertyDecorator {
+  const names = ['advanced-console', 'formatted-console', 'simple-console', 'file', 'debug'];
+  return rule({
+    name: 'typeOrmLogger',
+    holds: (value) =>
+      typeof value === 'string' ? names.includes(value) : typeof (value as Logger).logMigration === 'function',
+    message: `must be a Logger of TypeORM, or one of ${names.join(', ')}`,
+  });
 }
 
 /**
@@ -61,8 +119,11 @@ export interface PaymentEventsDataSourceSettings {
  * ```ts
  * const dataSource = new PaymentEventsDataSource({ ...createDataSourceOptions({ url }), poolSize: 20 });
  * ```
+ *
+ * @throws ConfigurationError naming each setting that is wrong, or that there is not
  */
-export function createDataSourceOptions(settings: PaymentEventsDataSourceSettings): PostgresOptions {
+export function createDataSourceOptions(given: PaymentEventsDataSourceSettings): PostgresOptions {
+  const settings = validateSettings(PaymentEventsDataSourceSettings, given);
   const timeouts = {
     statement_timeout: settings.statementTimeoutMs ?? 30_000,
     lock_timeout: settings.lockTimeoutMs ?? 5_000,
@@ -89,7 +150,7 @@ export function createDataSourceOptions(settings: PaymentEventsDataSourceSetting
       ...(settings.timeoutsVia === 'role' ? {} : timeouts),
       preparedStatements: settings.preparedStatements ?? 'named',
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
-      answerTimeoutMs: timeouts.statement_timeout && timeouts.statement_timeout + 5_000,
+      answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
     } satisfies StatementSettings & MigrationSettings & Record<string, unknown>,

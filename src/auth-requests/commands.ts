@@ -1,6 +1,6 @@
-import { IsBoolean, IsIn, IsOptional, Matches } from 'class-validator';
+import { IsIn, IsOptional, Matches } from 'class-validator';
 import { JsonObject, TextMap } from '../validation/json-rules';
-import { Currency, Instant, LONGEST_AGE_MS, Text, Uuid, WholeNumber, WiderThan } from '../validation/rules';
+import { Currency, Flag, Instant, LONGEST_AGE_MS, Text, Uuid, WholeNumber, WiderThan } from '../validation/rules';
 
 /** What any command may carry beside its own: where it comes from. */
 export abstract class TracedCommand {
@@ -274,7 +274,7 @@ export class FailureCommand extends TracedCommand {
   errorMessage: string;
 
   /** Whether another attempt will follow. If not, the request is FAILED. */
-  @IsBoolean()
+  @Flag()
   retryable: boolean;
 
   /** When that attempt is due: a time of the years 1970 to 9999. */

@@ -1,17 +1,25 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { translateError } from '../database/translate-error';
 import { assertNonePending, readHistory } from '../migrator/history';
 import { type Say, toLogger, withMigrationLock } from '../migrator/migration-lock';
+import { Callable } from '../validation/option-rules';
+import { validateSettings } from '../validation/validate-options';
 import { existingRoles } from './expected-grants';
 import { grantsSql, type Place } from './grants-sql';
 import { assertAllowed } from './obstacles';
 import { ROLES } from './privileges';
-import { roleName, roleNames } from './role-name';
+import { roleName, roleNames, RolePrefix } from './role-name';
 
-export interface GrantOptions {
+export class GrantOptions {
   /** What the names of the roles begin with. Default `payment_events`: `payment_events_api` and so on. */
+  @IsOptional()
+  @RolePrefix()
   rolePrefix?: string;
+
   /** Hears of waiting for somebody who migrates the database. Default: the DataSource's logger. */
+  @IsOptional()
+  @Callable()
   say?: Say;
 }
 
@@ -29,16 +37,14 @@ export interface GrantedRole {
  * For the owner of the database and its tables; CREATEROLE is needed only where a role is missing.
  *
  * @throws GrantsRefusedError, PendingMigrationsError before anything is changed
- * @throws MigrationInProgressError; ConfigurationError the prefix is malformed
+ * @throws MigrationInProgressError; ConfigurationError an option is malformed
  *
  * @example
  * const roles = await grantPrivileges(dataSource);
  * // GRANT payment_events_api TO the user that the API logs in as
  */
-export async function grantPrivileges(
-  dataSource: DataSource,
-  { rolePrefix, say = toLogger(dataSource) }: GrantOptions = {},
-): Promise<GrantedRole[]> {
+export async function grantPrivileges(dataSource: DataSource, options?: GrantOptions): Promise<GrantedRole[]> {
+  const { rolePrefix, say = toLogger(dataSource) } = validateSettings(GrantOptions, options);
   const names = roleNames(rolePrefix);
   try {
     await assertAllowed(dataSource, names);

@@ -1,5 +1,9 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { PaymentEventsDbError } from '../errors';
+import { Callable } from '../validation/option-rules';
+import { Flag, Text } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision } from './alembic';
 import { readCatalog } from './catalog';
 import { alembicCatalogs } from './catalogs';
@@ -9,12 +13,20 @@ import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, rec
 import { legacyTimeZone, LegacyTimeZoneError, recordedTimeZone, recordTimeZone } from './legacy-time-zone';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
-export interface AdoptOptions {
+export class AdoptOptions {
   /** The zone in which the old rows were written, such as `Europe/Berlin`. Default: UTC, if nothing speaks against it. */
+  @IsOptional()
+  @Text(1, 255)
   legacyTimeZone?: string;
-  /** Looks at everything and changes nothing. */
+
+  /** Looks at everything and changes nothing. Default false. */
+  @IsOptional()
+  @Flag()
   dryRun?: boolean;
+
   /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  @IsOptional()
+  @Callable()
   say?: Say;
 }
 
@@ -56,10 +68,11 @@ export class SchemaDriftError extends PaymentEventsDbError {
  * ```
  *
  * @throws NotMadeByAlembicError, UnknownAlembicRevisionError, SchemaDriftError, LegacyTimeZoneError,
- *   UnknownMigrationsError, ChangedMigrationsError, MigrationInProgressError, InvalidCommandError before anything is
- *   changed
+ *   UnknownMigrationsError, ChangedMigrationsError, MigrationInProgressError, InvalidCommandError, ConfigurationError
+ *   before anything is changed
  */
-export async function adopt(dataSource: DataSource, options: AdoptOptions = {}): Promise<Adoption> {
+export async function adopt(dataSource: DataSource, given?: AdoptOptions): Promise<Adoption> {
+  const options = validateSettings(AdoptOptions, given);
   const { say = toLogger(dataSource) } = options;
   return await withMigrationLock(dataSource, say, (queryRunner) => adoptAlone(dataSource, queryRunner, options));
 }

@@ -1,5 +1,8 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { existingRoles, withGrants } from '../grants/expected-grants';
+import { RolePrefix } from '../grants/role-name';
+import { validateSettings } from '../validation/validate-options';
 import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAlembicError } from './alembic';
 import { type Queryable, readCatalog } from './catalog';
 import { alembicCatalogs, targetCatalog } from './catalogs';
@@ -7,8 +10,10 @@ import { compareCatalogs, type Drift } from './compare-catalogs';
 import { PendingMigrationsError } from './errors';
 import { assertSound, namesOf, readHistory } from './history';
 
-export interface DriftOptions {
+export class DriftOptions {
   /** What the names of the services' roles begin with. Default `payment_events`. See `grantPrivileges`. */
+  @IsOptional()
+  @RolePrefix()
   rolePrefix?: string;
 }
 
@@ -29,7 +34,7 @@ export interface DriftOptions {
  * @throws UnknownMigrationsError, ChangedMigrationsError, UnknownAlembicRevisionError where it is not known what to expect
  * @throws ConfigurationError the prefix is malformed
  */
-export async function findDrift(dataSource: DataSource, options: DriftOptions = {}): Promise<Drift[]> {
+export async function findDrift(dataSource: DataSource, options?: DriftOptions): Promise<Drift[]> {
   const { catalog } = await expectedSchema(dataSource, options);
   return compareCatalogs(catalog, await readCatalog(dataSource));
 }
@@ -42,7 +47,8 @@ export interface ExpectedSchema {
 }
 
 /** @throws what {@link findDrift} throws */
-export async function expectedSchema(dataSource: DataSource, { rolePrefix }: DriftOptions): Promise<ExpectedSchema> {
+export async function expectedSchema(dataSource: DataSource, options?: DriftOptions): Promise<ExpectedSchema> {
+  const { rolePrefix } = validateSettings(DriftOptions, options);
   const history = await readHistory(dataSource);
   assertSound(history);
   const [applied, pending] = [namesOf(history, 'applied'), namesOf(history, 'pending')];

@@ -1,4 +1,8 @@
+import { IsIn, IsOptional } from 'class-validator';
 import { type DataSource, type Migration, type MigrationInterface, type QueryRunner } from 'typeorm';
+import { Callable } from '../validation/option-rules';
+import { Flag, Text } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
 import { MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
 import { assertSound, completeHistory, fullName, nameOf, namesOf, readHistory } from './history';
@@ -8,14 +12,25 @@ import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';
 
-export interface MigrateOptions {
+export class MigrateOptions {
   /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
+  @IsOptional()
+  @Text(1, 255)
   to?: string;
+
   /** `none`: also those run without a transaction that do not ask for it. Default `each`; `all` is refused. */
+  @IsOptional()
+  @IsIn(['all', 'none', 'each'])
   transaction?: 'all' | 'none' | 'each';
-  /** Writes the history and runs nothing. */
+
+  /** Writes the history and runs nothing. Default false. */
+  @IsOptional()
+  @Flag()
   fake?: boolean;
+
   /** Hears of each migration that begins, and of waiting. Default: the DataSource's logger. */
+  @IsOptional()
+  @Callable()
   say?: Say;
 }
 
@@ -24,10 +39,10 @@ export interface MigrateOptions {
  *
  * @returns what was run
  * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
- *   NoSuchMigrationError, MigrationInProgressError before anything is changed
+ *   NoSuchMigrationError, MigrationInProgressError, ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */
-export async function migrate(dataSource: DataSource, options: MigrateOptions = {}): Promise<Migration[]> {
+export async function migrate(dataSource: DataSource, options?: MigrateOptions): Promise<Migration[]> {
   let pending: string[] | undefined;
   return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, to }) => {
     executor.to = to;
@@ -48,7 +63,7 @@ export async function migrate(dataSource: DataSource, options: MigrateOptions = 
  * @returns their names, in the order in which they were reverted
  * @throws the same as {@link migrate}
  */
-export async function revert(dataSource: DataSource, options: MigrateOptions = {}): Promise<string[]> {
+export async function revert(dataSource: DataSource, options?: MigrateOptions): Promise<string[]> {
   const reverted: string[] = [];
   return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, mode, to }) => {
     assertSound(await readHistory(dataSource, queryRunner));
@@ -85,9 +100,10 @@ interface Migrating {
 /** Under the migration lock, on the session that has it; again when a migration of one transaction lacked a lock. */
 async function asOnlyMigrator<T>(
   dataSource: DataSource,
-  options: MigrateOptions,
+  given: MigrateOptions | undefined,
   work: (migrating: Migrating) => Promise<T>,
 ): Promise<T> {
+  const options = validateSettings(MigrateOptions, given);
   const { fake = false, say = toLogger(dataSource) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
   if (mode === 'all') throw new TransactionModeError();

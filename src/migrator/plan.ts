@@ -1,4 +1,7 @@
+import { IsIn, IsOptional } from 'class-validator';
 import { type DataSource, MigrationExecutor, type MigrationInterface } from 'typeorm';
+import { Text } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
 import {
   assertSound,
@@ -32,10 +35,15 @@ export interface PlannedMigration {
   readonly statements: readonly string[];
 }
 
-export interface PlanOptions {
+export class PlanOptions {
   /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
+  @IsOptional()
+  @Text(1, 255)
   to?: string;
+
   /** Default `up`. */
+  @IsOptional()
+  @IsIn(['up', 'down'])
   direction?: 'up' | 'down';
 }
 
@@ -48,12 +56,10 @@ export interface PlanOptions {
  * const { migrations } = await planMigrations(dataSource, { to: 'ExpandIndexes' });
  * ```
  *
- * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError
+ * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, ConfigurationError
  */
-export async function planMigrations(
-  dataSource: DataSource,
-  { direction = 'up', ...options }: PlanOptions = {},
-): Promise<MigrationPlan> {
+export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
+  const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
   const to = options.to && fullName(dataSource, options.to);
   const history = await readHistory(dataSource);
   await assertNotMadeByAlembic(history, dataSource);

@@ -1,4 +1,8 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource, type MigrationInterface } from 'typeorm';
+import { Callable } from '../validation/option-rules';
+import { Flag } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import {
   completeHistory,
   fullName,
@@ -13,10 +17,15 @@ import {
 } from './history';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
-export interface StampOptions {
-  /** Only says what would be done. */
+export class StampOptions {
+  /** Only says what would be done. Default false. */
+  @IsOptional()
+  @Flag()
   dryRun?: boolean;
+
   /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  @IsOptional()
+  @Callable()
   say?: Say;
 }
 
@@ -39,13 +48,10 @@ export interface Stamp {
  * const { mended } = await stamp(dataSource, 'GuardPaymentEvents');
  * ```
  *
- * @throws NoSuchMigrationError, MigrationInProgressError before anything is changed
+ * @throws NoSuchMigrationError, MigrationInProgressError, ConfigurationError before anything is changed
  */
-export async function stamp(
-  dataSource: DataSource,
-  name: string,
-  { dryRun = false, say = toLogger(dataSource) }: StampOptions = {},
-): Promise<Stamp> {
+export async function stamp(dataSource: DataSource, name: string, options?: StampOptions): Promise<Stamp> {
+  const { dryRun = false, say = toLogger(dataSource) } = validateSettings(StampOptions, options);
   const last = timestampOf(fullName(dataSource, name));
   const stamped = knownMigrations(dataSource).filter((migration) => timestampOf(nameOf(migration)) <= last);
   if (dryRun) return compare(await readHistory(dataSource), stamped);

@@ -1,30 +1,64 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
+import { HooksNamed, Signal } from '../validation/option-rules';
+import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { Brokers } from './brokers';
 import { BrokerUnavailableError, type Publishers } from './delivery';
 import { type RelayHooks, Reporter } from './relay-reporter';
 import { takeFirstTurn, takeTurn, type TurnResult, type TurnSettings } from './relay-turn';
+import { requirePublishers } from './require-publishers';
 import { traced } from './telemetry';
 
 /** How an {@link OutboxRelay} works. Every time is in milliseconds. */
-export interface RelayOptions {
-  /** Messages a turn. More is faster (500: about twice as fast as 100) and holds a transaction open longer. Default 100. */
+export class RelayOptions {
+  /**
+   * Messages a turn: 1 to 10,000. More is faster (500: about twice as fast as 100) and holds a transaction open longer.
+   * Default 100.
+   */
+  @IsOptional()
+  @WholeNumber(1, 10_000)
   batchSize?: number;
-  /** Longest pause when there is nothing to do; a new message waits at most so long. Default 100. */
+
+  /** Longest pause when there is nothing to do; a new message waits at most so long. At least 1. Default 100. */
+  @IsOptional()
+  @WholeNumber(1, LONGEST_TIMER_MS)
   pollIntervalMs?: number;
-  /** Longest wait for a publisher. A turn is bounded by it and `statementTimeoutMs`. Default 10,000. */
+
+  /** Longest wait for a publisher: 1 to a day. A turn is bounded by it and `statementTimeoutMs`. Default 10,000. */
+  @IsOptional()
+  @WholeNumber(1, 86_400_000)
   publishTimeoutMs?: number;
-  /** Refusals until a message is a dead letter. Default 10. */
+
+  /** Refusals until a message is a dead letter: 1 to 1,000,000. Default 10. */
+  @IsOptional()
+  @WholeNumber(1, 1_000_000)
   maxAttempts?: number;
-  /** Pause after the first refusal; doubles with each, jittered by half. Default 1,000. */
+
+  /** Pause after the first refusal; doubles with each, jittered by half. At least 1. Default 1,000. */
+  @IsOptional()
+  @WholeNumber(1, LONGEST_TIMER_MS)
   retryDelayMs?: number;
-  /** Longest pause after a refusal. Default 300,000. */
+
+  /** Longest pause after a refusal. At least 1. Default 300,000. */
+  @IsOptional()
+  @WholeNumber(1, LONGEST_TIMER_MS)
   maxRetryDelayMs?: number;
-  /** Longest pause while database or broker cannot be reached. Default 30,000. */
+
+  /** Longest pause while database or broker cannot be reached. At least 1. Default 30,000. */
+  @IsOptional()
+  @WholeNumber(1, LONGEST_TIMER_MS)
   maxReconnectDelayMs?: number;
+
   /** Logging and metrics of your own. */
+  @IsOptional()
+  @HooksNamed('published', 'refused', 'failed', 'unavailable', 'recovered')
   hooks?: RelayHooks;
+
   /** Stops the relay when it aborts, as `stop()` does. */
+  @IsOptional()
+  @Signal()
   signal?: AbortSignal;
 }
 
@@ -54,9 +88,13 @@ export class OutboxRelay {
   #woken = false;
   #pause: { readonly end: AbortController; readonly idle: boolean } | undefined;
 
-  /** @param publishers one for every message, or one a message type; a type without one fails its messages */
-  constructor(dataSource: DataSource, publishers: Publishers, options: RelayOptions = {}) {
-    const { hooks = {}, signal, ...given } = options;
+  /**
+   * @param publishers one for every message, or one a message type; a type without one fails its messages
+   * @throws ConfigurationError naming each option that is wrong
+   */
+  constructor(dataSource: DataSource, publishers: Publishers, options?: RelayOptions) {
+    const { hooks = {}, signal, ...given } = validateSettings(RelayOptions, options);
+    requirePublishers(publishers);
     this.#dataSource = dataSource;
     this.#options = { ...DEFAULTS, ...given };
     this.#signal = signal;

@@ -1,8 +1,8 @@
-import { IsBoolean, IsOptional } from 'class-validator';
+import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { TextMap } from '../validation/json-rules';
 import { Callable } from '../validation/option-rules';
-import { BigInteger, Bytes, LARGEST_BIGINT, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
+import { BigInteger, Bytes, Flag, LARGEST_BIGINT, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
 import { run, write } from '../database/run';
 import { statement } from '../database/statement';
 import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
@@ -36,7 +36,7 @@ export class EnqueueCommand {
    * Needed where several transactions at once write for one aggregate without holding its row. Default false.
    */
   @IsOptional()
-  @IsBoolean()
+  @Flag()
   lockAggregate?: boolean;
 }
 

@@ -8,6 +8,8 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
+import { HasMethods } from '../validation/option-rules';
+import { validateSettings } from '../validation/validate-options';
 import { type Outbox } from './outbox';
 import { type RelayMessage } from './publisher';
 import { type TurnResult } from './relay-turn';
@@ -54,13 +56,20 @@ export function countMessages(results: readonly TurnResult[]): void {
   }
 }
 
+class Observed {
+  @HasMethods('an Outbox', 'stats')
+  outbox: Outbox;
+}
+
 /**
  * Registers gauges of the outbox with OpenTelemetry: pending and failed messages and the age of the oldest pending one, in
  * seconds. Each export costs one query. Once a database is enough: in one process, or behind a leader.
  *
  * @returns a function that takes them off again
+ * @throws ConfigurationError it is no Outbox
  */
 export function observeOutbox(outbox: Outbox): () => void {
+  validateSettings(Observed, { outbox });
   const meter = metrics.getMeter(NAME);
   const pending = meter.createObservableGauge('payment_events_db.outbox.pending', { unit: '{message}' });
   const failed = meter.createObservableGauge('payment_events_db.outbox.failed', { unit: '{message}' });

@@ -1,7 +1,10 @@
+import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { type PostgresOptions } from '../data-source';
 import { databaseAddress } from '../database-address';
 import { ConfigurationError } from '../errors';
+import { Flag } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { developmentConfigs } from './development-data';
 import { assertDevelopmentDatabase } from './development-only';
 
@@ -15,8 +18,10 @@ const INSERT_CONFIG = `
 `;
 
 /** How {@link DevelopmentSeeder.run} is told what it may do. */
-export interface SeedOptions {
+export class SeedOptions {
   /** Seed although `NODE_ENV` is `production` or the server is not on this machine. Default false. */
+  @IsOptional()
+  @Flag()
   force?: boolean;
 }
 
@@ -33,8 +38,10 @@ export class DevelopmentSeeder {
    * @param dataSource initialized, made with a `url`, its migrations applied
    * @returns how many rows were not there yet
    * @throws DevelopmentOnlyError unless this is a developer's own database or `force` is true
+   * @throws ConfigurationError
    */
-  async run(dataSource: DataSource, { force = false }: SeedOptions = {}): Promise<{ inserted: number }> {
+  async run(dataSource: DataSource, options?: SeedOptions): Promise<{ inserted: number }> {
+    const { force = false } = validateSettings(SeedOptions, options);
     if (!force) assertDevelopmentDatabase(databaseAddress(urlOf(dataSource)), process.env.NODE_ENV);
     let inserted = 0;
     for (const { restaurantId, configVersion, processorName, processorConfig } of developmentConfigs) {

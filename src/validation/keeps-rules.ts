@@ -20,11 +20,18 @@ export interface PropertyRules {
  */
 export function keepsRules(Class: new () => object, object: object): boolean {
   const properties = rulesOf(Class);
-  for (const { property, conditions, checks } of properties) {
-    const value = (object as Record<string, unknown>)[property];
-    if (allHold(conditions, object, value) && !allHold(checks, object, value)) return false;
-  }
+  for (const rules of properties) if (!keeps(rules, object)) return false;
   return properties.length > 0;
+}
+
+/** The properties of an object whose rules it does not keep. */
+export function brokenProperties(Class: new () => object, object: object): string[] {
+  return rulesOf(Class).flatMap((rules) => (keeps(rules, object) ? [] : rules.property));
+}
+
+function keeps({ property, conditions, checks }: PropertyRules, object: object): boolean {
+  const value = (object as Record<string, unknown>)[property];
+  return !allHold(conditions, object, value) || allHold(checks, object, value);
 }
 
 function allHold(checks: readonly Check[], object: object, value: unknown): boolean {

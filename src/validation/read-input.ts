@@ -1,5 +1,5 @@
 import { validateSync, type ValidationError } from 'class-validator';
-import { keepsRules, rulesOf } from './keeps-rules';
+import { brokenProperties, keepsRules, rulesOf } from './keeps-rules';
 
 /** What a caller handed in, or what is wrong with it. */
 export type Input<T> =
@@ -37,8 +37,13 @@ export function readInput<T extends object>(
     return { problems: [`${reading} cannot be read`] };
   }
   if (keepsRules(Class, value)) return { value: value as T };
-  const errors = validateSync(value, { forbidUnknownValues: true, stopAtFirstError: true });
-  return errors.length > 0 ? { problems: problemsIn(errors) } : { value: value as T };
+  try {
+    const errors = validateSync(value, { forbidUnknownValues: true, stopAtFirstError: true });
+    return errors.length > 0 ? { problems: problemsIn(errors) } : { value: value as T };
+  } catch {
+    // class-validator asks a value what it is, which a proxy may answer by throwing.
+    return { problems: brokenProperties(Class, value).map((property) => `${property} cannot be read`) };
+  }
 }
 
 /** Also an instance of a class of the caller's, but no list, date, map or the like. */

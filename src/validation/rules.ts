@@ -32,7 +32,11 @@ export const WholeNumber = (min: number, max: number): PropertyDecorator =>
     message: `must be an integer from ${min} to ${max}`,
   });
 
-/** The same as a bigint. */
+/** True or false, and no object that stands for it, which would always be true. */
+export const Flag = (): PropertyDecorator =>
+  rule({ name: 'flag', holds: (value) => typeof value === 'boolean', message: 'must be true or false' });
+
+/** The same as {@link WholeNumber}, as a bigint. */
 export const BigInteger = (min: bigint, max: bigint): PropertyDecorator =>
   rule({
     name: 'bigInteger',
@@ -46,8 +50,11 @@ export const WiderThan = (property: string): PropertyDecorator =>
   rule({
     name: 'widerThan',
     constraints: [property],
-    // Where the other one is no number, that is what is wrong.
-    holds: (value, args) => !((value as number) <= (otherValue(args, property) as number)),
+    holds: (value, args) => {
+      const other = otherValue(args, property);
+      // Where that is no number, it is what is wrong.
+      return typeof other !== 'number' || (value as number) > other;
+    },
     message: `must be more than ${property}, or no request could match`,
   });
 

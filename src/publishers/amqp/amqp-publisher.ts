@@ -1,18 +1,42 @@
 import { type SocketOptions } from 'amqplib';
+import { IsOptional } from 'class-validator';
 import { BrokerUnavailableError } from '../../outbox/delivery';
 import { type Publisher, type PublishOutcome, type RelayMessage } from '../../outbox/publisher';
+import { Callable, PlainObject } from '../../validation/option-rules';
+import { rule } from '../../validation/rule';
+import { Text } from '../../validation/rules';
+import { validateSettings } from '../../validation/validate-options';
 import { AmqpLink, type AmqpMessage, ChannelClosedError } from './amqp-link';
 import { unacceptable, unknownExchange } from './amqp-outcomes';
 
-export interface AmqpPublisherOptions {
+export class AmqpPublisherOptions {
   /** `amqp://` or `amqps://`. A function is asked at each connection: for credentials that change. */
+  @BrokerUrl()
   url: string | (() => string | Promise<string>);
+
   /** Where messages go; it must be there. Empty: straight to the queue that the routing key names. */
+  @Text(0, 255)
   exchange: string;
+
   /** Default: the message type. */
+  @IsOptional()
+  @Callable()
   routingKey?: (message: RelayMessage) => string;
+
   /** For amqplib and Node's sockets: certificates, `timeout`, `clientProperties`. */
+  @IsOptional()
+  @PlainObject()
   socketOptions?: SocketOptions;
+}
+
+function BrokerUrl(): PropertyDecorator {
+  return rule({
+    name: 'brokerUrl',
+    holds: (value) =>
+      typeof value === 'function' ||
+      (typeof value === 'string' && /^amqps?:\/\/\S+$/.test(value) && URL.canParse(value)),
+    message: 'must look like amqps://user:password@host/vhost, or be a function that gives such a URL',
+  });
 }
 
 /** Reply codes of AMQP 0-9-1. */
@@ -38,8 +62,10 @@ export class AmqpPublisher implements Publisher {
   readonly #options: Required<AmqpPublisherOptions>;
   #link: AmqpLink | undefined;
 
-  constructor({ routingKey = ({ messageType }) => messageType, socketOptions, ...rest }: AmqpPublisherOptions) {
-    this.#options = { ...rest, routingKey, socketOptions: { noDelay: true, keepAlive: true, ...socketOptions } };
+  /** @throws ConfigurationError naming each option that is wrong */
+  constructor(options: AmqpPublisherOptions) {
+    const { routingKey = ofType, socketOptions, ...rest } = validateSettings(AmqpPublisherOptions, options);
+    this.#options = { ...rest, routingKey, socketOptions: { noDelay: true, keepAlive: true, ...given(socketOptions) } };
   }
 
   async publish(messages: readonly RelayMessage[], signal: AbortSignal): Promise<PublishOutcome[]> {
@@ -97,3 +123,9 @@ export class AmqpPublisher implements Publisher {
     };
   }
 }
+
+const ofType = ({ messageType }: RelayMessage) => messageType;
+
+/** What is undefined or null is not given. */
+const given = (options: object = {}): object =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null));

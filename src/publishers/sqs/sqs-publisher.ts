@@ -1,25 +1,52 @@
 import { SendMessageBatchCommand, type SendMessageBatchRequestEntry, type SQSClient } from '@aws-sdk/client-sqs';
+import { IsOptional } from 'class-validator';
 import { type Publisher, type PublishOutcome, type RelayMessage } from '../../outbox/publisher';
+import { isPlainObject } from '../../validation/json-rules';
+import { Callable, HasMethods } from '../../validation/option-rules';
+import { rule } from '../../validation/rule';
+import { WholeNumber } from '../../validation/rules';
+import { validateSettings } from '../../validation/validate-options';
 import { batches } from './batches';
 import { isFaultOfMessage, refused, unavailable, unknownQueue } from './sqs-answers';
 import { toSqsMessage, whyImpossible } from './sqs-message';
 
-export interface SqsPublisherOptions {
+export class SqsPublisherOptions {
   /** Yours: its region, credentials, endpoint and retries. The publisher does not destroy it. */
+  @HasMethods('an SQSClient', 'send')
   client: SQSClient;
+
   /** The URL of the queue of each message type. One that ends in `.fifo` is a FIFO queue, as SQS itself has it. */
+  @QueueUrls()
   queues: Readonly<Record<string, string>>;
+
   /**
-   * The most that a message, and a batch, may have: at most 1,048,576, and no more than `MaximumMessageSize` of each
+   * The most that a message, and a batch, may have: 1 to 1,048,576 bytes, and no more than `MaximumMessageSize` of each
    * queue. Default 262,144, which every queue takes: SQS raised its limit in 2025, not that of queues set to less.
    */
+  @IsOptional()
+  @WholeNumber(1, 1_048_576)
   maxBytes?: number;
+
   /**
    * What a FIFO queue knows a message by for five minutes: it swallows another with the same. Default
    * `<aggregateId>:<id>`, so that a message which is delivered twice arrives once and no other is lost. While another
    * relay, with other deduplication ids, still serves the same outbox, say here what it says.
    */
+  @IsOptional()
+  @Callable()
   deduplicationId?: (message: RelayMessage) => string;
+}
+
+/** At least one: without any, every message would be a dead letter. */
+function QueueUrls(): PropertyDecorator {
+  return rule({
+    name: 'queueUrls',
+    holds: (value) =>
+      isPlainObject(value) &&
+      Object.keys(value).length > 0 &&
+      Object.values(value).every((url) => typeof url === 'string' && /^https?:\/\/\S+$/.test(url) && URL.canParse(url)),
+    message: 'must be an object with the URL of a queue for each message type, and for one at least',
+  });
 }
 
 interface Entry {
@@ -54,7 +81,14 @@ export class SqsPublisher implements Publisher {
   readonly #maxBytes: number;
   readonly #deduplicationId: (message: RelayMessage) => string;
 
-  constructor({ client, queues, maxBytes = 262_144, deduplicationId = ofOutboxRow }: SqsPublisherOptions) {
+  /** @throws ConfigurationError naming each option that is wrong */
+  constructor(options: SqsPublisherOptions) {
+    const {
+      client,
+      queues,
+      maxBytes = 262_144,
+      deduplicationId = ofOutboxRow,
+    } = validateSettings(SqsPublisherOptions, options);
     this.#client = client;
     this.#queues = queues;
     this.#maxBytes = maxBytes;
