@@ -1,17 +1,13 @@
 import 'reflect-metadata';
 import { IsIn, IsOptional, Matches } from 'class-validator';
-import {
-  DataSource,
-  type DataSourceOptions,
-  type EntityManager,
-  type Logger,
-  type Migration,
-  type QueryRunner,
-  type ReplicationMode,
-} from 'typeorm';
+import { type Pool } from 'pg';
+import { DataSource, type DataSourceOptions, type EntityManager, type Logger, type Migration } from 'typeorm';
 import { isDatabaseUrl, NO_DATABASE_URL } from './config';
-import { boundTransactions } from './database/bound-transactions';
-import { poolOf, type StatementSettings } from './database/run';
+import { poolOf } from './database/connections';
+import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
+import { valueTypes } from './database/parsers';
+import { type StatementSettings } from './database/run';
+import { pinSession } from './database/session-options';
 import { translateError } from './database/translate-error';
 import { entities } from './entities';
 import { PaymentEventsDbError } from './errors';
@@ -129,9 +125,11 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     lock_timeout: settings.lockTimeoutMs ?? 5_000,
     idle_in_transaction_session_timeout: settings.idleInTransactionTimeoutMs ?? 30_000,
   };
+  const viaRole = settings.timeoutsVia === 'role';
+  const { url, options } = viaRole ? { url: settings.url, options: undefined } : pinSession(settings.url);
   return {
     type: 'postgres',
-    url: settings.url,
+    url,
     applicationName: settings.applicationName ?? 'payment-events-db',
     entities,
     migrations,
@@ -147,7 +145,8 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     logger: settings.logger ?? new RedactingLogger(),
     extra: {
       keepAlive: true,
-      ...(settings.timeoutsVia === 'role' ? {} : timeouts),
+      types: valueTypes,
+      ...(viaRole ? {} : { ...timeouts, options }),
       preparedStatements: settings.preparedStatements ?? 'named',
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
@@ -163,38 +162,55 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
 /**
  * The DataSource of `payment_events_db`: TypeORM's own, but for
  *
- * - transactions, which come back also when the network has swallowed an answer, with the retryable errors that the
- *   operations throw;
+ * - statements, those of entity repositories included, and transactions: each ends within `statementTimeoutMs` and ten
+ *   seconds also where the network swallows the answer; longer only as long as the server says that it is at work on it;
+ * - transactions, which say what became of them: {@link transaction};
  * - migrations, which one process at a time runs: {@link migrate}, {@link revert}. The typeorm CLI, `migrationsRun` and
  *   Nest call the two methods below.
  */
 export class PaymentEventsDataSource extends DataSource {
   constructor(options: PostgresOptions) {
     super(options);
+    // Of the driver, which asks the server by one before there is a DataSource that is open.
+    const { driver } = this;
+    const createQueryRunner = driver.createQueryRunner.bind(driver);
+    driver.createQueryRunner = (mode) => {
+      const { answerTimeoutMs = 0 } = (this.options as { extra?: StatementSettings }).extra ?? {};
+      return guardQueryRunner(this, createQueryRunner(mode), answerTimeoutMs);
+    };
   }
 
   override async initialize(): Promise<this> {
-    await super.initialize();
+    try {
+      await super.initialize();
+    } catch (error) {
+      // TypeORM forgets the pool that it has opened.
+      const driver = this.driver as unknown as { master?: Pool };
+      if (!this.isInitialized) await driver.master?.end();
+      if (!this.isInitialized) driver.master = undefined;
+      throw error;
+    }
     // From the first connection on, also for transactions that no operation has begun.
     poolOf(this);
     return this;
   }
 
-  override createQueryRunner(mode?: ReplicationMode): QueryRunner {
-    const { answerTimeoutMs } = (this.options as { extra?: StatementSettings }).extra ?? {};
-    const queryRunner = super.createQueryRunner(mode);
-    return answerTimeoutMs ? boundTransactions(queryRunner, answerTimeoutMs) : queryRunner;
-  }
-
   override transaction<T>(work: Work<T>): Promise<T>;
   override transaction<T>(isolationLevel: IsolationLevel, work: Work<T>): Promise<T>;
   /**
-   * Runs the work in a transaction, as TypeORM does. What may pass when all of it is run again, be it at the work, at
-   * START TRANSACTION or at COMMIT, is an error with `retryable` true; any other comes as it was thrown.
+   * Runs the work in a transaction, as TypeORM does. What the database reports and may pass when all of the work is run
+   * again is an error with `retryable` true; any other comes as it was thrown, and so does what is the work's own.
+   *
+   * @throws OutcomeUnknownError the answer to COMMIT was lost
+   * @throws TransactionAbortedError nothing was kept, since the work has caught an error of the database
    */
-  override transaction<T>(...args: [Work<T>] | [IsolationLevel, Work<T>]): Promise<T> {
-    const running = args.length === 1 ? super.transaction(args[0]) : super.transaction(args[0], args[1]);
-    return running.catch(rethrowRetryable);
+  override async transaction<T>(...args: [Work<T>] | [IsolationLevel, Work<T>]): Promise<T> {
+    try {
+      return await (args.length === 1 ? super.transaction(args[0]) : super.transaction(args[0], args[1]));
+    } catch (error) {
+      const translated = isOfConnection(error) ? translateError(error) : error;
+      throw translated instanceof PaymentEventsDbError && translated.retryable ? translated : error;
+    }
   }
 
   /** @throws what {@link migrate} throws */
@@ -206,9 +222,4 @@ export class PaymentEventsDataSource extends DataSource {
   override async undoLastMigration(options?: Parameters<DataSource['undoLastMigration']>[0]): Promise<void> {
     await revert(this, options);
   }
-}
-
-function rethrowRetryable(error: unknown): never {
-  const translated = translateError(error);
-  throw translated instanceof PaymentEventsDbError && translated.retryable ? translated : error;
 }

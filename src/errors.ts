@@ -238,12 +238,58 @@ export class OutboxMessageNotFoundError extends PaymentEventsDbError {
   }
 }
 
-/** The method must be given the EntityManager of an open transaction, so that what it writes commits with the rest. */
+/**
+ * The method must be given the EntityManager of an open transaction of its own DataSource, so that what it writes commits
+ * with the rest. Nothing was sent.
+ */
 export class TransactionRequiredError extends PaymentEventsDbError {
   readonly code = 'TRANSACTION_REQUIRED';
 
-  constructor(method: string) {
-    super(`${method} needs the manager of an open transaction: dataSource.transaction((manager) => …).`);
+  /** @param given what it was given instead */
+  constructor(method: string, given?: string) {
+    super(
+      `${method} needs the manager of an open transaction${given ? `, and was given ${given}` : ''}: ` +
+        'dataSource.transaction((manager) => …), or queryRunner.manager after startTransaction().',
+    );
+  }
+}
+
+/** The DataSource has not been opened, or it has been closed. Nothing was sent. */
+export class DataSourceNotOpenError extends PaymentEventsDbError {
+  readonly code = 'DATA_SOURCE_NOT_OPEN';
+
+  constructor() {
+    super('The DataSource is not open: await dataSource.initialize() before, and destroy() after everything else.');
+  }
+}
+
+/**
+ * A statement of the transaction had failed, and its error was not let through: PostgreSQL has undone all of the
+ * transaction. Let errors of the database leave the work; what may fail by itself goes into a transaction of its own.
+ */
+export class TransactionAbortedError extends PaymentEventsDbError {
+  readonly code = 'TRANSACTION_ABORTED';
+
+  constructor() {
+    super(
+      'Nothing of the transaction was kept: one of its statements had failed, and its error was caught. Let such an ' +
+        'error through, or run what may fail in a nested transaction (a savepoint).',
+    );
+  }
+}
+
+/**
+ * The connection broke after COMMIT was sent and before its answer came: all of the transaction took place, or nothing
+ * of it. Not retryable as it is: only what carries a key may be repeated. See docs/reference/errors.md.
+ */
+export class OutcomeUnknownError extends PaymentEventsDbError {
+  readonly code = 'OUTCOME_UNKNOWN';
+
+  constructor() {
+    super(
+      'Whether the transaction was committed is not known: the answer to COMMIT was lost. Look whether it took place ' +
+        'before you run it again; a transaction whose every write carries a key may be run again as it is.',
+    );
   }
 }
 
@@ -279,17 +325,19 @@ export class DatabaseTimeoutError extends PaymentEventsDbError {
   override readonly retryable = true;
 
   constructor(readonly sqlState: string) {
-    super(
-      sqlState === '55P03'
-        ? 'A lock was not to be had within lock_timeout. Try again.'
-        : 'The statement was cancelled, by statement_timeout or by somebody. Try again.',
-    );
+    super(`${TIMEOUTS[sqlState] ?? 'Something took too long.'} Try again.`);
   }
 }
 
+const TIMEOUTS: Readonly<Record<string, string>> = {
+  '55P03': 'A lock could not be taken within lock_timeout.',
+  '55006': 'Another session is using the object.',
+  '57014': 'The statement was cancelled, by statement_timeout or by somebody.',
+};
+
 /**
- * The database cannot be reached, or the connection broke. Whether the operation took place is not known: try again with
- * the same idempotency key, or under the same lease.
+ * The database cannot be reached or takes no writes, or the connection broke. Whether an operation by itself took place
+ * is not known: try again with the same idempotency key, or under the same lease. A transaction of the caller's did not.
  */
 export class DatabaseUnavailableError extends PaymentEventsDbError {
   readonly code = 'DATABASE_UNAVAILABLE';
@@ -297,7 +345,11 @@ export class DatabaseUnavailableError extends PaymentEventsDbError {
 
   /** @param reason an SQLSTATE, or the name of a network error such as `ECONNREFUSED` */
   constructor(readonly reason: string) {
-    super(`The database cannot be reached or the connection broke (${reason}). Try again.`);
+    super(
+      reason === '25006'
+        ? 'The server takes no writes (25006): it is a standby, or default_transaction_read_only is on. Try again.'
+        : `The database cannot be reached or the connection broke (${reason}). Try again.`,
+    );
   }
 }
 
@@ -316,24 +368,26 @@ export class PermissionDeniedError extends PaymentEventsDbError {
   }
 }
 
-/** A migration changed a table while a transaction of the caller's was using it. Run that transaction again. */
+/** A statement must be prepared anew, and the caller's transaction has been aborted by it. Run that transaction again. */
 export class StalePlanError extends PaymentEventsDbError {
   readonly code = 'STALE_PLAN';
   override readonly retryable = true;
 
   constructor() {
-    super('A table has changed since its statement was prepared. Run the transaction again from its beginning.');
+    super('A prepared statement has become stale or was lost. Run the transaction again from its beginning.');
   }
 }
 
-/** The database reported something that this package has no better name for. See PostgreSQL's list of error codes. */
+/** The database reported something that this package has no better name for: the message says what it may be. */
 export class DatabaseError extends PaymentEventsDbError {
   readonly code = 'DATABASE_ERROR';
 
+  /** @param advice what is known of that SQLSTATE */
   constructor(
     readonly sqlState: string,
     readonly severity: string | undefined,
+    advice = 'See the list of error codes of PostgreSQL.',
   ) {
-    super(`The database reported SQLSTATE ${sqlState}. Its own log has the text, which may quote values.`);
+    super(`The database reported SQLSTATE ${sqlState}. ${advice} Its own log has the text, which may quote values.`);
   }
 }

@@ -103,4 +103,4 @@ export class Lab {
  * The pool that the operations themselves use. Contestants that bypass them share it, so that the same driver, with the
  * same settings, on the same connections, serves both.
  */
-export { poolOf } from '../../src/database/run';
+export { poolOf } from '../../src/database/connections';

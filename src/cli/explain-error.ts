@@ -1,3 +1,4 @@
+import { isSqlState, sqlStateRule } from '../database/sql-states';
 import { type DatabaseAddress } from '../database-address';
 import {
   ConfigurationError,
@@ -25,7 +26,7 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
     return { text: error.message, exitCode: ExitCode.usage };
   }
   if (error instanceof DatabaseUnavailableError) return unreachable(error.message);
-  if (error instanceof DatabaseError && OF_A_MISSING_OBJECT.includes(error.sqlState)) {
+  if (error instanceof DatabaseError && sqlStateRule(error.sqlState).kind === 'schema') {
     return {
       text:
         `The database lacks something that this version needs (${error.sqlState}): a migration has not run yet.\n` +
@@ -48,13 +49,16 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
       ...(address?.isLocal ? START_ONE : ['Check the host and port in DATABASE_URL, the network and its firewalls.']),
     );
   }
+  const { kind, reason } = sqlStateRule(code ?? '');
+  if (kind === 'unavailable')
+    return unreachable(`The server at ${where} cannot do it now (${code}). ${reason} Try again.`);
+  if (kind === 'conflict' || kind === 'timeout') {
+    return failed(
+      `Other sessions are using the tables, or a statement took too long (${code}).`,
+      'Run this again; what was applied stays applied.',
+    );
+  }
   switch (code ?? '') {
-    case '57P01':
-    case '57P02':
-    case '57P03':
-      return unreachable(`The server at ${where} is starting up, shutting down, or has ended this session. Try again.`);
-    case '53300':
-      return unreachable(`The server at ${where} has no connection left. Try again, or raise its max_connections.`);
     case '28P01':
     case '28000':
     case NO_PASSWORD:
@@ -79,19 +83,10 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
         "The history of migrations does not fit the tables: something else made them. On a developer's own database " +
           'start over with ./scripts/reset_payment_events_db.sh; on any other find out first what made them.',
       );
-    case '55P03':
-    case '57014':
-      return failed(
-        `A lock or a statement took too long (${code}): other sessions are using the tables.`,
-        'Run this again; what was applied stays applied.',
-      );
     default:
       return failed(...unforeseen(error, code));
   }
 }
-
-/** A table, a column, a function. */
-const OF_A_MISSING_OBJECT = ['42P01', '42703', '42883'];
 
 const START_ONE = [
   'Start one with either of:',
@@ -103,11 +98,11 @@ const START_ONE = [
 /** Ours: pg has no code for "the server asks for a password and the URL has none". */
 const NO_PASSWORD = 'no password given';
 
-/** What Node says of a network or a socket, SQLSTATE class 08, and pg's own connection time-outs. */
+/** What Node says of a network or a socket, and pg's own connection time-outs. */
 function isUnreachable(error: unknown, code: string | undefined): boolean {
   if (!code) return /timeout expired|connection timeout|Connection terminated/.test(messageOf(error));
   if (code === 'ENOENT' || code === 'EACCES') return (error as NodeJS.ErrnoException).syscall === 'connect';
-  return /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ETIMEDOUT|EPIPE|08)/.test(code);
+  return /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ETIMEDOUT|EPIPE)/.test(code);
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -123,8 +118,7 @@ function messageOf(error: unknown): string {
 function unforeseen(error: unknown, code: string | undefined): string[] {
   // The message of a data exception (class 22) quotes the value.
   if (code?.startsWith('22')) return [`The database refused a value (${code}); its log says which.`];
-  const isServerSide = code !== undefined && /^[0-9A-Z]{5}$/.test(code);
-  if (isServerSide) return [`The database says: ${messageOf(error)} (${code}).`];
+  if (isSqlState(code)) return [`The database says: ${messageOf(error)} (${code}).`];
   return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
 }
 

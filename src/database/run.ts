@@ -1,9 +1,11 @@
-import { type Pool, type PoolClient, type QueryResult, type QueryResultRow } from 'pg';
-import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
-import { DatabaseUnavailableError, TransactionRequiredError } from '../errors';
+import { type PoolClient, type QueryResult, type QueryResultRow } from 'pg';
+import { type DataSource, type EntityManager } from 'typeorm';
+import { commit } from './commit';
+import { listen, poolOf, queryRunnerOf, retire } from './connections';
 import { cut, expectAnswer } from './expect-answer';
+import { valueTypes } from './parsers';
 import { type Statement } from './statement';
-import { isServerError, isStalePlan, translateError } from './translate-error';
+import { isFitAfter, isForgottenPlan, isReadOnly, isStalePlan, translateError } from './translate-error';
 
 /**
  * What `createDataSourceOptions` leaves in the driver's options for {@link execute}. A DataSource made otherwise has none of
@@ -40,6 +42,9 @@ export async function writeInBatches(dataSource: DataSource, statement: Statemen
  * Runs one statement: in the caller's transaction where its manager is given, else by itself on a connection of the
  * pool. Errors come translated.
  *
+ * By itself it runs under READ COMMITTED where {@link pinSession} says so; a connection without that pin has it from its
+ * role, since only a round trip more could ask for it.
+ *
  * Goes past TypeORM's query runner to `pg`, which alone can prepare a statement under a name: parsing and planning a
  * statement of several parts takes about as long as running it.
  *
@@ -53,12 +58,11 @@ async function execute(
   values: unknown[],
   manager?: EntityManager,
 ): Promise<QueryResult> {
-  const queryRunner = manager?.queryRunner;
+  const queryRunner = manager === undefined ? undefined : queryRunnerOf(dataSource, manager);
   let client: PoolClient | undefined;
   let fit = true;
   try {
-    client = await (queryRunner ? connectionOf(queryRunner) : poolOf(dataSource).connect());
-    listen(client);
+    client = await (queryRunner ? (queryRunner.connect() as Promise<PoolClient>) : connect(dataSource));
     try {
       return await send(client, dataSource, statement, values);
     } catch (error) {
@@ -68,93 +72,85 @@ async function execute(
   } catch (error) {
     // A connection on which the server itself has reported an error is fit for use; any other is not: what is sent after
     // an unanswered statement would not be answered either, the ROLLBACK of the caller's transaction included.
-    fit = isServerError(error);
-    if (queryRunner && client && !fit) cut(client);
+    fit = isFitAfter(error);
+    if (client && isReadOnly(error)) retire(client);
+    else if (queryRunner && client && !fit) cut(client);
     throw translateError(error);
   } finally {
     if (!queryRunner) client?.release(!fit);
   }
 }
 
-/** TypeORM leaves a query runner the connection that it has given back: by now that may carry a stranger's transaction. */
-function connectionOf(queryRunner: QueryRunner): Promise<PoolClient> {
-  if (!queryRunner.isReleased) return queryRunner.connect() as Promise<PoolClient>;
-  throw queryRunner.isTransactionActive
-    ? new DatabaseUnavailableError('connection lost')
-    : new TransactionRequiredError('An operation that is given a manager');
+async function connect(dataSource: DataSource): Promise<PoolClient> {
+  const pool = poolOf(dataSource);
+  const client = await pool.connect();
+  listen(client, pool);
+  return client;
 }
 
 /** Sends one statement in the transaction it was made for. */
 export type Send = <Row extends QueryResultRow>(statement: Statement, values: unknown[]) => Promise<Row[]>;
 
 /**
- * Runs `work` in one transaction on one connection of the pool and commits, or rolls back when it throws. Errors come
- * translated.
+ * Runs `work` in one transaction on one connection of the pool, under READ COMMITTED, and commits, or rolls back when it
+ * throws. What the database throws comes translated, what else the work throws as it is.
  *
  * @param settings SET LOCAL for this transaction, sent together with its BEGIN
+ * @throws OutcomeUnknownError the answer to COMMIT was lost; TransactionAbortedError the work has caught an error
  */
 export async function transaction<T>(
   dataSource: DataSource,
   settings: Readonly<Record<string, string | number>>,
   work: (send: Send) => Promise<T>,
 ): Promise<T> {
-  const begin = ['BEGIN', ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = '${value}'`)];
-  const client = await poolOf(dataSource)
-    .connect()
-    .catch((error: unknown) => {
-      throw translateError(error);
-    });
-  listen(client);
+  const begin = [BEGIN, ...Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = '${value}'`)];
+  const client = await connect(dataSource).catch((error: unknown) => {
+    throw translateError(error);
+  });
   let fit = true;
   const ask = (statement: Statement, values?: unknown[]) =>
     send(client, dataSource, statement, values).catch((error: unknown) => {
-      fit &&= isServerError(error);
+      fit &&= isFitAfter(error);
+      if (isReadOnly(error)) retire(client);
       throw error;
     });
+  const askTranslated: Send = async <Row extends QueryResultRow>(statement: Statement, values: unknown[]) => {
+    try {
+      return (await ask(statement, values)).rows as Row[];
+    } catch (error) {
+      throw translateError(error);
+    }
+  };
   try {
-    await ask({ text: begin.join('; ') });
-    const result = await work(
-      async <Row extends QueryResultRow>(statement: Statement, values: unknown[]) =>
-        (await ask(statement, values)).rows as Row[],
-    );
-    await ask({ text: 'COMMIT' });
+    await askTranslated({ text: begin.join('; ') }, []);
+    const result = await work(askTranslated);
+    await commit(client, () => ask({ text: 'COMMIT' })).catch((error: unknown) => {
+      throw translateError(error);
+    });
     return result;
   } catch (error) {
     // A connection in doubt is closed, which rolls back as well.
     if (fit) await ask({ text: 'ROLLBACK' }).catch(() => undefined);
-    throw translateError(error);
+    throw error;
   } finally {
     client.release(!fit);
   }
 }
 
-/** The pool of a DataSource, whose new connections are listened to from now on: see {@link listen}. */
-export function poolOf(dataSource: DataSource): Pool {
-  const { master } = dataSource.driver as unknown as { master: Pool };
-  if (!heard.has(master)) heard.add(master.on('connect', listen));
-  return master;
-}
-
-/**
- * An 'error' event that nobody listens to ends the process, and the pool listens to idle connections only. What is asked
- * of a broken connection fails by itself. A new connection is listened to before it is handed out: the same packet may
- * say that it is ready and that the server ends it.
- */
-function listen(client: PoolClient): void {
-  if (!heard.has(client)) heard.add(client.on('error', () => undefined));
-}
-const heard = new WeakSet<Pool | PoolClient>();
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
 /** How often a statement had to be prepared anew, by its name. */
 const generations = new Map<string, number>();
 
 /** What `pg` makes of whatever it is asked. Handed a finished one it need not copy what describes it. */
 interface QueryClass {
-  new (
-    text: string,
-    values: unknown[] | undefined,
-    answered: (error: Error | null, result: QueryResult) => void,
-  ): { name?: string; submit(): void };
+  new (config: {
+    text: string;
+    values: unknown[] | undefined;
+    name: string | undefined;
+    types: typeof valueTypes;
+    callback: (error: Error | null, result: QueryResult) => void;
+  }): { submit(): void };
 }
 
 function send(
@@ -167,24 +163,40 @@ function send(
   const { preparedStatements, answerTimeoutMs = 35_000 } =
     (dataSource.options as { extra?: StatementSettings }).extra ?? {};
   const generation = name === undefined ? undefined : generations.get(name);
+  const preparedAs = preparedStatements === 'unnamed' ? undefined : generation ? `${name}_${generation}` : name;
   return new Promise((resolve, reject) => {
     const answered = expectAnswer(client, answerTimeoutMs);
-    const query = new Query(text, values, (error, result) => {
+    const callback = (error: Error | null, result: QueryResult) => {
       answered();
       if (!error) return resolve(result);
-      // Unless another caller has done so already: then the generation differs by now.
-      if (name && isStalePlan(error) && generation === generations.get(name)) {
-        generations.set(name, (generation ?? 0) + 1);
-      }
+      if (name && isStalePlan(error)) forgetPlan(client, error, name, generation, preparedAs);
       reject(error);
-    });
-    if (preparedStatements !== 'unnamed') query.name = generation ? `${name}_${generation}` : name;
+    };
     try {
-      client.query(query);
+      client.query(new Query({ text, values, name: preparedAs, types: valueTypes, callback }));
     } catch (error) {
       // The native client converts values at once.
       answered();
       throw error;
     }
   });
+}
+
+/**
+ * What has become stale on one connection has done so on all: it is prepared under a new name everywhere, unless another
+ * caller has seen to that already. What one session alone has lost is prepared on it again.
+ */
+function forgetPlan(
+  client: PoolClient,
+  error: Error,
+  name: string,
+  generation: number | undefined,
+  preparedAs: string | undefined,
+): void {
+  if (!isForgottenPlan(error)) {
+    if (generation === generations.get(name)) generations.set(name, (generation ?? 0) + 1);
+    return;
+  }
+  const { connection } = client as unknown as { connection?: { parsedStatements: Record<string, string> } };
+  if (connection && preparedAs !== undefined) delete connection.parsedStatements[preparedAs];
 }

@@ -4,66 +4,112 @@ import {
   DatabaseError,
   DatabaseTimeoutError,
   DatabaseUnavailableError,
+  OutcomeUnknownError,
   PaymentEventsDbError,
   PermissionDeniedError,
   StalePlanError,
+  TransactionAbortedError,
   TransactionConflictError,
 } from '../errors';
+import { isSqlState, sqlStateRule } from './sql-states';
 
 /** What `pg` tells of an error that the server reported; `message`, `detail` and `where` may quote rows and parameters. */
-interface ServerError {
+interface ServerError extends Error {
   code: string;
-  severity?: string;
+  severity: string;
   constraint?: string;
   table?: string;
+  routine?: string;
 }
 
-const UNAVAILABLE = new Set([
-  '53300', // too_many_connections
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
-  '57P05', // idle_session_timeout
-  '25P03', // idle_in_transaction_session_timeout
-]);
 const NETWORK = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/;
 /** What `pg`, its pool and, of a transaction whose connection went, TypeORM say without giving a code. */
 const CONNECTION_TEXTS =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query runner already released)/i;
 
+/** What PgBouncer says under 08P01 of troubles that pass; its other 08P01 are mistakes of a configuration. */
+const POOLER_TROUBLE =
+  /query_wait_timeout|client_login_timeout|server_login_retry|max_client_conn|no more connections allowed|shutting down|server conn(ection)? crashed|cannot connect to server|admin forced disconnect/i;
+
 /** A name of ours and nothing else: no other text of the server's is let through. */
 const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema|database) \w+)$/;
 
 /**
- * The one place that turns what PostgreSQL, `pg` or the network reports into an error of this package. Nothing of the
- * original is kept but its SQLSTATE and the names of constraint and table, since its texts may quote rows and
- * parameters: payment tokens, idempotency keys. An error that is not the database's passes through as it is.
+ * The one place that turns what a connection to the database has thrown into an error of this package; whoever calls it
+ * knows that it came from there, since a processor's ECONNRESET looks the same. Nothing of the original is kept but its
+ * SQLSTATE and the names of constraint and table: its texts may quote rows and parameters. What is neither of the server
+ * nor of the network passes through as it is.
  */
 export function translateError(error: unknown): unknown {
   if (error instanceof PaymentEventsDbError || !types.isNativeError(error)) return error;
-  // TypeORM wraps what the driver threw and keeps the parameters beside it.
-  const original = ((error as { driverError?: unknown }).driverError ?? error) as Error & Partial<ServerError>;
-  const code = original.code ?? '';
-  if (UNAVAILABLE.has(code) || code.startsWith('08') || NETWORK.test(code)) return new DatabaseUnavailableError(code);
-  if (CONNECTION_TEXTS.test(original.message)) return new DatabaseUnavailableError('connection lost');
-  if (!/^[0-9A-Z]{5}$/.test(code) || original.severity === undefined) return error;
-  if (code === '40001' || code === '40P01') return new TransactionConflictError(code);
-  if (code === '55P03' || code === '57014') return new DatabaseTimeoutError(code);
-  if (isStalePlan(original)) return new StalePlanError();
-  if (code === '42501') return new PermissionDeniedError(DENIED_OBJECT.exec(original.message)?.[1]);
-  if (code.startsWith('23') && original.constraint) {
-    return new ConstraintViolationError(original.constraint, original.table, code);
+  const original = originalOf(error);
+  if (original instanceof PaymentEventsDbError) return original;
+  if (isFromServer(original)) return translateServerError(original);
+  const { code } = original as { code?: unknown };
+  if (typeof code === 'string' && NETWORK.test(code)) return new DatabaseUnavailableError(code);
+  return CONNECTION_TEXTS.test(original.message) ? new DatabaseUnavailableError('connection lost') : error;
+}
+
+function translateServerError(error: ServerError): PaymentEventsDbError {
+  const { code } = error;
+  if (isStalePlan(error)) return new StalePlanError();
+  if (code === '08P01' && POOLER_TROUBLE.test(error.message)) return new DatabaseUnavailableError(code);
+  if (code.startsWith('23') && error.constraint) {
+    return new ConstraintViolationError(error.constraint, error.table, code);
   }
-  return new DatabaseError(code, original.severity);
+  const { kind, reason } = sqlStateRule(code);
+  switch (kind) {
+    case 'unavailable':
+      return new DatabaseUnavailableError(code);
+    case 'conflict':
+      return new TransactionConflictError(code);
+    case 'timeout':
+      return new DatabaseTimeoutError(code);
+    case 'stale-plan':
+      return new StalePlanError();
+    case 'outcome-unknown':
+      return new OutcomeUnknownError();
+    case 'aborted':
+      return new TransactionAbortedError();
+    case 'permission':
+      return new PermissionDeniedError(DENIED_OBJECT.exec(error.message)?.[1]);
+    case 'configuration':
+    case 'schema':
+    case 'use':
+    case 'alarm':
+      return new DatabaseError(code, error.severity, reason);
+  }
 }
 
-/** Whether the server itself reported it, so that the connection is fit for use. FATAL and PANIC end the connection. */
-export function isServerError(error: unknown): boolean {
-  return (error as ServerError).severity === 'ERROR';
+/** TypeORM wraps what the driver threw and keeps the parameters beside it. */
+export const originalOf = (error: Error): Error => (error as { driverError?: Error }).driverError ?? error;
+
+const isFromServer = (error: Error): error is ServerError =>
+  isSqlState((error as Partial<ServerError>).code) && (error as Partial<ServerError>).severity !== undefined;
+
+/**
+ * Whether the connection may be used again: the server itself has reported the error and goes on. By the table as well as
+ * by its severity, which a server says in its own language.
+ */
+export function isFitAfter(error: unknown): boolean {
+  if (!types.isNativeError(error)) return false;
+  const original = originalOf(error);
+  if (!isFromServer(original) || ['FATAL', 'PANIC'].includes(original.severity)) return false;
+  return !sqlStateRule(original.code).unfit;
 }
 
-/** "cached plan must not change result type": a migration changed a table that a prepared statement reads. */
+/** Whether the server said that it takes no writes. */
+export const isReadOnly = (error: unknown): boolean =>
+  types.isNativeError(error) && (originalOf(error) as Partial<ServerError>).code === '25006';
+
+/**
+ * Whether a prepared statement must be prepared anew: a migration changed a table that it reads ("cached plan must not
+ * change result type"), or the session does not have it any more.
+ */
 export function isStalePlan(error: unknown): boolean {
-  const { code, routine } = error as { code?: string; routine?: string };
-  return code === '0A000' && routine === 'RevalidateCachedQuery';
+  const { code, routine } = error as Partial<ServerError>;
+  return (code === '0A000' && routine === 'RevalidateCachedQuery') || isForgottenPlan(error);
 }
+
+/** Whether the session does not have a prepared statement that this client has prepared on it: DISCARD ALL, a pooler. */
+export const isForgottenPlan = (error: unknown): boolean => (error as Partial<ServerError>).code === '26000';

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { type DataSource, type QueryRunner } from 'typeorm';
-import { poolOf } from '../database/run';
+import { poolOf } from '../database/connections';
 import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */

@@ -168,9 +168,10 @@ if (!version && !process.env.CI) {
           outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
         );
         expect(failures.length).toBeGreaterThan(0);
+        // What a connection of the server does not have yet is run without a name, and succeeds.
         for (const failure of failures) {
           expect(failure).toBeInstanceOf(DatabaseError);
-          expect(['42P05', '26000']).toContain((failure as DatabaseError).sqlState);
+          expect(failure).toMatchObject({ sqlState: '42P05' });
         }
       } finally {
         for (const client of clients) await client.destroy();

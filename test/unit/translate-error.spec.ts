@@ -2,15 +2,17 @@ import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
 import { DatabaseError as ServerError } from 'pg-protocol';
 import { QueryFailedError, QueryRunnerAlreadyReleasedError } from 'typeorm';
-import { isServerError, isStalePlan, translateError } from '../../src/database/translate-error';
+import { isFitAfter, isStalePlan, translateError } from '../../src/database/translate-error';
 import {
   ConstraintViolationError,
   DatabaseError,
   DatabaseTimeoutError,
   DatabaseUnavailableError,
   LockLostError,
+  OutcomeUnknownError,
   PermissionDeniedError,
   StalePlanError,
+  TransactionAbortedError,
   TransactionConflictError,
 } from '../../src/errors';
 import { failureOf } from '../support/within';
@@ -22,7 +24,6 @@ const reported = (code: string, more: Partial<ServerError> = {}): ServerError =>
 describe('what the server reports', () => {
   it.each([
     ['08006', new DatabaseUnavailableError('08006')],
-    ['08P01', new DatabaseUnavailableError('08P01')],
     ['53300', new DatabaseUnavailableError('53300')],
     ['57P01', new DatabaseUnavailableError('57P01')],
     ['57P02', new DatabaseUnavailableError('57P02')],
@@ -33,14 +34,48 @@ describe('what the server reports', () => {
     ['40P01', new TransactionConflictError('40P01')],
     ['55P03', new DatabaseTimeoutError('55P03')],
     ['57014', new DatabaseTimeoutError('57014')],
-    ['22P02', new DatabaseError('22P02', 'ERROR')],
-    ['42P01', new DatabaseError('42P01', 'ERROR')],
-    ['23502', new DatabaseError('23502', 'ERROR')],
-    ['0A000', new DatabaseError('0A000', 'ERROR')],
-    ['XX000', new DatabaseError('XX000', 'ERROR')],
+    ['25006', new DatabaseUnavailableError('25006')],
+    ['25P04', new DatabaseUnavailableError('25P04')],
+    ['53100', new DatabaseUnavailableError('53100')],
+    ['72000', new TransactionConflictError('72000')],
+    ['55006', new DatabaseTimeoutError('55006')],
+    ['26000', new StalePlanError()],
+    ['40003', new OutcomeUnknownError()],
+    ['08007', new OutcomeUnknownError()],
+    ['25P02', new TransactionAbortedError()],
   ])('is told by its SQLSTATE: %s', (code, expected) => {
     expect({ ...(translateError(reported(code)) as Error) }).toEqual({ ...expected });
     expect(translateError(reported(code))).toEqual(expected);
+  });
+
+  it.each([
+    ['22P02', 'A value, a row or a call'],
+    ['23502', 'A value, a row or a call'],
+    ['42P01', 'are migrations pending?'],
+    ['0A000', 'are migrations pending?'],
+    ['28P01', 'check user and password'],
+    ['42P05', 'preparedStatements "unnamed"'],
+    ['08P01', 'timeoutsVia "role"'],
+    ['XX001', 'tell whoever runs it'],
+    ['99ZZZ', 'the list of error codes'],
+  ])('that no retry mends comes with what is known of its SQLSTATE: %s', (code, advice) => {
+    const error = translateError(reported(code)) as DatabaseError;
+    expect(error).toBeInstanceOf(DatabaseError);
+    expect(error).toMatchObject({ sqlState: code, severity: 'ERROR', retryable: false });
+    expect(error.message).toContain(advice);
+  });
+
+  it.each([
+    ['query_wait_timeout', true],
+    ['no more connections allowed (max_client_conn)', true],
+    ['server login has been failing, try again later (server_login_retry)', true],
+    ['pgbouncer is shutting down', true],
+    ['unsupported startup parameter: statement_timeout', false],
+    ['invalid message format', false],
+  ])('under 08P01 may pass where it is a trouble of PgBouncer, and no mistake: %s', (message, passes) => {
+    const error = translateError(Object.assign(reported('08P01', { severity: 'FATAL' }), { message }));
+    expect(error).toBeInstanceOf(passes ? DatabaseUnavailableError : DatabaseError);
+    expect(error).toMatchObject({ retryable: passes });
   });
 
   it.each(['23505', '23514', '23P01', '23001'])('names the constraint and its table: %s', (code) => {
@@ -70,16 +105,24 @@ describe('what the server reports', () => {
     expect(isStalePlan(reported('0A000', { routine: 'transformLockingClause' }))).toBe(false);
   });
 
+  it('is a stale plan where the session does not have the statement any more', () => {
+    expect(isStalePlan(reported('26000'))).toBe(true);
+  });
+
   it('is understood inside of what TypeORM wraps around it, and comes without the parameters', () => {
     const wrapped = new QueryFailedError('SELECT $1', ['secret'], reported('40001'));
     expect(translateError(wrapped)).toEqual(new TransactionConflictError('40001'));
     expect(translateError(wrapped)).not.toHaveProperty('cause');
   });
 
-  it('leaves the connection fit for use, unless it is FATAL', () => {
-    expect(isServerError(reported('23505'))).toBe(true);
-    expect(isServerError(reported('57P01', { severity: 'FATAL' }))).toBe(false);
-    expect(isServerError(new Error('Query read timeout'))).toBe(false);
+  it('leaves the connection fit for use, unless it is FATAL, in any language, or of a server that takes no writes', () => {
+    expect(isFitAfter(reported('23505'))).toBe(true);
+    expect(isFitAfter(reported('57P01', { severity: 'FATAL' }))).toBe(false);
+    expect(isFitAfter(new Error('Query read timeout'))).toBe(false);
+    expect(isFitAfter(reported('23505', { severity: 'FEHLER' }))).toBe(true);
+    expect(isFitAfter(reported('57P01', { severity: 'FATALE' }))).toBe(false);
+    expect(isFitAfter(reported('25006'))).toBe(false);
+    expect(isFitAfter(new QueryFailedError('', [], reported('23505')))).toBe(true);
   });
 });
 
@@ -119,6 +162,7 @@ describe('what the network does', () => {
 it.each([
   ['an error of this package', new LockLostError('id')],
   ['an error of the caller', new Error('of the caller')],
+  ['an error with a number for its code, such as of gRPC', Object.assign(new Error('14 UNAVAILABLE'), { code: 14 })],
   ['an error with a code of its own', Object.assign(new Error('x'), { code: 'ERR_INVALID_ARG_TYPE' })],
   ['an error that looks like an SQLSTATE and is of no server', Object.assign(new Error('x'), { code: '40001' })],
   ['what is no error at all', 'text'],
