@@ -13,7 +13,7 @@ import { originalOf, translateError } from './translate-error';
  * @throws TransactionAbortedError, OutcomeUnknownError; what the server reports instead of committing
  */
 export async function commit<T>(client: PoolClient, send: () => Promise<T>): Promise<T | undefined> {
-  requireNotAborted(client);
+  await requireNotAborted(client);
   let tag: string | undefined;
   const hear = ({ text }: { text: string }) => (tag = text);
   const { connection } = client as unknown as { connection?: EventEmitter };
@@ -31,14 +31,34 @@ export async function commit<T>(client: PoolClient, send: () => Promise<T>): Pro
 }
 
 /**
- * Says before anything is sent that a transaction has nothing to commit, as the server said when it was ready last.
+ * Says before anything is sent that a transaction has nothing to commit, as the server tells whenever it is ready for a
+ * query.
  *
  * @throws TransactionAbortedError
  */
-export function requireNotAborted(client: PoolClient): void {
+export async function requireNotAborted(client: PoolClient): Promise<void> {
+  await untilReady(client);
   // Older versions of pg lack this method: then the tag alone tells.
   const { getTransactionStatus } = client as Partial<Pick<PoolClient, 'getTransactionStatus'>>;
   if (getTransactionStatus?.call(client) === 'E') throw new TransactionAbortedError();
+}
+
+/** An error comes before the server is ready again, and a statement that nobody awaits may still be under way. */
+async function untilReady(client: PoolClient): Promise<void> {
+  const state = client as unknown as {
+    readyForQuery?: boolean;
+    connection?: EventEmitter & { stream: { destroyed: boolean } };
+  };
+  const { connection } = state;
+  while (connection && state.readyForQuery === false && !connection.stream.destroyed) {
+    await new Promise<void>((resolve) => {
+      const heard = () => {
+        connection.off('readyForQuery', heard).off('end', heard);
+        resolve();
+      };
+      connection.on('readyForQuery', heard).on('end', heard);
+    });
+  }
 }
 
 /** What pg and TypeORM say of a COMMIT that they did not send any more. */

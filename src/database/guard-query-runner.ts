@@ -72,7 +72,7 @@ export function guardQueryRunner(dataSource: DataSource, queryRunner: QueryRunne
   };
 
   queryRunner.commitTransaction = async () => {
-    if (!queryRunner.isReleased) requireNotAborted((await queryRunner.connect()) as PoolClient);
+    if (!queryRunner.isReleased) await requireNotAborted((await queryRunner.connect()) as PoolClient);
     await commitTransaction();
   };
 

@@ -2,9 +2,10 @@ import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { JsonObject } from '../validation/json-rules';
 import { Text, Uuid, WholeNumber } from '../validation/rules';
+import { queryRunnerOf } from '../database/connections';
 import { run, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
-import { IdempotencyKeyReuseError, TransactionConflictError, TransactionRequiredError } from '../errors';
+import { IdempotencyKeyReuseError, TransactionConflictError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { fingerprint } from './fingerprint';
@@ -104,7 +105,7 @@ export class IdempotencyKeys {
    */
   async claim(input: ClaimCommand, manager: EntityManager): Promise<Claim> {
     const command = validateCommand(ClaimCommand, input);
-    if (!manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('claim');
+    queryRunnerOf(this.#dataSource, manager, 'claim');
     const { idempotencyKey, operation, request, outcome = null } = command;
     const restaurantId = command.restaurantId.toLowerCase();
     const requestFingerprint = fingerprint(operation, restaurantId, command.authRequestId.toLowerCase(), request);

@@ -3,9 +3,10 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { TextMap } from '../validation/json-rules';
 import { Callable } from '../validation/option-rules';
 import { BigInteger, Bytes, Flag, LARGEST_BIGINT, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
+import { queryRunnerOf } from '../database/connections';
 import { run, write } from '../database/run';
 import { statement } from '../database/statement';
-import { OutboxMessageNotFoundError, TransactionRequiredError } from '../errors';
+import { OutboxMessageNotFoundError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { withTraceContext } from './trace-context';
@@ -201,7 +202,7 @@ export class Outbox {
    */
   async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
     const command = validateCommand(EnqueueCommand, input);
-    if (!manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('enqueue');
+    queryRunnerOf(this.#dataSource, manager, 'enqueue');
     const { aggregateId, restaurantId, messageType, payload, headers } = command;
     if (command.lockAggregate) await run(this.#dataSource, LOCK_AGGREGATE, [aggregateId], manager);
     const values = [aggregateId, restaurantId, messageType, payload, JSON.stringify(withTraceContext(headers))];

@@ -1,4 +1,5 @@
 import { type DataSource } from 'typeorm';
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { StalePlanError } from '../../src/errors';
 import { aRequest, RESTAURANT } from '../support/auth-requests';
 import { expectNothingHalfDone } from '../support/half-done';
@@ -44,11 +45,12 @@ it('an operation that is prepared already answers after a migration as if nothin
 });
 
 it('a transaction of the caller that meets a migration is told to run again, and then goes through', async () => {
-  const { requests, authRequestId } = await aRequest(dataSource);
+  const { authRequestId } = await aRequest(dataSource);
   const ref = { restaurantId: RESTAURANT, authRequestId };
   const single = await quietDataSource({ url: database.url, poolSize: 1 });
   try {
-    const transaction = () => single.transaction((manager) => requests.get(ref, manager));
+    const read = new AuthRequests(single);
+    const transaction = () => single.transaction((manager) => read.get(ref, manager));
     await transaction();
     await retype();
     const failure = await transaction().catch((error: unknown) => error);

@@ -13,7 +13,9 @@ export class Proxy {
   swallow: 'nothing' | 'requests' | 'answers' = 'nothing';
   /** Has the server say in the packet in which it is ready for a query that it ends the session. */
   endWhenReady = false;
-  readonly #target: URL;
+  /** Sees every packet: what it returns goes on in its place, after which the connection ends where it says so. */
+  intercept: ((what: 'requests' | 'answers', data: Buffer) => { pass: Buffer; end: boolean } | undefined) | undefined;
+  #target: URL;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -34,6 +36,11 @@ export class Proxy {
     const url = new URL(this.#target);
     url.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
     return url.href;
+  }
+
+  /** Where new connections lead from now on. Those that are there stay, as with a name or an address that moves. */
+  repoint(target: string): void {
+    this.#target = new URL(target);
   }
 
   /** Resets every connection there is; new ones pass. */
@@ -60,6 +67,12 @@ export class Proxy {
     from
       .on('data', (data) => {
         if (this.swallow === what) return;
+        const intercepted = this.intercept?.(what, data);
+        if (intercepted) {
+          to.write(intercepted.pass);
+          if (intercepted.end) for (const socket of [from, to]) socket.destroySoon();
+          return;
+        }
         const ends = this.endWhenReady && what === 'answers' && data.subarray(-READY.length).equals(READY);
         const packet = ends ? Buffer.concat([data, TERMINATED]) : data;
         if (this.delayMs === 0) to.write(packet);
