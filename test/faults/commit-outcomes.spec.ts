@@ -264,7 +264,7 @@ it('a lost connection to another database is not taken for ours', async () => {
   try {
     const failure = await failureOf(
       dataSource.transaction(async () => {
-        const asked = other.query('SELECT pg_sleep(10)');
+        const asked = other.query('SELECT pg_sleep(1)');
         setTimeout(() => elsewhere.cut(), 100);
         await asked;
       }),
