@@ -37,23 +37,23 @@ export function listen(client: PoolClient, pool: Pool): void {
 const forgotten = new WeakMap<Pool, number>();
 
 /**
- * Has its pool forget a connection whose server takes no writes, and all that are older: after a failover they lead to
- * the same server, and stay as healthy as they are useless. Idle ones are closed now, others when they are given back.
+ * Has its pool forget a connection whose server takes no writes: after a failover it stays as healthy as it is useless,
+ * and so do its fellows. Idle ones are closed now, since a new one costs less than a call that fails; those in use when
+ * they are given back, where they are older, since younger ones may lead to the new primary.
  */
 export function retire(client: PoolClient): void {
   const { pool, born = 0 } = origins.get(client) ?? {};
   if (!pool) return;
-  const isForgotten = (other: PoolClient) => (origins.get(other)?.born ?? 0) <= (forgotten.get(pool) ?? 0);
   if (!forgotten.has(pool)) {
     // The pool removes what has been ended when it is given back.
-    pool.on('release', (_error, released) => void (isForgotten(released) && released.end()));
+    pool.on('release', (_error, released) => {
+      if ((origins.get(released)?.born ?? 0) <= forgotten.get(pool)!) void released.end();
+    });
   }
   forgotten.set(pool, Math.max(born, forgotten.get(pool) ?? 0));
   // The pool listens to idle connections, and removes at once what has an error.
   const { _idle: idle = [] } = pool as unknown as { _idle?: readonly { client: PoolClient }[] };
-  for (const { client: other } of [...idle]) {
-    if (isForgotten(other)) other.emit('error', new Error('It led to a server that takes no writes.'));
-  }
+  for (const { client: other } of [...idle]) other.emit('error', new Error('It led to a server that takes no writes.'));
 }
 
 /**

@@ -40,7 +40,7 @@ export const SQL_STATES: readonly SqlStateRule[] = [
     unfit: true,
     reason:
       'The server takes no writes: it is a standby or was the primary until now, or default_transaction_read_only is on. ' +
-      'A new connection may reach the primary, so that this one and older idle ones are closed.',
+      'A new connection may reach the primary, so that this one, idle ones and older ones are closed.',
   },
   {
     codes: ['25P03', '25P04'],
