@@ -1,10 +1,14 @@
 import { Client } from 'pg';
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { poolOf } from '../database/connections';
+import { expectAnswer } from '../database/expect-answer';
 import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */
 const LOOK_EVERY_MS = 500;
+
+/** Longest wait for an answer to a look, in milliseconds: a network that swallows it must not hold up the migration. */
+const LOOK_TAKES_MS = 5_000;
 
 /** How often it says how things stand, in milliseconds; what is over sooner is not worth a word. */
 const SAY_EVERY_MS = 2_000;
@@ -52,10 +56,14 @@ export class SessionWatch {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#looking;
-    if (this.#connected) await this.#client.end();
+    if (!this.#connected) return;
+    const ended = expectAnswer(this.#client, LOOK_TAKES_MS);
+    await this.#client.end();
+    ended();
   }
 
   async #look(): Promise<void> {
+    const answered = expectAnswer(this.#client, LOOK_TAKES_MS);
     try {
       await (this.#connected ??= this.#client.connect());
       const { rows: blockers } = await this.#client.query<Session>(BLOCKING_SESSIONS, [this.pid]);
@@ -66,6 +74,8 @@ export class SessionWatch {
       this.say(`${this.#step}: ${seconds} s so far${waitingFor(blockers) || (await this.#indexProgress())}`);
     } catch {
       // It only watches: the migration goes on unwatched.
+    } finally {
+      answered();
     }
   }
 
