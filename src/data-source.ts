@@ -3,7 +3,7 @@ import { IsIn, IsOptional, Matches } from 'class-validator';
 import { type Pool } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager, type Logger, type Migration } from 'typeorm';
 import { isDatabaseUrl, NO_DATABASE_URL } from './config';
-import { poolOf } from './database/connections';
+import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
 import { type StatementSettings } from './database/run';
@@ -185,14 +185,21 @@ export class PaymentEventsDataSource extends DataSource {
       await super.initialize();
     } catch (error) {
       // TypeORM forgets the pool that it has opened.
-      const driver = this.driver as unknown as { master?: Pool };
-      if (!this.isInitialized) await driver.master?.end();
-      if (!this.isInitialized) driver.master = undefined;
+      const pool = masterOf(this);
+      if (!this.isInitialized && pool) {
+        await endPool(pool, () => pool.end());
+        Object.assign(this.driver, { master: undefined });
+      }
       throw error;
     }
     // From the first connection on, also for transactions that no operation has begun.
     poolOf(this);
     return this;
+  }
+
+  /** Closes the connections, also where the network swallows the farewell. */
+  override async destroy(): Promise<void> {
+    await endPool(masterOf(this), () => super.destroy());
   }
 
   override transaction<T>(work: Work<T>): Promise<T>;

@@ -1,6 +1,11 @@
 import { type Pool, type PoolClient } from 'pg';
 import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import { DatabaseUnavailableError, DataSourceNotOpenError, TransactionRequiredError } from '../errors';
+import { expectAnswer } from './expect-answer';
+
+/** The pool of a DataSource that has one, be it ending. */
+export const masterOf = (dataSource: DataSource): Pool | undefined =>
+  ((dataSource?.driver ?? {}) as { master?: Pool }).master;
 
 /**
  * The pool of a DataSource, whose new connections are listened to from now on: see {@link listen}.
@@ -8,12 +13,25 @@ import { DatabaseUnavailableError, DataSourceNotOpenError, TransactionRequiredEr
  * @throws DataSourceNotOpenError
  */
 export function poolOf(dataSource: DataSource): Pool {
-  const { master } = (dataSource?.driver ?? {}) as { master?: Pool };
+  const master = masterOf(dataSource);
   if (!master || master.ending) throw new DataSourceNotOpenError();
   if (!heard.has(master)) heard.add(master.on('connect', (client) => listen(client, master)));
   return master;
 }
 const heard = new WeakSet<Pool>();
+
+/** Longest wait for a server to close a connection that was bidden farewell, in milliseconds. */
+const FAREWELL_MS = 2_000;
+
+/**
+ * Ends a pool by `end`, and cuts off what does not close then: where the network swallows the farewell it would keep the
+ * process alive for as long as the kernel tries.
+ */
+export async function endPool(pool: Pool | undefined, end: () => Promise<void>): Promise<void> {
+  const { _clients: clients = [] } = (pool ?? {}) as { _clients?: readonly PoolClient[] };
+  await end();
+  for (const client of clients) client.once('end', expectAnswer(client, FAREWELL_MS));
+}
 
 /** Of which pool a connection is, and which of all connections it was. */
 const origins = new WeakMap<PoolClient, { readonly pool: Pool; readonly born: number }>();

@@ -36,6 +36,8 @@ export interface GrantedRole {
  *
  * For the owner of the database and its tables; CREATEROLE is needed only where a role is missing.
  *
+ * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
+ *
  * @throws GrantsRefusedError, PendingMigrationsError before anything is changed
  * @throws MigrationInProgressError; ConfigurationError an option is malformed
  *

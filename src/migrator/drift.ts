@@ -29,6 +29,8 @@ export class DriftOptions {
  * for (const { kind, object } of await findDrift(dataSource)) logger.warn(`${kind}: ${object}`);
  * ```
  *
+ * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
+ *
  * @returns what differs; nothing where all is as it should be
  * @throws PendingMigrationsError where the database is on its way from one to the other
  * @throws UnknownMigrationsError, ChangedMigrationsError, UnknownAlembicRevisionError where it is not known what to expect

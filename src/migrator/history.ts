@@ -39,7 +39,10 @@ const READ_HISTORY = `
     id integer, name text, applied_at text, duration_ms integer, package_version text, applied_by text, checksum text)
   ORDER BY row.id`;
 
-/** Every migration of the code in its order, then those that only the database knows. Reads, never writes. */
+/**
+ * Every migration of the code in its order, then those that only the database knows. Reads, never writes. Where the
+ * network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
+ */
 export async function readHistory(
   dataSource: DataSource,
   session: Queryable = dataSource,

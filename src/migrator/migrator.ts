@@ -37,6 +37,9 @@ export class MigrateOptions {
 /**
  * Runs what is pending, each migration under its own short locks, while no other session migrates the database.
  *
+ * A statement may take as long as the server is at work on it. Where the network swallows an answer, it ends with an
+ * error `statementTimeoutMs` and ten seconds later.
+ *
  * @returns what was run
  * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
  *   NoSuchMigrationError, MigrationInProgressError, ConfigurationError before anything is changed

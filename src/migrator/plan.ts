@@ -56,6 +56,8 @@ export class PlanOptions {
  * const { migrations } = await planMigrations(dataSource, { to: 'ExpandIndexes' });
  * ```
  *
+ * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
+ *
  * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {

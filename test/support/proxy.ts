@@ -4,8 +4,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /**
  * A network between client and server that a test can break. Whoever knows {@link Proxy.url} goes through it.
  *
- * `swallow` is what a dead router does: the connection stays open and nothing comes back. Where it swallows `answers`, the
- * server does what it was asked to.
+ * `swallow` is what a dead router does: the connection stays open and nothing comes back, no farewell either. Where it
+ * swallows `answers`, the server does what it was asked to.
  */
 export class Proxy {
   /** Applies to each direction, from the next packet on. */
@@ -21,7 +21,7 @@ export class Proxy {
 
   private constructor(target: string) {
     this.#target = new URL(target);
-    this.#server = createServer({ noDelay: true }, (client) => this.#join(client));
+    this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (client) => this.#join(client));
   }
 
   static async start(target: string): Promise<Proxy> {
@@ -57,9 +57,20 @@ export class Proxy {
   }
 
   #join(client: Socket): void {
-    const server = connect({ host: this.#target.hostname, port: Number(this.#target.port), noDelay: true });
+    const server = connect({
+      host: this.#target.hostname,
+      port: Number(this.#target.port),
+      noDelay: true,
+      allowHalfOpen: true,
+    });
     this.#carry(client, server, 'requests');
     this.#carry(server, client, 'answers');
+  }
+
+  /** A swallowed farewell is sent again, as by a kernel, until it gets through. */
+  #passEnd(to: Socket, what: 'requests' | 'answers'): void {
+    if (this.swallow === what) setTimeout(() => this.#passEnd(to, what), 20).unref();
+    else to.end();
   }
 
   #carry(from: Socket, to: Socket, what: 'requests' | 'answers'): void {
@@ -78,6 +89,7 @@ export class Proxy {
         if (this.delayMs === 0) to.write(packet);
         else setTimeout(() => to.write(packet), this.delayMs);
       })
+      .on('end', () => this.#passEnd(to, what))
       .on('error', () => undefined)
       .on('close', () => {
         this.#sockets.delete(from);
