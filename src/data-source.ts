@@ -1,6 +1,5 @@
 import 'reflect-metadata';
 import { IsIn, IsOptional, Matches } from 'class-validator';
-import { type Pool } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager, type Logger, type Migration } from 'typeorm';
 import { isDatabaseUrl, NO_DATABASE_URL } from './config';
 import { endPool, masterOf, poolOf } from './database/connections';

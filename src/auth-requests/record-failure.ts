@@ -38,12 +38,13 @@ export const RECORD_FAILURE = statement(
    ), decided AS (
      SELECT *, CASE WHEN $10::boolean THEN NULL ELSE own END AS of_attempt,
        own_open AND NOT $10 AND $8 IN ('not_asked', 'nothing_held') AS closes_attempt,
-       ${versionsAfter(`own_open AND NOT $10 AND $8 = 'nothing_held'`)},
+       ${versionsAfter(`own IS NOT NULL AND NOT $10 AND $8 = 'nothing_held'`)},
        CASE WHEN own IS NULL OR $10
             THEN ${eventIdOf('own', '$4::bigint', `'FAILED'`, '$7::boolean', '$8::text', '$9::text')}
             ELSE ${eventIdOf('own', `CASE $8 WHEN 'nothing_held' THEN 'NOTHING_HELD' ELSE 'FAILED' END`)} END AS new_event_id
      FROM request
-     WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT $7 OR own_open AND NOT $10
+     WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT $7
+       OR NOT $10 AND (own_open OR own IS NOT NULL AND $8 = 'nothing_held' AND attempt_version = ANY (unanswered_versions))
    ), changed AS (
      UPDATE auth_request_state AS state
      SET status = CASE WHEN decided.status IN ('PENDING', 'PROCESSING') AND NOT $7 THEN 'FAILED' ELSE decided.status END,

@@ -260,14 +260,14 @@ export class Model {
     );
     const isItsFailure = own !== undefined && !isTaken;
     const { status } = request;
-    const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || (isItsFailure && own.open);
+    const ofItsVersion = outcome === 'nothing_held' && openVersions(request.attempts).includes(own?.version ?? 'v1');
+    const settles = isItsFailure && (own.open || ofItsVersion);
+    const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || settles;
     if (!applies) return 'AUTH_REQUEST_STATUS';
     if (OPEN.includes(status) && !retryable) request.status = 'FAILED';
     if (retryable) request.retries += 1;
-    if (isItsFailure && own.open) {
-      if (outcome === 'not_asked') own.open = false;
-      if (outcome === 'nothing_held') closeVersion(request, own);
-    }
+    if (isItsFailure && outcome === 'not_asked') own.open = false;
+    if (isItsFailure && outcome === 'nothing_held') closeVersion(request, own);
     const name = retryable ? `failed, to be retried: ${request.retries}` : 'failed';
     const answer = { status: request.status, retries: request.retries };
     return record(request, said, answer, token, name, isItsFailure ? own.number : undefined);
