@@ -14,70 +14,93 @@ export class BrokerUnavailableError extends PaymentEventsDbError {
   }
 }
 
-/** What became of messages, and how their publishers did. */
-export interface Delivery {
-  /** In the order of the messages. Undefined: its publisher failed, and it stays as it is. */
-  readonly outcomes: (PublishOutcome | undefined)[];
-  readonly answered: ReadonlySet<Publisher>;
-  readonly failures: ReadonlyMap<Publisher, BrokerUnavailableError>;
+/** A publisher gave no answer for a batch. */
+export class NoAnswer extends Error {
+  constructor(
+    readonly error: BrokerUnavailableError,
+    /**
+     * Who may be at fault: the broker, where the publisher says so by a BrokerUnavailableError; else a message as well,
+     * over which it threw or hung.
+     */
+    readonly because: 'unavailable' | 'threw' | 'timeout',
+  ) {
+    super(error.message);
+  }
 }
 
 /**
- * Hands each message to the publisher of its type and waits for all, at most `timeoutMs`. What one publisher fails at does
- * not touch the others' messages. A message whose type has no publisher fails for good.
+ * Hands messages to a publisher and waits for its answer, at most `timeoutMs`. What it answers later is not heard.
+ *
+ * @returns what became of each message, in their order; of one of which nothing sensible is said, a refusal
+ * @throws NoAnswer and nothing else
  */
-export async function deliver(
-  publishers: Publishers,
+export async function ask(
+  publisher: Publisher,
   messages: readonly RelayMessage[],
   timeoutMs: number,
-): Promise<Delivery> {
-  const outcomes = new Map<bigint, PublishOutcome>();
-  const answered = new Set<Publisher>();
-  const failures = new Map<Publisher, BrokerUnavailableError>();
-  const batches = new Map<Publisher, RelayMessage[]>();
-  for (const message of messages) {
-    const publisher = publisherOf(publishers, message.messageType);
-    if (!publisher) outcomes.set(message.id, unknownType(message.messageType));
-    else if (!batches.get(publisher)?.push(message)) batches.set(publisher, [message]);
-  }
+): Promise<PublishOutcome[]> {
   // Not AbortSignal.timeout: it would keep the messages of every turn in memory for as long as the time-out lasts.
   const timeUp = new AbortController();
   const timer = setTimeout(() => timeUp.abort(), timeoutMs);
-  const published = [...batches].map(async ([publisher, batch]) => {
-    try {
-      const answers = await Promise.race([publisher.publish(batch, timeUp.signal), overdue(timeUp.signal, timeoutMs)]);
-      batch.forEach(({ id }, index) => outcomes.set(id, answers[index] ?? NOT_SAID));
-      answered.add(publisher);
-    } catch (error) {
-      failures.set(publisher, toUnavailable(error));
+  try {
+    // A list of its own: what the publisher does to it must not change which message an answer is for.
+    const answers: unknown = await Promise.race([publisher.publish([...messages], timeUp.signal), end(timeUp.signal)]);
+    return toOutcomes(answers, messages.length);
+  } catch (error) {
+    // Told to give up, a publisher says so in its own way, and perhaps before the race is over.
+    if (timeUp.signal.aborted) {
+      const text = `The publisher did not answer within ${timeoutMs} ms.`;
+      throw new NoAnswer(new BrokerUnavailableError(text), 'timeout');
     }
+    if (error instanceof BrokerUnavailableError) throw new NoAnswer(error, 'unavailable');
+    const text = error instanceof WrongCountError ? error.message : 'The publisher cannot reach its broker.';
+    throw new NoAnswer(new BrokerUnavailableError(text, { cause: withoutTexts(error) }), 'threw');
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const end = (signal: AbortSignal) =>
+  new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
   });
-  await Promise.all(published);
-  clearTimeout(timer);
-  return { outcomes: messages.map(({ id }) => outcomes.get(id)), answered, failures };
+
+class WrongCountError extends Error {}
+
+/**
+ * Of a wrong number of answers nobody can tell which message each is for: the relay asks again, about fewer messages. About
+ * one, it is a refusal.
+ */
+function toOutcomes(answers: unknown, count: number): PublishOutcome[] {
+  if (Array.isArray(answers) && answers.length === count) return Array.from(answers, toOutcome);
+  if (count === 1) return [NOT_SAID];
+  const given = Array.isArray(answers) ? answers.length : 'no';
+  throw new WrongCountError(`The publisher gave ${given} answers for ${count} messages.`);
+}
+
+/** Publishers need not be written in TypeScript. */
+function toOutcome(answer: unknown): PublishOutcome {
+  const { published, reason, permanent } = (answer ?? {}) as Record<string, unknown>;
+  if (published === true) return { published };
+  if (published !== false) return NOT_SAID;
+  const text = typeof reason === 'string' && reason !== '' ? reason : 'The publisher refused it and gave no reason.';
+  return { published, reason: text, permanent: permanent === true };
 }
 
 const NOT_SAID: PublishOutcome = { published: false, reason: 'The publisher did not say what became of it.' };
 
-const unknownType = (messageType: string): PublishOutcome => ({
-  published: false,
-  permanent: true,
-  reason: `No publisher is configured for messages of type ${messageType}: add one and requeue, or discard the message.`,
-});
+const MAX_CAUSES = 5;
 
-const publisherOf = (publishers: Publishers, messageType: string): Publisher | undefined =>
-  isOne(publishers) ? publishers : Object.hasOwn(publishers, messageType) ? publishers[messageType] : undefined;
+/** What somebody's error is called, and what caused it: its texts may quote an address with a password in it. */
+function withoutTexts(error: unknown, depth = 0): Error | undefined {
+  if (!(error instanceof Error) || depth > MAX_CAUSES) return undefined;
+  const { name, code, cause } = error as Error & { code?: unknown };
+  const bareCause = withoutTexts(cause, depth + 1);
+  const bare = new Error('', bareCause && { cause: bareCause });
+  // What is printed of an error is its stack, which begins with its text.
+  bare.stack = bare.name = String(name);
+  return Object.assign(bare, typeof code === 'string' && { code });
+}
 
 /** Whether one publisher takes everything. */
 export const isOne = (publishers: Publishers): publishers is Publisher => typeof publishers.publish === 'function';
-
-const toUnavailable = (error: unknown) =>
-  error instanceof BrokerUnavailableError
-    ? error
-    : new BrokerUnavailableError('The publisher cannot reach its broker.', { cause: error });
-
-const overdue = (signal: AbortSignal, timeoutMs: number) =>
-  new Promise<never>((_resolve, reject) => {
-    const error = () => new BrokerUnavailableError(`The publisher did not answer within ${timeoutMs} ms.`);
-    signal.addEventListener('abort', () => reject(error()), { once: true });
-  });

@@ -83,8 +83,7 @@ export class OutboxRelay {
   readonly #options: Required<Omit<RelayOptions, 'hooks' | 'signal'>>;
   readonly #signal: AbortSignal | undefined;
   readonly #reporter: Reporter;
-  #running: Promise<void> | undefined;
-  #stopping = false;
+  #run: Run | undefined;
   #woken = false;
   #pause: { readonly end: AbortController; readonly idle: boolean } | undefined;
 
@@ -101,7 +100,7 @@ export class OutboxRelay {
     signal?.addEventListener('abort', () => void this.stop(), { once: true });
     this.#reporter = new Reporter(hooks);
     const { batchSize, maxAttempts, publishTimeoutMs, retryDelayMs, maxRetryDelayMs } = this.#options;
-    this.#brokers = new Brokers(publishers, publishTimeoutMs, (failures) => this.#reconnectDelayMs(failures));
+    this.#brokers = new Brokers(publishers, this.#options, (failures) => this.#reconnectDelayMs(failures));
     this.#settings = {
       batchSize,
       restingTypes: () => this.#brokers.restingTypes(),
@@ -111,11 +110,14 @@ export class OutboxRelay {
     };
   }
 
-  /** Begins to deliver, in the background. Starting a relay that runs changes nothing. */
+  /**
+   * Begins to deliver, in the background. Starting a relay that runs changes nothing; one that is being stopped begins
+   * anew when it has stopped.
+   */
   start(): void {
-    if (this.#running || this.#signal?.aborted) return;
-    this.#stopping = false;
-    this.#running = this.#loop().finally(() => (this.#running = undefined));
+    if (this.#signal?.aborted || (this.#run && !this.#run.stopping)) return;
+    const run: Run = { stopping: false, ended: (this.#run?.ended ?? Promise.resolve()).then(() => this.#loop(run)) };
+    this.#run = run;
   }
 
   /**
@@ -129,9 +131,11 @@ export class OutboxRelay {
 
   /** Finishes the turn in hand and returns: within `publishTimeoutMs` and the time-outs of two statements. */
   async stop(): Promise<void> {
-    this.#stopping = true;
+    const run = this.#run;
+    if (!run) return;
+    run.stopping = true;
     this.#pause?.end.abort();
-    await this.#running;
+    await run.ended;
   }
 
   /**
@@ -144,11 +148,11 @@ export class OutboxRelay {
     return await this.#turn(takeTurn);
   }
 
-  async #loop(): Promise<void> {
+  async #loop(run: Run): Promise<void> {
     let take = takeFirstTurn;
     let idlePause = 1;
     let failures = 0;
-    while (!this.#stopping) {
+    while (!run.stopping) {
       // Here and not after the turn: what is committed while it looks elsewhere is not missed.
       this.#woken = false;
       try {
@@ -159,13 +163,13 @@ export class OutboxRelay {
         else this.#reporter.recovered();
         // Where something was found there may be more: behind it, or after it in its aggregate.
         idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
-        if (results.length === 0 && !this.#woken) await this.#rest(idlePause, true);
+        if (results.length === 0 && !this.#woken) await this.#rest(run, idlePause, true);
       } catch (error) {
         // Whatever it was, the process has survived it.
         take = takeTurn;
         this.#reporter.unavailable(error);
-        if (error instanceof BrokerUnavailableError && this.#brokers.areMany) continue;
-        await this.#rest(this.#reconnectDelayMs(++failures), false);
+        const isBroker = error instanceof BrokerUnavailableError;
+        await this.#rest(run, isBroker ? this.#brokers.restMs : this.#reconnectDelayMs(++failures), false);
       }
     }
   }
@@ -183,12 +187,18 @@ export class OutboxRelay {
   }
 
   /** A controller each: AbortSignal.any, on a signal as old as the relay, keeps some memory of every pause. */
-  async #rest(milliseconds: number, idle: boolean): Promise<void> {
-    if (this.#stopping) return;
+  async #rest(run: Run, milliseconds: number, idle: boolean): Promise<void> {
+    if (run.stopping) return;
     this.#pause = { end: new AbortController(), idle };
     await sleep(milliseconds, undefined, { signal: this.#pause.end.signal }).catch(() => undefined);
     this.#pause = undefined;
   }
+}
+
+/** From a start to the stop that ends it. One begins when the one before has ended. */
+interface Run {
+  stopping: boolean;
+  readonly ended: Promise<void>;
 }
 
 const DEFAULTS = {
