@@ -152,6 +152,46 @@ describe('start', () => {
   });
 });
 
+describe('start and stop, in any order and without waiting', () => {
+  it('leave the relay as the last of them says, whatever it is doing', async () => {
+    for (let round = 0; round < 30; round++) {
+      await database.query('DELETE FROM outbox');
+      publisher = new RecordingPublisher();
+      const one = relay();
+      one.start();
+      if (round % 3 === 0) await delay(Math.random() * 20);
+      const calls = Array.from({ length: 1 + Math.floor(Math.random() * 6) }, () => Math.random() < 0.5);
+      const stops = calls.flatMap((starts) => (starts ? (one.start(), []) : one.stop()));
+      if (calls.at(-1)) {
+        await enqueue();
+        expect(await eventually(() => publisher.published.length === 1)).toBe(true);
+        await one.stop();
+      }
+      await Promise.all(stops);
+      await enqueue();
+      await delay(20);
+      expect(publisher.published).toHaveLength(calls.at(-1) ? 1 : 0);
+    }
+  });
+
+  it('never take two turns at a time: a stop returns when its turn has ended, a start waits for that', async () => {
+    await enqueue();
+    await enqueue();
+    const { entered, release, calls } = holdDeliveries();
+    const one = relay({ batchSize: 1 });
+    one.start();
+    await entered;
+    const stopping = one.stop();
+    one.start();
+    await delay(100);
+    expect(calls()).toBe(1);
+    release();
+    await stopping;
+    expect(await eventually(() => publisher.published.length === 2)).toBe(true);
+    await one.stop();
+  });
+});
+
 /** Starts a relay and has it look in vain so often that its pause is as long as it gets. */
 async function makeIdle(one: OutboxRelay): Promise<void> {
   one.start();
