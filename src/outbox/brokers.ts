@@ -1,4 +1,4 @@
-import { ask, type BrokerUnavailableError, isOne, type NoAnswer, type Publishers } from './delivery';
+import { ask, type BrokerUnavailableError, isBrokerFault, isOne, type NoAnswer, type Publishers } from './delivery';
 import { type Publisher, type PublishOutcome, type RelayMessage } from './publisher';
 import { Standing } from './standing';
 
@@ -9,9 +9,12 @@ import { Standing } from './standing';
 export class Brokers {
   readonly #publishers: Publishers;
   readonly #timeoutMs: number;
+  readonly #pauseMs: (failures: number) => number;
   readonly #standings: ReadonlyMap<Publisher, Standing>;
+  /** Message types that are left alone, and until when on the clock of `performance.now()`. */
+  readonly #resting = new Map<string, number>();
 
-  /** @param pauseMs how long to leave a broker alone that has failed so often in a row */
+  /** @param pauseMs how long to leave messages alone whose broker has failed so often in a row */
   constructor(
     publishers: Publishers,
     { publishTimeoutMs, batchSize }: { publishTimeoutMs: number; batchSize: number },
@@ -19,8 +22,9 @@ export class Brokers {
   ) {
     this.#publishers = publishers;
     this.#timeoutMs = publishTimeoutMs;
+    this.#pauseMs = pauseMs;
     const all = isOne(publishers) ? [publishers] : Object.values(publishers);
-    this.#standings = new Map(all.map((publisher) => [publisher, new Standing(batchSize, pauseMs)]));
+    this.#standings = new Map(all.map((publisher) => [publisher, new Standing(batchSize)]));
   }
 
   /** Why one of them gave no answer the last time, if any did not. */
@@ -29,17 +33,14 @@ export class Brokers {
     return undefined;
   }
 
-  /** For how long the relay is to rest after none of them gave an answer: not at all where others may have work. */
-  get restMs(): number {
-    return isOne(this.#publishers) ? this.#standings.get(this.#publishers)!.restMs : 0;
-  }
-
-  /** Message types that are not to be delivered for now. */
+  /**
+   * Message types that are not to be delivered for now. Types and not publishers: one publisher may serve several queues,
+   * and only one of them be in trouble.
+   */
   restingTypes(): string[] {
-    if (isOne(this.#publishers)) return [];
-    return Object.entries(this.#publishers).flatMap(([type, publisher]) =>
-      this.#standings.get(publisher)!.restMs > 0 ? [type] : [],
-    );
+    const now = performance.now();
+    for (const [type, until] of this.#resting) if (until <= now) this.#resting.delete(type);
+    return [...this.#resting.keys()];
   }
 
   /**
@@ -75,15 +76,22 @@ export class Brokers {
     const batch = standing.choose(given);
     try {
       const answers = await ask(publisher, batch, this.#timeoutMs);
-      batch.forEach(({ id }, index) => outcomes.set(id, answers[index]!));
       standing.answered(batch);
+      const faults = batch.filter((_message, index) => isBrokerFault(answers[index]!));
+      this.#rest(faults, 1);
+      batch.forEach(({ id }, index) => isBrokerFault(answers[index]!) || outcomes.set(id, answers[index]!));
       return undefined;
     } catch (noAnswer) {
       const refusal = standing.failed(batch, noAnswer as NoAnswer);
-      if (!refusal) return (noAnswer as NoAnswer).error;
-      for (const { id } of batch) outcomes.set(id, refusal);
-      return undefined;
+      if (refusal) for (const { id } of batch) outcomes.set(id, refusal);
+      else this.#rest(batch, standing.failures);
+      return refusal ? undefined : (noAnswer as NoAnswer).error;
     }
+  }
+
+  #rest(messages: readonly RelayMessage[], failures: number): void {
+    const until = performance.now() + this.#pauseMs(failures);
+    for (const { messageType } of messages) this.#resting.set(messageType, until);
   }
 
   #publisherOf({ messageType }: RelayMessage): Publisher | undefined {

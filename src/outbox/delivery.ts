@@ -45,7 +45,9 @@ export async function ask(
   try {
     // A list of its own: what the publisher does to it must not change which message an answer is for.
     const answers: unknown = await Promise.race([publisher.publish([...messages], timeUp.signal), end(timeUp.signal)]);
-    return toOutcomes(answers, messages.length);
+    const outcomes = toOutcomes(answers, messages.length);
+    if (outcomes.every(isBrokerFault)) throw new BrokerUnavailableError(outcomes[0]!.reason);
+    return outcomes;
   } catch (error) {
     // Told to give up, a publisher says so in its own way, and perhaps before the race is over.
     if (timeUp.signal.aborted) {
@@ -65,6 +67,10 @@ const end = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
   });
 
+/** Whether it says nothing about the message itself. */
+export const isBrokerFault = (outcome: PublishOutcome): outcome is PublishOutcome & { published: false } =>
+  !outcome.published && outcome.brokerFault === true;
+
 class WrongCountError extends Error {}
 
 /**
@@ -80,11 +86,11 @@ function toOutcomes(answers: unknown, count: number): PublishOutcome[] {
 
 /** Publishers need not be written in TypeScript. */
 function toOutcome(answer: unknown): PublishOutcome {
-  const { published, reason, permanent } = (answer ?? {}) as Record<string, unknown>;
+  const { published, reason, permanent, brokerFault } = (answer ?? {}) as Record<string, unknown>;
   if (published === true) return { published };
   if (published !== false) return NOT_SAID;
   const text = typeof reason === 'string' && reason !== '' ? reason : 'The publisher refused it and gave no reason.';
-  return { published, reason: text, permanent: permanent === true };
+  return { published, reason: text, permanent: permanent === true, brokerFault: brokerFault === true };
 }
 
 const NOT_SAID: PublishOutcome = { published: false, reason: 'The publisher did not say what became of it.' };

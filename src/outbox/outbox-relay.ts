@@ -79,7 +79,7 @@ export class RelayOptions {
 export class OutboxRelay {
   readonly #dataSource: DataSource;
   readonly #brokers: Brokers;
-  readonly #settings: TurnSettings;
+  readonly #settings: Omit<TurnSettings, 'restingTypes'>;
   readonly #options: Required<Omit<RelayOptions, 'hooks' | 'signal'>>;
   readonly #signal: AbortSignal | undefined;
   readonly #reporter: Reporter;
@@ -103,7 +103,6 @@ export class OutboxRelay {
     this.#brokers = new Brokers(publishers, this.#options, (failures) => this.#reconnectDelayMs(failures));
     this.#settings = {
       batchSize,
-      restingTypes: () => this.#brokers.restingTypes(),
       maxAttempts,
       claimTimeoutMs: publishTimeoutMs + 5_000,
       retryDelayMs: (attempt) => jittered(Math.min(maxRetryDelayMs, retryDelayMs * 2 ** (attempt - 1))),
@@ -145,7 +144,7 @@ export class OutboxRelay {
    * @throws BrokerUnavailableError where that is all of them; DatabaseUnavailableError and the like
    */
   async runOnce(): Promise<readonly TurnResult[]> {
-    return await this.#turn(takeTurn);
+    return await this.#turn(takeTurn, []);
   }
 
   async #loop(run: Run): Promise<void> {
@@ -155,21 +154,27 @@ export class OutboxRelay {
     while (!run.stopping) {
       // Here and not after the turn: what is committed while it looks elsewhere is not missed.
       this.#woken = false;
+      const began = performance.now();
+      const resting = this.#brokers.restingTypes();
       try {
-        const results = await this.#turn(take);
+        const results = await this.#turn(take, resting);
+        const turnMs = performance.now() - began;
         take = takeTurn;
         failures = 0;
         if (this.#brokers.unavailable) this.#reporter.unavailable(this.#brokers.unavailable);
         else this.#reporter.recovered();
         // Where something was found there may be more: behind it, or after it in its aggregate.
         idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
-        if (results.length === 0 && !this.#woken) await this.#rest(run, idlePause, true);
+        // A turn steps over what rests, however much that is: looked for all the time, it would be a load by itself.
+        const pause = resting.length > 0 ? Math.max(idlePause, 10 * turnMs) : idlePause;
+        if (results.length === 0 && !this.#woken) await this.#rest(run, pause, true);
       } catch (error) {
         // Whatever it was, the process has survived it.
         take = takeTurn;
         this.#reporter.unavailable(error);
-        const isBroker = error instanceof BrokerUnavailableError;
-        await this.#rest(run, isBroker ? this.#brokers.restMs : this.#reconnectDelayMs(++failures), false);
+        // Its messages rest, and others may go out.
+        if (error instanceof BrokerUnavailableError) continue;
+        await this.#rest(run, this.#reconnectDelayMs(++failures), false);
       }
     }
   }
@@ -178,8 +183,8 @@ export class OutboxRelay {
     return jittered(Math.min(this.#options.maxReconnectDelayMs, 50 * 2 ** failures));
   }
 
-  async #turn(take: typeof takeTurn): Promise<TurnResult[]> {
-    const results = await take(this.#dataSource, this.#settings, (messages) =>
+  async #turn(take: typeof takeTurn, restingTypes: string[]): Promise<TurnResult[]> {
+    const results = await take(this.#dataSource, { ...this.#settings, restingTypes }, (messages) =>
       traced(messages, () => this.#brokers.deliver(messages)),
     );
     this.#reporter.turn(results);

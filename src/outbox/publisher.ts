@@ -23,6 +23,11 @@ export type PublishOutcome =
       readonly reason: string;
       /** Trying again is useless: the message fails at once instead of after `maxAttempts`. Default false. */
       readonly permanent?: boolean;
+      /**
+       * It is not the message: the broker is throttling, or has trouble of its own. Nothing is counted against the message,
+       * and messages of its type are left alone for a while. Default false.
+       */
+      readonly brokerFault?: boolean;
     };
 
 /**
@@ -42,8 +47,11 @@ export interface Publisher {
   /**
    * Delivers messages and tells what became of each, in their order. No two of them are of one aggregate.
    *
-   * Throws when the broker as a whole cannot be reached: nothing is counted against the messages then, and the relay
-   * backs off. What was delivered before it threw is delivered again.
+   * Throws `BrokerUnavailableError` when the broker as a whole cannot be reached: nothing is counted against the messages
+   * then, and the relay backs off. What was delivered before it threw is delivered again.
+   *
+   * Any other error, and no answer in time, may be the fault of one message: the relay gives it smaller batches until that
+   * one is found, which then counts as refused. Better is to catch what a message can cause and to refuse that message.
    *
    * @param signal aborts when the relay's publish time-out has passed: the outcome is no longer waited for
    */

@@ -13,7 +13,7 @@ export type Deliver = (messages: readonly RelayMessage[]) => Promise<(PublishOut
 export interface TurnSettings {
   readonly batchSize: number;
   /** Message types to leave alone. */
-  readonly restingTypes: () => string[];
+  readonly restingTypes: string[];
   readonly maxAttempts: number;
   /** Longest silence inside the turn's transaction before the server ends it: frees what a lost host had claimed. */
   readonly claimTimeoutMs: number;
@@ -82,7 +82,7 @@ export async function takeTurn(
     dataSource,
     { idle_in_transaction_session_timeout: settings.claimTimeoutMs },
     async (send) => {
-      const messages = (await send<MessageRow>(CLAIM, [settings.batchSize, settings.restingTypes()])).map(toMessage);
+      const messages = (await send<MessageRow>(CLAIM, [settings.batchSize, settings.restingTypes])).map(toMessage);
       return await deliverAndMark(send, messages, settings, deliver);
     },
   );
@@ -100,7 +100,7 @@ export async function takeFirstTurn(
 ): Promise<TurnResult[]> {
   const bounds = { idle_in_transaction_session_timeout: settings.claimTimeoutMs };
   const suspect = await transaction(dataSource, bounds, async (send) => {
-    const [message] = (await send<MessageRow>(CLAIM, [1, settings.restingTypes()])).map(toMessage);
+    const [message] = (await send<MessageRow>(CLAIM, [1, settings.restingTypes])).map(toMessage);
     if (!message) return undefined;
     const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
     // Only a message that has died maxAttempts times is given up unheard.

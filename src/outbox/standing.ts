@@ -3,6 +3,8 @@ import { type PublishOutcome, type RelayMessage } from './publisher';
 
 /** More than a relay has in hand at once; what was found out about the oldest is forgotten. */
 const MAX_SUSPECTS = 1_000;
+/** So many different messages may be found at fault between two answers: more look like an outage. */
+const MAX_JUDGED = 3;
 
 /** A message that got no answer, among others or by itself. */
 interface Suspect {
@@ -19,39 +21,36 @@ interface Suspect {
  *
  * A publisher that throws or hangs may do so over one message, or since its broker is away. So its next batch is half as
  * large, down to a message by itself; every answer doubles it. A message that got no answer by itself is at fault if others
- * have got one since it was first suspected; one at a time, since in an outage the next gets no answer either. Else it is
- * left out until another has got one, and tried by itself again. What was found at fault stays so until an innocent
- * message gets no answer by itself: then nothing can be told.
+ * have got one since it was first suspected; a few at a time, since in an outage nothing gets an answer. Else it is left
+ * out until another has got one, and tried by itself again. What was found at fault stays so until an innocent message
+ * gets no answer by itself: then nothing can be told.
  *
  * Over turns, not inside one: a turn is a transaction that is open, with a bound.
  */
 export class Standing {
   readonly #maxBatch: number;
-  readonly #pauseMs: (failures: number) => number;
   #batch: number;
   #answers = 0;
   #silences = 0;
-  #failuresInARow = 0;
-  /** A message was found at fault since the last answer. */
-  #hasJudged = false;
+  #failures = 0;
+  /** Messages found at fault since the last answer. */
+  #judged = 0;
   /** By id, the least recently tried first. */
   readonly #suspects = new Map<bigint, Suspect>();
-  #absence: { readonly error: BrokerUnavailableError; readonly until: number } | undefined;
+  #error: BrokerUnavailableError | undefined;
 
-  /** @param pauseMs how long to leave it alone when it has failed so often in a row */
-  constructor(maxBatch: number, pauseMs: (failures: number) => number) {
+  constructor(maxBatch: number) {
     this.#maxBatch = this.#batch = maxBatch;
-    this.#pauseMs = pauseMs;
   }
 
   /** Why it gave no answer the last time; undefined where it did. */
   get error(): BrokerUnavailableError | undefined {
-    return this.#absence?.error;
+    return this.#error;
   }
 
-  /** For how much longer it is to be left alone, in milliseconds. */
-  get restMs(): number {
-    return Math.max(0, (this.#absence?.until ?? 0) - performance.now());
+  /** How often it has failed in a row, which says how long to leave it alone. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** Which of some messages, at least one, to give it now. */
@@ -67,9 +66,9 @@ export class Standing {
 
   answered(messages: readonly RelayMessage[]): void {
     this.#answers++;
-    this.#failuresInARow = 0;
-    this.#hasJudged = false;
-    this.#absence = undefined;
+    this.#failures = 0;
+    this.#judged = 0;
+    this.#error = undefined;
     this.#batch = Math.min(this.#maxBatch, this.#batch * 2);
     for (const { id } of messages) this.#suspects.delete(id);
   }
@@ -78,16 +77,14 @@ export class Standing {
   failed(messages: readonly RelayMessage[], { error, because }: NoAnswer): PublishOutcome | undefined {
     const [message] = messages;
     if (because !== 'unavailable' && messages.length === 1 && this.#isAtFault(message!.id)) {
-      this.#hasJudged = true;
       const what = because === 'timeout' ? 'did not answer' : `threw ${nameOf(error.cause)}`;
       return { published: false, reason: `The publisher ${what} for this message alone, and answered for others.` };
     }
     const narrows = because !== 'unavailable' && messages.length > 1;
     if (narrows) this.#narrow(messages);
     // The smaller batch is tried soon; after a time-out each takes as long again, and the others are to get on.
-    const soon = narrows && because === 'threw';
-    if (!soon) this.#failuresInARow++;
-    this.#absence = { error, until: performance.now() + this.#pauseMs(soon ? 0 : this.#failuresInARow) };
+    if (!narrows || because === 'timeout') this.#failures++;
+    this.#error = error;
     return undefined;
   }
 
@@ -103,6 +100,7 @@ export class Standing {
     const before = this.#suspects.get(id);
     const atFault = before !== undefined && this.#canJudge(before);
     const guilty = atFault || before?.guilty === true;
+    if (atFault && !before.guilty) this.#judged++;
     if (!guilty) this.#silences++;
     this.#suspect(id, { byItself: true, guilty });
     return atFault;
@@ -110,7 +108,7 @@ export class Standing {
 
   /** Whether it is the message's fault, and not the broker's, if it gets no answer by itself now. */
   #canJudge({ answers, silences, guilty }: Suspect): boolean {
-    return (guilty && silences === this.#silences) || (answers < this.#answers && !this.#hasJudged);
+    return (guilty && silences === this.#silences) || (answers < this.#answers && this.#judged < MAX_JUDGED);
   }
 
   #suspect(id: bigint, found: Pick<Suspect, 'byItself' | 'guilty'>): void {

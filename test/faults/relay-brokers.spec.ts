@@ -3,6 +3,7 @@ import { v4 as uuidv4 } from 'uuid';
 import { BrokerUnavailableError } from '../../src/outbox/delivery';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
+import { type Publisher, type PublishOutcome } from '../../src/outbox/publisher';
 import { RESTAURANT } from '../support/auth-requests';
 import { eventually } from '../support/races';
 import { RecordingPublisher } from '../support/recording-publisher';
@@ -99,5 +100,72 @@ describe('while one of two brokers is away', () => {
     ]);
     expect(await outbox.stats()).toMatchObject({ pending: 1, processedLastMinute: 1 });
     await expect(relay().runOnce()).rejects.toBeInstanceOf(BrokerUnavailableError);
+  });
+});
+
+describe('one publisher for two queues, of which one is in trouble', () => {
+  const troubled = (trouble: () => PublishOutcome): Publisher => ({
+    publish: (messages) =>
+      Promise.resolve(
+        messages.map((message) => {
+          const outcome = message.messageType === 'broken' ? trouble() : ({ published: true } as const);
+          if (outcome.published) healthy.published.push(message);
+          else attempts++;
+          return outcome;
+        }),
+      ),
+  });
+  const FAULT: PublishOutcome = { published: false, reason: 'it throttles', brokerFault: true };
+
+  it('sends what goes to the other, however much waits for the first, and counts nothing', async () => {
+    for (let count = 0; count < 12; count++) await enqueue('broken');
+    const ids = [await enqueue('healthy'), await enqueue('healthy')];
+    let trouble: PublishOutcome = FAULT;
+    const said: string[] = [];
+    const hooks = {
+      unavailable: (error: unknown) => said.push((error as Error).message),
+      refused: () => said.push('refused'),
+      recovered: () => said.push('back'),
+    };
+    const options = { batchSize: 5, maxAttempts: 1, pollIntervalMs: 5, maxReconnectDelayMs: 100, hooks };
+    const one = new OutboxRelay(
+      dataSource,
+      troubled(() => trouble),
+      options,
+    );
+    one.start();
+    expect(await eventually(() => healthy.published.length === 2)).toBe(true);
+    ids.push(await enqueue('healthy'));
+    expect(await eventually(() => healthy.published.length === 3)).toBe(true);
+    const before = attempts;
+    expect(await eventually(() => attempts > before + 20)).toBe(true);
+    expect(idsOf(healthy)).toEqual(ids);
+    trouble = { published: true };
+    expect(await eventually(() => healthy.published.length === 15)).toBe(true);
+    await one.stop();
+    expect(await outbox.stats()).toMatchObject({ pending: 0, failed: 0 });
+    expect(
+      await database.query('SELECT sum(attempts)::integer AS attempts FROM outbox WHERE message_type = $1', ['broken']),
+    ).toEqual([{ attempts: 0 }]);
+    expect(said).not.toContain('refused');
+    expect(said[0]).toBe('it throttles');
+  });
+
+  it('does not ask for it all the time', async () => {
+    await enqueue('broken');
+    const one = new OutboxRelay(
+      dataSource,
+      troubled(() => FAULT),
+      { pollIntervalMs: 1 },
+    );
+    one.start();
+    for (let count = 0; count < 100; count++) {
+      one.wake();
+      await enqueue('healthy');
+    }
+    expect(await eventually(() => healthy.published.length === 100)).toBe(true);
+    await one.stop();
+    expect(attempts).toBeGreaterThan(0);
+    expect(attempts).toBeLessThan(50);
   });
 });
