@@ -4,6 +4,7 @@ import {
   type Link,
   metrics,
   propagation,
+  type Span,
   SpanKind,
   SpanStatusCode,
   trace,
@@ -19,40 +20,57 @@ const NAME = 'payment-events-db';
 /**
  * Runs a delivery in a span `publish outbox` that links to the trace of each message. Names after the OpenTelemetry
  * semantic conventions for messaging. Without an SDK in the process this costs next to nothing.
+ *
+ * The delivery is what counts: whatever telemetry throws, it takes place, once, and its outcome is heard.
  */
 export async function traced<T>(messages: readonly RelayMessage[], publish: () => Promise<T>): Promise<T> {
-  const tracer = trace.getTracer(NAME);
+  const span = orNothing(() => startSpan(messages));
+  let publishing: Promise<T> | undefined;
+  const publishOnce = () => (publishing ??= publish());
+  if (span) void orNothing(() => context.with(trace.setSpan(context.active(), span), publishOnce));
+  try {
+    return await publishOnce();
+  } catch (error) {
+    orNothing(() => span?.setStatus({ code: SpanStatusCode.ERROR }));
+    orNothing(() => span?.setAttribute('error.type', error instanceof Error ? error.name : 'unknown'));
+    throw error;
+  } finally {
+    orNothing(() => span?.end());
+  }
+}
+
+function startSpan(messages: readonly RelayMessage[]): Span {
   const attributes = {
     'messaging.operation.name': 'publish',
     'messaging.operation.type': 'send',
     'messaging.batch.message_count': messages.length,
   };
   const options = { kind: SpanKind.PRODUCER, attributes, links: messages.flatMap(linkTo) };
-  return await tracer.startActiveSpan('publish outbox', options, async (span) => {
-    try {
-      return await publish();
-    } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR });
-      span.setAttribute('error.type', error instanceof Error ? error.name : 'unknown');
-      throw error;
-    } finally {
-      span.end();
+  return trace.getTracer(NAME).startSpan('publish outbox', options);
+}
+
+function linkTo({ headers }: RelayMessage): Link[] {
+  const spanContext = orNothing(() => trace.getSpanContext(propagation.extract(context.active(), headers)));
+  return spanContext ? [{ context: spanContext }] : [];
+}
+
+/** Counts what went out and what was refused, by message type. They went out, whatever telemetry throws. */
+export function countMessages(results: readonly TurnResult[]): void {
+  orNothing(() => {
+    const meter = metrics.getMeter(NAME);
+    const sent = meter.createCounter('messaging.client.sent.messages', { unit: '{message}' });
+    for (const { message, outcome, failed } of results) {
+      const attributes = { 'messaging.operation.name': 'publish', 'messaging.message.type': message.messageType };
+      sent.add(1, outcome.published ? attributes : { ...attributes, 'error.type': failed ? 'failed' : 'refused' });
     }
   });
 }
 
-function linkTo({ headers }: RelayMessage): Link[] {
-  const spanContext = trace.getSpanContext(propagation.extract(context.active(), headers));
-  return spanContext ? [{ context: spanContext }] : [];
-}
-
-/** Counts what went out and what was refused, by message type. */
-export function countMessages(results: readonly TurnResult[]): void {
-  const meter = metrics.getMeter(NAME);
-  const sent = meter.createCounter('messaging.client.sent.messages', { unit: '{message}' });
-  for (const { message, outcome, failed } of results) {
-    const attributes = { 'messaging.operation.name': 'publish', 'messaging.message.type': message.messageType };
-    sent.add(1, outcome.published ? attributes : { ...attributes, 'error.type': failed ? 'failed' : 'refused' });
+function orNothing<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch {
+    return undefined;
   }
 }
 

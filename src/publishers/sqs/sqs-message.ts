@@ -35,6 +35,10 @@ export function toSqsMessage({ id, messageType, payload, headers }: RelayMessage
   };
 }
 
+/** Whether it keeps the limits that a message breaks by having too much. */
+export const isSmallEnough = ({ attributes, bytes }: SqsMessage, maxBytes: number): boolean =>
+  bytes <= maxBytes && Object.keys(attributes).length <= MAX_ATTRIBUTES;
+
 /** Why SQS would never take a message: asked here, where it can be told apart from the others of its batch. */
 export function whyImpossible({ body, attributes, bytes }: SqsMessage, maxBytes: number): string | undefined {
   if (body === '') return 'Its payload is empty, and SQS takes no empty message: discard it.';

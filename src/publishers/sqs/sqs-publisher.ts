@@ -6,9 +6,11 @@ import { Callable, HasMethods } from '../../validation/option-rules';
 import { rule } from '../../validation/rule';
 import { WholeNumber } from '../../validation/rules';
 import { validateSettings } from '../../validation/validate-options';
+import { withoutTraceContext } from '../../outbox/trace-context';
 import { batches } from './batches';
-import { isFaultOfMessage, refused, unavailable, unknownQueue } from './sqs-answers';
-import { toSqsMessage, whyImpossible } from './sqs-message';
+import { DistinctIds } from './distinct-ids';
+import { faultOfRequest, outageOf, refused, unavailable, UnclearAnswerError, unknownQueue } from './sqs-answers';
+import { isSmallEnough, toSqsMessage, whyImpossible } from './sqs-message';
 
 export class SqsPublisherOptions {
   /** Yours: its region, credentials, endpoint and retries. The publisher does not destroy it. */
@@ -30,7 +32,8 @@ export class SqsPublisherOptions {
   /**
    * What a FIFO queue knows a message by for five minutes: it swallows another with the same. Default
    * `<aggregateId>:<id>`, so that a message which is delivered twice arrives once and no other is lost. While another
-   * relay, with other deduplication ids, still serves the same outbox, say here what it says.
+   * relay, with other deduplication ids, still serves the same outbox, say here what it says. Of two messages that get the
+   * same id within five minutes the second gets `:<id>` behind it, as long as both go through this publisher.
    */
   @IsOptional()
   @Callable()
@@ -65,9 +68,10 @@ interface Entry {
  * The messages of one request arrive in order. Those of a restaurant arrive in the order of the outbox as long as none is
  * refused and one relay runs: a refused message does not hold back other requests of its restaurant.
  *
- * What SQS says of one message is its outcome: a fault of its own (too large, forbidden characters) fails it at once,
- * anything else is tried again. A queue that does not exist refuses its messages. Where SQS cannot be reached, answers with
- * an error of its own, throttles or does not accept the credentials, `publish` throws `BrokerUnavailableError`.
+ * What SQS says of one message is its outcome: a fault of its own (too large, forbidden characters) fails it at once. A
+ * queue that does not exist refuses its messages. Where SQS cannot be reached, answers with an error of its own, throttles,
+ * or does not accept the credentials or the queue's key, nothing counts against any message, told of one of them or of all;
+ * of all, `publish` throws `BrokerUnavailableError`.
  *
  * @example
  * const publisher = new SqsPublisher({
@@ -80,6 +84,7 @@ export class SqsPublisher implements Publisher {
   readonly #queues: Readonly<Record<string, string>>;
   readonly #maxBytes: number;
   readonly #deduplicationId: (message: RelayMessage) => string;
+  readonly #distinctIds = new DistinctIds();
 
   /** @throws ConfigurationError naming each option that is wrong */
   constructor(options: SqsPublisherOptions) {
@@ -111,18 +116,35 @@ export class SqsPublisher implements Publisher {
       }),
     );
     for (const result of sent) if (result.status === 'rejected') throw result.reason;
+    const outage = outageOf(outcomes);
+    if (outage) throw outage;
     return outcomes;
   }
 
   #toEntry(message: RelayMessage, index: number, url: string): Entry | PublishOutcome {
-    const { body, attributes, bytes } = toSqsMessage(message);
+    const whole = toSqsMessage(message);
+    const { body, attributes, bytes } = isSmallEnough(whole, this.#maxBytes)
+      ? whole
+      : toSqsMessage({ ...message, headers: withoutTraceContext(message.headers) });
     const reason = whyImpossible({ body, attributes, bytes }, this.#maxBytes);
     if (reason !== undefined) return { published: false, permanent: true, reason };
-    const fifo = url.endsWith('.fifo') && {
-      MessageGroupId: message.restaurantId,
-      MessageDeduplicationId: this.#deduplicationId(message),
-    };
-    return { index, bytes, request: { Id: `${index}`, MessageBody: body, MessageAttributes: attributes, ...fifo } };
+    const request = { Id: `${index}`, MessageBody: body, MessageAttributes: attributes };
+    if (!url.endsWith('.fifo')) return { index, bytes, request };
+    const MessageDeduplicationId = this.#distinctId(message, url);
+    if (MessageDeduplicationId === undefined) return noDeduplicationId;
+    return { index, bytes, request: { ...request, MessageGroupId: message.restaurantId, MessageDeduplicationId } };
+  }
+
+  /** @returns undefined where the function that was given for it gives none */
+  #distinctId(message: RelayMessage, url: string): string | undefined {
+    if (this.#deduplicationId === ofOutboxRow) return ofOutboxRow(message);
+    try {
+      const id: unknown = this.#deduplicationId(message);
+      if (typeof id !== 'string') return undefined;
+      return this.#distinctIds.of({ queue: url, id, row: `${message.id}` });
+    } catch {
+      return undefined;
+    }
   }
 
   async #send(url: string, batch: Entry[], outcomes: PublishOutcome[], signal: AbortSignal): Promise<void> {
@@ -130,14 +152,24 @@ export class SqsPublisher implements Publisher {
     try {
       const { Successful = [], Failed = [] } = await this.#client.send(command, { abortSignal: signal });
       for (const { Id } of Successful) outcomes[Number(Id)] = { published: true };
-      for (const { Id, Code = 'unknown', Message } of Failed) outcomes[Number(Id)] = refused(Code, Message);
+      for (const { Id, Code = 'unknown', Message, SenderFault } of Failed) {
+        outcomes[Number(Id)] = refused(Code, { message: Message, senderFault: SenderFault });
+      }
     } catch (error) {
+      const all = (outcome: PublishOutcome) => batch.forEach(({ index }) => (outcomes[index] = outcome));
       const { name, message } = error as Error;
-      if (name === 'QueueDoesNotExist') for (const { index } of batch) outcomes[index] = unknownQueue(url);
-      else if (!isFaultOfMessage(name)) throw unavailable(error);
-      else if (batch.length === 1) outcomes[batch[0]!.index] = refused(name, message);
-      // One is at fault and fails them all: alone, each gets an answer of its own.
-      else for (const entry of batch) await this.#send(url, [entry], outcomes, signal);
+      switch (faultOfRequest(error)) {
+        case 'broker':
+          return all(unavailable(error));
+        case 'queue':
+          return all(unknownQueue(url));
+        case 'unclear':
+          throw new UnclearAnswerError(error);
+        case 'message':
+          if (batch.length === 1) return all(refused(name, { message }));
+          // One is at fault and fails them all: alone, each gets an answer of its own.
+          for (const entry of batch) await this.#send(url, [entry], outcomes, signal);
+      }
     }
   }
 }
@@ -145,6 +177,11 @@ export class SqsPublisher implements Publisher {
 const ofOutboxRow = ({ aggregateId, id }: RelayMessage) => `${aggregateId}:${id}`;
 
 const NOT_SAID: PublishOutcome = { published: false, reason: 'SQS did not say what became of it.' };
+
+const noDeduplicationId: PublishOutcome = {
+  published: false,
+  reason: "The publisher's deduplicationId gives no text for this message: correct it.",
+};
 
 const noQueue = (messageType: string): PublishOutcome => ({
   published: false,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type SQSClient } from '@aws-sdk/client-sqs';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { SqsPublisher } from '../../../src/publishers/sqs';
+import { SQS_CODES } from '../../../src/publishers/sqs/sqs-codes';
 import { type Answer, HttpAnswers } from '../../support/http-answers';
 import { aRelayMessage, shownOf } from '../../support/relayed';
 import { clientOf } from '../../support/sqs-server';
@@ -45,8 +46,13 @@ it('tells what became of each message of a batch that was taken in part', async 
   expect(outcomes).toEqual([
     { published: true },
     { published: false, permanent: true, reason: 'SQS refused it: InvalidMessageContents: Invalid characters found.' },
-    { published: false, permanent: false, reason: 'SQS refused it: ThrottlingException: Rate exceeded' },
-    { published: false, permanent: false, reason: 'SQS refused it: InternalError' },
+    {
+      published: false,
+      permanent: false,
+      brokerFault: true,
+      reason: 'SQS refused it: ThrottlingException: Rate exceeded',
+    },
+    { published: false, permanent: false, brokerFault: true, reason: 'SQS refused it: InternalError' },
     { published: false, reason: 'SQS did not say what became of it.' },
   ]);
 });
@@ -76,6 +82,92 @@ it.each([
   const failure = await failureOf(publish(2, () => error(status, type)));
   expect(failure).toBeInstanceOf(BrokerUnavailableError);
   expect((failure as Error).message).toContain(`${type} (HTTP ${status})`);
+});
+
+describe('the codes of SQS', () => {
+  const codesOf = (wanted: string) => SQS_CODES.filter(([, fault]) => fault === wanted).map(([code]) => code);
+  const old = ['KMS.DisabledException', 'KMS.ThrottlingException', 'KmsSomethingNew', 'com.amazonaws.sqs#Throttling'];
+  const failing = (Code: string, SenderFault = true) => ({
+    status: 200,
+    body: { Successful: [taken('0')], Failed: [{ Id: '1', Code, SenderFault }] },
+  });
+
+  it.each([...codesOf('broker'), ...old])('count %s against no message, told of one or of all', async (code) => {
+    const [, one] = await publish(2, () => failing(code));
+    expect(one).toEqual({
+      published: false,
+      permanent: false,
+      brokerFault: true,
+      reason: `SQS refused it: ${code}`,
+    });
+    const ofAll = publish(2, () => error(400, code.replace(/^.*#/, '')));
+    expect(await failureOf(ofAll)).toBeInstanceOf(BrokerUnavailableError);
+    const ofEach = publish(1, () => ({ status: 200, body: { Failed: [{ Id: '0', Code: code, SenderFault: true }] } }));
+    expect(await failureOf(ofEach)).toBeInstanceOf(BrokerUnavailableError);
+  });
+
+  it.each([...codesOf('message'), 'AWS.SimpleQueueService.BatchRequestTooLong'])(
+    'fail a message at once for %s, and it alone',
+    async (code) => {
+      expect(await publish(2, () => failing(code))).toEqual([
+        { published: true },
+        { published: false, permanent: true, reason: `SQS refused it: ${code}` },
+      ]);
+      const ofAll = await publish(2, (body) => {
+        const ids = idsIn(body);
+        return ids.includes('1') ? error(400, code) : { status: 200, body: { Successful: ids.map(taken) } };
+      });
+      expect(ofAll).toMatchObject([{ published: true }, { published: false, permanent: true }]);
+    },
+  );
+
+  it.each([...codesOf('queue'), 'AWS.SimpleQueueService.NonExistentQueue'])(
+    'count %s, so that it is tried again and given up in the end',
+    async (code) => {
+      const [, one] = await publish(2, () => failing(code));
+      expect(one).toEqual({ published: false, permanent: false, reason: `SQS refused it: ${code}` });
+      expect(await publish(2, () => error(400, code))).toMatchObject([
+        { published: false, reason: expect.stringContaining('does not exist') as string },
+        { published: false, reason: expect.stringContaining('does not exist') as string },
+      ]);
+    },
+  );
+
+  it('leave it to SQS whose fault a code is that nobody knows, and to the relay where it says so of all', async () => {
+    const [[, senders], [, servers]] = [
+      await publish(2, () => failing('Novelty', true)),
+      await publish(2, () => failing('Novelty', false)),
+    ];
+    expect(senders).toEqual({ published: false, permanent: false, reason: 'SQS refused it: Novelty' });
+    expect(servers).toMatchObject({ published: false, brokerFault: true });
+    const ofAll = await failureOf(publish(2, () => error(400, 'Novelty')));
+    expect(ofAll).not.toBeInstanceOf(BrokerUnavailableError);
+    expect((ofAll as Error).message).toContain('Novelty (HTTP 400)');
+    expect(await failureOf(publish(2, () => error(500, 'Novelty')))).toBeInstanceOf(BrokerUnavailableError);
+  });
+
+  it('of one queue say nothing about another', async () => {
+    answers.answer = (body) =>
+      body.includes('locked')
+        ? error(403, 'AccessDeniedException')
+        : { status: 200, body: { Successful: idsIn(body).map(taken) } };
+    const url = (name: string) => `${answers.endpoint}/000000000000/${name}`;
+    const queues = { auth_request_queued: url('locked.fifo'), void_request_queued: url('voids') };
+    const messages = [aRelayMessage(), aRelayMessage({ messageType: 'void_request_queued' })];
+    expect(await new SqsPublisher({ client, queues }).publish(messages, AbortSignal.timeout(5_000))).toMatchObject([
+      { published: false, brokerFault: true },
+      { published: true },
+    ]);
+  });
+});
+
+it('leaves it to the relay to find a message that the client cannot write down', async () => {
+  const broken = clientOf(answers.endpoint);
+  broken.middlewareStack.add(() => () => Promise.reject(new TypeError('cannot read hunter2')), { step: 'initialize' });
+  const failure = await failureOf(publish(2, () => error(500, 'never asked'), broken));
+  broken.destroy();
+  expect(failure).not.toBeInstanceOf(BrokerUnavailableError);
+  expect(shownOf(failure)).not.toContain('hunter2');
 });
 
 it('never shows what SQS quotes of a request with a wrong signature', async () => {

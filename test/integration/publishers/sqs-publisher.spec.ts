@@ -134,6 +134,66 @@ describe('a FIFO queue', () => {
     expect(await outboxRows(database)).toEqual([SENT]);
     expect(await server.drain(fifo)).toEqual([expect.objectContaining({ Body: 'legacy' })]);
   });
+
+  it('does not swallow a second message of the same request even then', async () => {
+    const aggregateId = uuidv4();
+    const ids = [await enqueue({ aggregateId }), await enqueue({ aggregateId }), await enqueue({ aggregateId })];
+    const other = await enqueue();
+    const relay = await relayWith({ deduplicationId: (message) => message.aggregateId });
+    while ((await relay.runOnce()).length > 0);
+    // What was delivered twice arrives once all the same.
+    await database.query('UPDATE outbox SET processed_at = NULL');
+    while ((await relay.runOnce()).length > 0);
+    expect(new Set(await arrivedAt(fifo))).toEqual(new Set([...ids, other].map(String)));
+    expect(await arrivedAt(fifo)).toEqual([]);
+  });
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('hunter2');
+      },
+    ],
+    ['gives no text', () => undefined as unknown as string],
+  ])('refuses a message for which deduplicationId %s, and takes the others', async (_what, spoilt) => {
+    const [bad, good] = [aRelayMessage(), aRelayMessage()];
+    const deduplicationId = ({ id }: { id: bigint }) => (id === bad.id ? spoilt() : `${id}`);
+    expect(await publish([bad, good], { deduplicationId })).toEqual([
+      { published: false, reason: expect.stringContaining('deduplicationId gives no text') as string },
+      TAKEN,
+    ]);
+  });
+});
+
+describe('the trace context of a message', () => {
+  const trace = { traceparent: '00-1-2-01', tracestate: 'a=b', baggage: 'x'.repeat(300), 'X-B3-TraceId': '1' };
+
+  it('is left out where the message is too large with it, not where it fits', async () => {
+    const [small, large] = [aRelayMessage({ headers: trace }), aRelayMessage({ headers: { ...trace, note: 'n' } })];
+    Object.assign(large, { payload: Buffer.alloc(700, 1) });
+    expect(await publish([small, large], { maxBytes: 1_200 })).toEqual([TAKEN, TAKEN]);
+    const [first, second] = await server.drain(fifo);
+    expect(Object.keys(first!.MessageAttributes!)).toEqual(expect.arrayContaining(Object.keys(trace)));
+    expect(Object.keys(second!.MessageAttributes!).sort()).toEqual([
+      'content-type',
+      'message-type',
+      'note',
+      'outbox-id',
+    ]);
+  });
+
+  it('is left out where there are too many headers with it, and not counted against the others', async () => {
+    const own = Object.fromEntries([...'abcdefg'].map((name) => [name, '1']));
+    const [fits, tooMany] = [
+      aRelayMessage({ headers: { ...own, ...trace } }),
+      aRelayMessage({ headers: { ...own, h: '1', ...trace } }),
+    ];
+    expect(await publish([fits, tooMany])).toEqual([
+      TAKEN,
+      { published: false, permanent: true, reason: expect.stringContaining('8 headers') as string },
+    ]);
+  });
 });
 
 describe('batches', () => {
