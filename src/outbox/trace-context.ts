@@ -32,17 +32,17 @@ const KNOWN_PREFIX = /^(x-b3|uberctx|ot-tracer|ot-baggage)-/;
  */
 export function withTraceContext(headers: Record<string, string> = {}): Record<string, string> {
   const given = new Set(Object.keys(headers).map((name) => name.toLowerCase()));
+  // The state of a trace says nothing beside another trace.
+  const taken = new Set([...given, ...(given.has('traceparent') ? ['tracestate'] : [])]);
   const own = [...given].filter((name) => !WRITTEN_BY_PUBLISHERS.includes(name)).length;
   const added: [string, string][] = [];
   let bytes = 0;
   for (const [name, value] of byImportance(injected())) {
     if (added.length + own >= MAX_HEADERS) break;
-    if (!fits(name, value) || given.has(name.toLowerCase())) continue;
-    // The state of a trace says nothing beside another trace.
-    if (name.toLowerCase() === 'tracestate' && given.has('traceparent')) continue;
+    if (!fits(name, value) || taken.has(name.toLowerCase())) continue;
     if (bytes + name.length + value.length > MAX_BYTES) continue;
     bytes += name.length + value.length;
-    given.add(name.toLowerCase());
+    taken.add(name.toLowerCase());
     added.push([name, value]);
   }
   return { ...Object.fromEntries(added), ...headers };
