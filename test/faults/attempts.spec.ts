@@ -37,8 +37,11 @@ const REPORTS = (['not asked', 'time out', 'yes', 'no', 'nothing there'] as cons
 const STEPS: readonly Step[] = [...BEGINNINGS, ...REPORTS, { does: 'give up', worker: 'B' }, { does: 'void' }];
 
 /** All sequences of so many steps; the first begins, and what it is called does not matter. */
-function* sequences(length: number): Generator<Step[]> {
-  if (length === 1) return yield [BEGINNINGS[0]!];
+function* sequences(length: number): Generator<Step[], void, undefined> {
+  if (length === 1) {
+    yield [BEGINNINGS[0]!];
+    return;
+  }
   for (const sequence of sequences(length - 1)) for (const step of STEPS) yield [...sequence, step];
 }
 
@@ -77,7 +80,11 @@ class Trial {
       }
       case 'void':
         return succeeds(requests.requestVoid({ ...this.#ref, idempotencyKey: uuidv4(), reason: '' }));
-      default:
+      case 'not asked':
+      case 'time out':
+      case 'yes':
+      case 'no':
+      case 'nothing there':
         return await this.#report(step.does);
     }
   }

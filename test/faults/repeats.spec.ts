@@ -229,7 +229,7 @@ describe('over a network that swallows one answer', () => {
   it('withLock returns though its release is never answered', async () => {
     const { authRequestId } = await requests.authorize(anAuthorizeCommand());
     const ref = { restaurantId: RESTAURANT, authRequestId, ttlMs: 900 };
-    const working = new ProcessingLocks(cutOff).withLock(ref, async () => {
+    const working = new ProcessingLocks(cutOff).withLock(ref, () => {
       proxy.swallow = 'answers';
       return Promise.resolve('done');
     });
