@@ -87,11 +87,21 @@ export function queryRunnerOf(
 ): QueryRunner {
   const { queryRunner, dataSource: its } = (manager ?? {}) as Partial<EntityManager>;
   if (!queryRunner) throw new TransactionRequiredError(method, whatIs(manager));
-  if (its !== dataSource) throw new TransactionRequiredError(method, 'the manager of another DataSource');
+  if (its !== dataSource && placeOf(its) !== placeOf(dataSource)) {
+    throw new TransactionRequiredError(method, 'the manager of another database');
+  }
   if (!queryRunner.isTransactionActive) throw new TransactionRequiredError(method, 'one without a transaction');
   // TypeORM leaves a query runner the connection that it has given back: by now that may carry a stranger's transaction.
   if (queryRunner.isReleased) throw new DatabaseUnavailableError('connection lost');
   return queryRunner;
+}
+
+/** Two DataSources of one process may well be of one database, such as a second pool. */
+function placeOf(dataSource: DataSource | undefined): string {
+  const { url, host, port, database } = (dataSource?.options ?? {}) as Partial<Record<string, unknown>>;
+  if (typeof url !== 'string') return `${String(host)}:${String(port)}/${String(database)}`;
+  // Without user, password and parameters.
+  return url.replace(/^[^:]+:\/\/(.*@)?/, '').replace(/\?.*/, '');
 }
 
 function whatIs(given: unknown): string {

@@ -109,8 +109,9 @@ describe.each(Object.keys(operations))('%s writes nothing beside the transaction
     await expectRefused(name, leaked, TransactionRequiredError);
   });
 
-  it('given the manager of another DataSource', async () => {
-    const other = await quietDataSource({ url: database.url });
+  it('given the manager of another database', async () => {
+    const url = Object.assign(new URL(database.url), { pathname: '/postgres' }).href;
+    const other = await quietDataSource({ url });
     try {
       await other.transaction((manager) => expectRefused(name, manager, TransactionRequiredError));
     } finally {
