@@ -16,6 +16,8 @@ export interface StatementSettings {
   preparedStatements?: 'named' | 'unnamed';
   /** Longest wait for an answer, in milliseconds, where the network swallows it. Default 35,000; 0 for no limit. */
   answerTimeoutMs?: number;
+  /** How the connections read values, for all of their statements. */
+  types?: typeof valueTypes;
 }
 
 /** Runs one statement, as {@link execute} says, and gives its rows. */
@@ -142,15 +144,15 @@ const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 /** How often a statement had to be prepared anew, by its name. */
 const generations = new Map<string, number>();
 
-/** What `pg` makes of whatever it is asked. Handed a finished one it need not copy what describes it. */
+type Callback = (error: Error | null, result: QueryResult) => void;
+
+/** What `pg` makes of whatever it is asked. Made of texts it need not copy what describes it. */
 interface QueryClass {
-  new (config: {
-    text: string;
-    values: unknown[] | undefined;
-    name: string | undefined;
-    types: typeof valueTypes;
-    callback: (error: Error | null, result: QueryResult) => void;
-  }): { submit(): void };
+  new (text: string, values: unknown[] | undefined, callback: Callback): { name?: string; submit(): void };
+  new (config: { text: string; values: unknown[] | undefined; types: typeof valueTypes; callback: Callback }): {
+    name?: string;
+    submit(): void;
+  };
 }
 
 function send(
@@ -160,20 +162,29 @@ function send(
   values?: unknown[],
 ): Promise<QueryResult> {
   const { Query } = client.constructor as unknown as { Query: QueryClass };
-  const { preparedStatements, answerTimeoutMs = 35_000 } =
-    (dataSource.options as { extra?: StatementSettings }).extra ?? {};
+  const {
+    preparedStatements,
+    answerTimeoutMs = 35_000,
+    types,
+  } = (dataSource.options as { extra?: StatementSettings }).extra ?? {};
   const generation = name === undefined ? undefined : generations.get(name);
   const preparedAs = preparedStatements === 'unnamed' ? undefined : generation ? `${name}_${generation}` : name;
   return new Promise((resolve, reject) => {
     const answered = expectAnswer(client, answerTimeoutMs);
-    const callback = (error: Error | null, result: QueryResult) => {
+    const callback: Callback = (error, result) => {
       answered();
       if (!error) return resolve(result);
       if (name && isStalePlan(error)) forgetPlan(client, error, name, generation, preparedAs);
       reject(error);
     };
+    // Where the whole connection reads values so, the statement need not say it.
+    const query =
+      types === valueTypes
+        ? new Query(text, values, callback)
+        : new Query({ text, values, types: valueTypes, callback });
+    if (preparedAs !== undefined) query.name = preparedAs;
     try {
-      client.query(new Query({ text, values, name: preparedAs, types: valueTypes, callback }));
+      client.query(query);
     } catch (error) {
       // The native client converts values at once.
       answered();

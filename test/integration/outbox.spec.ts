@@ -123,13 +123,14 @@ describe('lockAggregate', () => {
 
   it('keeps the order in every one of many races, and holds up no other aggregate', async () => {
     const crowd = await crowdOf(8, database);
+    const ofCrowd = new Outbox(crowd);
     const aggregates = [uuidv4(), uuidv4()];
     relay = new OutboxRelay(dataSource, publisher, { pollIntervalMs: 1 });
     relay.start();
     for (let round = 0; round < 40; round++) {
       await atOnce(8, (index) =>
         crowd.transaction(async (manager) => {
-          await outbox.enqueue(manager, aMessage({ aggregateId: aggregates[index % 2]!, lockAggregate: true }));
+          await ofCrowd.enqueue(manager, aMessage({ aggregateId: aggregates[index % 2]!, lockAggregate: true }));
           await manager.query('SELECT pg_sleep(random() / 200)');
         }),
       );
