@@ -133,9 +133,12 @@ describe('a refused row', () => {
 
 describe('a value that the database cannot read', () => {
   it('is a DatabaseError, though the server quotes it in its message', async () => {
-    await expectFailure(sql('SELECT $1::text::jsonb', [`{"${TOKEN}"`]), DatabaseError, {
-      ...{ code: 'DATABASE_ERROR', sqlState: '22P02', retryable: false },
+    await expectFailure(sql('SELECT $1::text::uuid', [TOKEN]), DatabaseError, {
+      code: 'DATABASE_ERROR',
+      sqlState: '22P02',
+      retryable: false,
     });
+    await expectFailure(sql('SELECT $1::text::jsonb', [`{"${TOKEN}"`]), DatabaseError, { sqlState: '22P02' });
     await expectFailure(sql('SELECT $1::text::timestamptz', [TOKEN]), DatabaseError, { sqlState: '22007' });
   });
 });
