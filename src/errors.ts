@@ -10,7 +10,22 @@ export abstract class PaymentEventsDbError extends Error {
 
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, options);
-    this.name = new.target.name;
+  }
+
+  /** `LockLostError` of the code `LOCK_LOST`: the class itself may have another name after a minifier. */
+  override get name(): string {
+    // While the stack is taken the code is not there yet.
+    const code = (this.code as string | undefined) ?? 'PAYMENT_EVENTS_DB';
+    const words = code.replace(/_ERROR$/, '').toLowerCase();
+    return `${words.replace(/(?:^|_)([a-z0-9])/g, (_, first: string) => first.toUpperCase())}Error`;
+  }
+
+  /** For logs in JSON, which else leave the message out and fail at a bigint. Never has the `cause`. */
+  toJSON(): object {
+    const own = Object.entries(this as Record<string, unknown>)
+      .filter(([key]) => key !== 'cause')
+      .map(([key, value]) => [key, typeof value === 'bigint' ? value.toString() : value] as const);
+    return { name: this.name, message: this.message, ...Object.fromEntries(own) };
   }
 }
 
@@ -230,11 +245,6 @@ export class OutboxMessageNotFoundError extends PaymentEventsDbError {
 
   constructor(readonly id: bigint) {
     super(`There is no outbox message ${id} to do that with: it was delivered, or it has not failed.`);
-  }
-
-  /** A bigint cannot be written as JSON. */
-  toJSON(): object {
-    return { name: this.name, code: this.code, retryable: this.retryable, id: this.id.toString() };
   }
 }
 

@@ -31,7 +31,7 @@ export class DataDirectoryError extends PaymentEventsDbError {
 
 /** The PostgreSQL programs are missing or do not run on this machine. */
 export class BinariesError extends PaymentEventsDbError {
-  readonly code = 'POSTGRES_BINARIES';
+  readonly code = 'BINARIES';
 }
 
 /** PostgreSQL did not come up, or did not go down. The message ends with what its log says. */

@@ -1,5 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { runInThisContext } from 'node:vm';
+import { minifySync, transformSync } from '@swc/core';
+import { OutboxMessageNotFoundError, PaymentEventsDbError } from '../../src/errors';
 
 const root = join(__dirname, '../..');
 
@@ -47,4 +50,44 @@ it('no two errors have the same code', () => {
   const codes = declared().map(({ code }) => code);
   expect(codes.length).toBeGreaterThan(20);
   expect(codes.filter((code, index) => codes.indexOf(code) !== index)).toEqual([]);
+});
+
+describe('the name of an error', () => {
+  it.each(declared())('$name is that of its class, and follows from $code', ({ name, code }) => {
+    class Renamed extends PaymentEventsDbError {
+      readonly code = code;
+    }
+    expect(new Renamed('')).toMatchObject({ name, code });
+  });
+
+  it('survives a minifier, in what is thrown and what is logged', () => {
+    const jsc = { parser: { syntax: 'typescript' }, target: 'es2022' } as const;
+    const source = readFileSync(join(root, 'src/errors.ts'), 'utf8');
+    const compiled = transformSync(source, { jsc, module: { type: 'commonjs' } }).code;
+    const { code: small } = minifySync(compiled, {
+      compress: true,
+      mangle: { toplevel: true, keep_classnames: false },
+    });
+    const module = { exports: {} as Record<string, new (...args: unknown[]) => PaymentEventsDbError> };
+    (runInThisContext(`(exports) => {${small}}`) as (exports: object) => void)(module.exports);
+    const classes = Object.entries(module.exports).filter(([name]) => name !== 'PaymentEventsDbError');
+    expect(classes.length).toBeGreaterThan(20);
+    for (const [name, Minified] of classes) {
+      const error = new Minified('x', ['x'], 'x');
+      expect(Minified.name).not.toBe(name);
+      expect(error.name).toBe(name);
+      expect(String(error)).toBe(`${name}: ${error.message}`);
+      expect(JSON.parse(JSON.stringify(error))).toMatchObject({ name, message: error.message, code: error.code });
+    }
+  });
+
+  it('goes into JSON with the message and what the error knows, and without its cause', () => {
+    const error = new OutboxMessageNotFoundError(9007199254740993n);
+    error.cause = new Error('tok_secret');
+    expect(JSON.parse(JSON.stringify(error))).toEqual({
+      name: 'OutboxMessageNotFoundError',
+      message: error.message,
+      ...{ code: 'OUTBOX_MESSAGE_NOT_FOUND', retryable: false, id: '9007199254740993' },
+    });
+  });
 });
