@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type PaymentEventsDataSourceSettings } from './data-source';
+import { readDatabaseUrl } from './database-url';
 import { ConfigurationError } from './errors';
 
 /** Where the database is when nobody says otherwise: what Docker Compose and the embedded server offer. */
@@ -7,12 +8,12 @@ export const DEFAULT_DATABASE_URL = 'postgresql://postgres:password@localhost:54
 
 const LONGEST_TIMEOUT_MS = 2_147_483_647;
 
-/** What to say where {@link isDatabaseUrl} is false. */
-export const NO_DATABASE_URL =
-  'must look like postgresql://user:password@host:5432/database, ' +
-  'with special characters of the password percent-encoded (@ as %40, / as %2F, % as %25)';
-
-const databaseUrl = z.string().refine(isDatabaseUrl, { error: NO_DATABASE_URL });
+const databaseUrl = z.string().transform((text, context) => {
+  const read = readDatabaseUrl(text);
+  if ('url' in read) return read.url;
+  context.addIssue({ code: 'custom', message: read.problem });
+  return z.NEVER;
+});
 const wholeNumber = (from: number, to: number) =>
   z
     .string()
@@ -22,9 +23,12 @@ const wholeNumber = (from: number, to: number) =>
     .transform(Number);
 const timeoutMs = (from: number) => wholeNumber(from, LONGEST_TIMEOUT_MS).optional();
 
+/** Elsewhere a forgotten DATABASE_URL is a mistake, and the well-known password of the default one an invitation. */
+const MAY_USE_DEFAULT_URL = ['development', 'test'];
+
 const environment = z.object({
   NODE_ENV: z.string().default('development'),
-  DATABASE_URL: databaseUrl.default(DEFAULT_DATABASE_URL),
+  DATABASE_URL: databaseUrl.optional(),
   PAYMENT_EVENTS_DB_APPLICATION_NAME: z
     .string()
     .regex(/^[\x20-\x7e]{1,63}$/, { error: 'must be 1 to 63 printable ASCII characters' })
@@ -41,7 +45,7 @@ const environment = z.object({
 
 /** What the environment says, checked and frozen. */
 export interface Config {
-  /** `DATABASE_URL`, or {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs. */
+  /** `DATABASE_URL` as `pg` is to be told it, or {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs. */
   readonly databaseUrl: string;
   /** `NODE_ENV`. Default `development`. */
   readonly nodeEnv: string;
@@ -54,7 +58,7 @@ export interface Config {
  *
  * | variable | meaning | default |
  * |---|---|---|
- * | `DATABASE_URL` | the database | {@link DEFAULT_DATABASE_URL} |
+ * | `DATABASE_URL` | the database | {@link DEFAULT_DATABASE_URL} where `NODE_ENV` is `development` or `test`, else none |
  * | `NODE_ENV` | `production` forbids development data | `development` |
  * | `PAYMENT_EVENTS_DB_APPLICATION_NAME` | name in `pg_stat_activity` | `payment-events-db` |
  * | `PAYMENT_EVENTS_DB_POOL_SIZE` | connections a process may hold | 10 |
@@ -81,8 +85,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     );
   }
   const { data } = settings;
+  if (data.DATABASE_URL === undefined && !MAY_USE_DEFAULT_URL.includes(data.NODE_ENV)) {
+    throw new ConfigurationError(
+      'DATABASE_URL must be set: only where NODE_ENV is development, test or not set is it the local database by default.',
+    );
+  }
+  const databaseUrl = data.DATABASE_URL ?? DEFAULT_DATABASE_URL;
   const dataSource = {
-    url: data.DATABASE_URL,
+    url: databaseUrl,
     applicationName: data.PAYMENT_EVENTS_DB_APPLICATION_NAME,
     poolSize: data.PAYMENT_EVENTS_DB_POOL_SIZE,
     connectTimeoutMs: data.PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS,
@@ -94,24 +104,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     timeoutsVia: data.PAYMENT_EVENTS_DB_TIMEOUTS_VIA,
   };
   return Object.freeze({
-    databaseUrl: data.DATABASE_URL,
+    databaseUrl,
     nodeEnv: data.NODE_ENV,
     dataSource: Object.freeze(withoutUndefined(dataSource)),
   });
-}
-
-/** Whether it is the URL of a database, in a form that all of `pg`, TypeORM and this package read alike. */
-export function isDatabaseUrl(text: string): boolean {
-  // URL() forgives white space and a raw @ or / in the password; the drivers each read such a text differently.
-  if (/\s/.test(text)) return false;
-  try {
-    const url = new URL(text);
-    for (const part of [url.username, url.password, url.hostname, url.pathname]) decodeURIComponent(part);
-    const host = url.hostname || url.searchParams.get('host');
-    return /^postgres(ql)?:$/.test(url.protocol) && !!host && /^\/[^/]+$/.test(url.pathname);
-  } catch {
-    return false;
-  }
 }
 
 function withoutUndefined<T extends object>(settings: T): T {

@@ -1,15 +1,16 @@
 import 'reflect-metadata';
 import { IsIn, IsOptional, Matches } from 'class-validator';
 import { DataSource, type DataSourceOptions, type EntityManager, type Logger, type Migration } from 'typeorm';
-import { isDatabaseUrl, NO_DATABASE_URL } from './config';
+import { ClosingClient } from './database/closing-client';
 import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
 import { type StatementSettings } from './database/run';
 import { pinSession } from './database/session-options';
 import { translateError } from './database/translate-error';
+import { type DatabaseUrl as ReadUrl, NO_DATABASE_URL, readDatabaseUrl } from './database-url';
 import { entities } from './entities';
-import { PaymentEventsDbError } from './errors';
+import { ConfigurationError, PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
 import { MIGRATIONS_TABLE } from './migrator/history';
 import { type MigrationSettings } from './migrator/locking';
@@ -90,13 +91,16 @@ export class PaymentEventsDataSourceSettings {
   logger?: PostgresOptions['logger'];
 }
 
+/** What else may be wrong with it, {@link createDataSourceOptions} says in words of its own. */
 function DatabaseUrl(): PropertyDecorator {
   return rule({
     name: 'databaseUrl',
-    holds: (value) => typeof value === 'string' && isDatabaseUrl(value),
+    holds: (value) => typeof value === 'string' && !isNone(readDatabaseUrl(value)),
     message: NO_DATABASE_URL,
   });
 }
+
+const isNone = (read: ReadUrl) => 'problem' in read && read.problem === NO_DATABASE_URL;
 
 function TypeOrmLogger(): PropertyDecorator {
   const names = ['advanced-console', 'formatted-console', 'simple-console', 'file', 'debug'];
@@ -119,13 +123,15 @@ function TypeOrmLogger(): PropertyDecorator {
  */
 export function createDataSourceOptions(given: PaymentEventsDataSourceSettings): PostgresOptions {
   const settings = validateSettings(PaymentEventsDataSourceSettings, given);
+  const read = readDatabaseUrl(settings.url);
+  if ('problem' in read) throw new ConfigurationError(`PaymentEventsDataSourceSettings: url ${read.problem}.`);
   const timeouts = {
     statement_timeout: settings.statementTimeoutMs ?? 30_000,
     lock_timeout: settings.lockTimeoutMs ?? 5_000,
     idle_in_transaction_session_timeout: settings.idleInTransactionTimeoutMs ?? 30_000,
   };
   const viaRole = settings.timeoutsVia === 'role';
-  const { url, options } = viaRole ? { url: settings.url, options: undefined } : pinSession(settings.url);
+  const { url, options } = viaRole ? { url: read.url, options: undefined } : pinSession(read.url);
   return {
     type: 'postgres',
     url,
@@ -143,6 +149,7 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     connectTimeoutMS: settings.connectTimeoutMs ?? 5_000,
     logger: settings.logger ?? new RedactingLogger(),
     extra: {
+      Client: ClosingClient,
       keepAlive: true,
       types: valueTypes,
       ...(viaRole ? {} : { ...timeouts, options }),

@@ -14,12 +14,14 @@ export interface DatabaseAddress {
   readonly user: string;
   /** Whether the server is reached without leaving this machine: `localhost`, 127.0.0.0/8, `::1`, a Unix socket. */
   readonly isLocal: boolean;
+  /** Whether the connection is to be encrypted. */
+  readonly tls: boolean;
 }
 
 /** Reads a URL the way `pg` does, so that what is said and judged is what will be connected to. */
 export function databaseAddress(url: string): DatabaseAddress {
-  const { host, port, database, user } = new Client({ connectionString: url });
-  return { host, port, database: database ?? '', user: user ?? '', isLocal: isLocalHost(host) };
+  const { host, port, database, user, ssl } = new Client({ connectionString: url });
+  return { host, port, database: database ?? '', user: user ?? '', isLocal: isLocalHost(host), tls: !!ssl };
 }
 
 function isLocalHost(host: string): boolean {

@@ -1,5 +1,7 @@
-import { Client, type DatabaseError, escapeIdentifier } from 'pg';
+import { type Client, type DatabaseError, escapeIdentifier } from 'pg';
+import { ClosingClient } from '../database/closing-client';
 import { databaseAddress } from '../database-address';
+import { withDatabase } from '../database-url';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
@@ -43,14 +45,10 @@ async function create(client: Client, url: string): Promise<void> {
   );
 }
 
-function maintenanceUrl(url: string): string {
-  const maintenance = new URL(url);
-  maintenance.pathname = '/postgres';
-  return maintenance.href;
-}
+const maintenanceUrl = (url: string) => withDatabase(url, 'postgres');
 
 async function withClient<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  const client = new ClosingClient({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
   // A connection lost between two queries shows in the next one; without a listener it would end the process.
   client.on('error', () => undefined);
   try {

@@ -1,5 +1,6 @@
 import { isSqlState, sqlStateRule } from '../database/sql-states';
 import { type DatabaseAddress } from '../database-address';
+import { disarm } from '../disarm';
 import {
   ConfigurationError,
   DatabaseError,
@@ -9,8 +10,10 @@ import {
 } from '../errors';
 import { ExitCode } from './exit-codes';
 
-/** What to tell the person at the terminal. */
+/** What to tell the person, or the program, at the terminal. */
 export interface Explanation {
+  /** For programs: `code` of our errors, else an SQLSTATE or a code of Node; `USAGE` and `UNFORESEEN` where there is none. */
+  readonly code: string;
   readonly text: string;
   readonly exitCode: ExitCode;
 }
@@ -22,14 +25,33 @@ export interface Explanation {
  * @param address what was tried, where it is known
  */
 export function explainError(error: unknown, address?: DatabaseAddress): Explanation {
+  const { text, exitCode } = explain(error, address);
+  return { code: error instanceof PaymentEventsDbError ? error.code : (codeOf(error) ?? 'UNFORESEEN'), text, exitCode };
+}
+
+type Advice = Omit<Explanation, 'code'>;
+
+function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
+  const code = sqlStateOf(error) ?? codeOf(error);
+  const { kind, reason } = sqlStateRule(code ?? '');
+  const where = address ? disarm(`${address.host}:${address.port}`) : 'the address in DATABASE_URL';
+  const [database, user] = [address?.database, address?.user].map((name) => disarm(name ?? 'of DATABASE_URL'));
+
   if (error instanceof ConfigurationError || error instanceof InvalidCommandError) {
     return { text: error.message, exitCode: ExitCode.usage };
   }
+  if (code === READ_ONLY) {
+    return unreachable(
+      `The server at ${where} only reads (25006): it is a standby, or default_transaction_read_only is on for user ` +
+        `${user}, database ${database} or the server.`,
+      'Connect to the primary. On one, see which it is: SELECT pg_is_in_recovery(); SHOW default_transaction_read_only',
+    );
+  }
   if (error instanceof DatabaseUnavailableError) return unreachable(error.message);
-  if (error instanceof DatabaseError && sqlStateRule(error.sqlState).kind === 'schema') {
+  if (kind === 'schema' && (error instanceof DatabaseError || code !== '0A000')) {
     return {
       text:
-        `The database lacks something that this version needs (${error.sqlState}): a migration has not run yet.\n` +
+        `The database lacks something that this version needs (${code}): a migration has not run yet.\n` +
         'Run ./scripts/migrate_payment_events_db.sh first.',
       exitCode: ExitCode.refused,
     };
@@ -38,38 +60,63 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
     const isRefusal = !error.retryable && !(error instanceof DatabaseError);
     return { text: error.message, exitCode: isRefusal ? ExitCode.refused : ExitCode.failed };
   }
-  const code = codeOf(error);
-  const where = address ? `${address.host}:${address.port}` : 'the address in DATABASE_URL';
-  const database = address?.database ?? 'of DATABASE_URL';
-  const user = address?.user ?? 'of DATABASE_URL';
 
+  const tls = problemOfTls(error, code, where);
+  if (tls) return unreachable(...tls);
   if (isUnreachable(error, code)) {
     return unreachable(
-      `No PostgreSQL server answers at ${where} (database ${database}, user ${user}): ${code ?? 'time-out'}.`,
+      `No PostgreSQL server answers at ${where} (database ${database}, user ${user}): ${code ?? 'the connection broke'}.`,
       ...(address?.isLocal ? START_ONE : ['Check the host and port in DATABASE_URL, the network and its firewalls.']),
     );
   }
-  const { kind, reason } = sqlStateRule(code ?? '');
-  if (kind === 'unavailable')
+  if (wantsTls(error, address)) {
+    return unreachable(
+      `The server at ${where} lets no unencrypted connection of user ${user} into database ${database} (${code}).`,
+      'Have it encrypted: sslmode=verify-full in DATABASE_URL, and sslrootcert=<file> where the authority is your own. ' +
+        'Where that is refused too, its pg_hba.conf has no line for this user, database and address.',
+    );
+  }
+  if (kind === 'unavailable') {
     return unreachable(`The server at ${where} cannot do it now (${code}). ${reason} Try again.`);
+  }
   if (kind === 'conflict' || kind === 'timeout') {
     return failed(
       `Other sessions are using the tables, or a statement took too long (${code}).`,
       'Run this again; what was applied stays applied.',
     );
   }
+  if (kind === 'alarm') return failed(`The server at ${where} says: ${messageOf(error)} (${code}).`, reason);
   switch (code ?? '') {
-    case '28P01':
-    case '28000':
     case NO_PASSWORD:
       return unreachable(
+        `The server at ${where} asks user ${user} for a password, and there is none.`,
+        'Put it into DATABASE_URL (postgresql://user:password@…) or PGPASSWORD.',
+      );
+    case '28P01':
+    case '28000':
+      return unreachable(
         `The server at ${where} refuses the login of user ${user} (${code}).`,
-        'Check user and password in DATABASE_URL; special characters of a password are percent-encoded (@ as %40).',
+        routineOf(error) === OF_PG_HBA
+          ? `Its pg_hba.conf has no line that lets this user into database ${database} from here.`
+          : 'Check user and password in DATABASE_URL; special characters of a password are percent-encoded (@ as %40).',
       );
     case '3D000':
+    case '57P04':
       return unreachable(
         `The database ${database} does not exist at ${where}.`,
         'Create and migrate it: ./scripts/migrate_payment_events_db.sh',
+      );
+    case '08P01':
+      return unreachable(
+        `What answers at ${where} does not take what pg sends (08P01): ${messageOf(error)}.`,
+        'A pooler such as PgBouncer refuses time-outs at connect: PAYMENT_EVENTS_DB_TIMEOUTS_VIA=role. Migrations need a ' +
+          'direct connection.',
+      );
+    case '42P05':
+    case '26000':
+      return failed(
+        `A prepared statement is there already or is gone (${code}): a pooler hands connections on.`,
+        'Connect directly to the server, or to PgBouncer 1.21 or later.',
       );
     case '42501':
       return failed(
@@ -84,9 +131,13 @@ export function explainError(error: unknown, address?: DatabaseAddress): Explana
           'start over with ./scripts/reset_payment_events_db.sh; on any other find out first what made them.',
       );
     default:
+      // Such as 55000: the database takes no connections.
+      if (isFatal(error)) return unreachable(`The server at ${where} lets nobody in: ${messageOf(error)} (${code}).`);
       return failed(...unforeseen(error, code));
   }
 }
+
+const READ_ONLY = '25006';
 
 const START_ONE = [
   'Start one with either of:',
@@ -96,19 +147,70 @@ const START_ONE = [
 ];
 
 /** Ours: pg has no code for "the server asks for a password and the URL has none". */
-const NO_PASSWORD = 'no password given';
+const NO_PASSWORD = 'NO_PASSWORD';
+/** Ours too: of pg's own time-outs at connect. */
+const TIMEOUT = 'TIMEOUT';
 
-/** What Node says of a network or a socket, and pg's own connection time-outs. */
+/** pg's own connection time-outs, and what Node says of a network or a socket. */
 function isUnreachable(error: unknown, code: string | undefined): boolean {
-  if (!code) return /timeout expired|connection timeout|Connection terminated/.test(messageOf(error));
-  if (code === 'ENOENT' || code === 'EACCES') return (error as NodeJS.ErrnoException).syscall === 'connect';
+  if (code === TIMEOUT) return true;
+  if (code === undefined) return messageOf(error).startsWith('Connection terminated');
+  const { syscall } = error as NodeJS.ErrnoException;
+  if (syscall === 'connect' || syscall === 'getaddrinfo') return true;
   return /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ETIMEDOUT|EPIPE)/.test(code);
+}
+
+/** What Node says of a certificate that it does not trust. */
+const OF_A_CERTIFICATE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|INVALID_CA|HOSTNAME_MISMATCH)/;
+
+function problemOfTls(error: unknown, code: string | undefined, where: string): string[] | undefined {
+  if (code !== undefined && OF_A_CERTIFICATE.test(code)) {
+    return [
+      `The certificate of the server at ${where} is not trusted (${code}).`,
+      'Name the file of the authority that signed it, sslrootcert=<file> in DATABASE_URL, and the server by the name that ' +
+        'the certificate is for. sslmode=no-verify encrypts without a look at who answers.',
+    ];
+  }
+  if (code === undefined && messageOf(error) === 'The server does not support SSL connections') {
+    return [
+      `The server at ${where} offers no TLS.`,
+      'Switch it on there, or say sslmode=disable in DATABASE_URL where the network may read along.',
+    ];
+  }
+  const isOther =
+    code === undefined ? /SSL connection/.test(messageOf(error)) : /^(ERR_(TLS|SSL|OSSL)|EPROTO)/.test(code);
+  if (!isOther) return undefined;
+  return [
+    `TLS with the server at ${where} fails (${code ?? 'no TLS is spoken there'}).`,
+    'Check the port, sslcert and sslkey in DATABASE_URL, and the versions of TLS that the server takes.',
+  ];
+}
+
+/** Where PostgreSQL refuses by pg_hba.conf: unlike the text of the message it is in no language. */
+const OF_PG_HBA = 'ClientAuthentication';
+
+/** pg_hba.conf may have lines for encrypted connections only; what hosts PostgreSQL may say so in words of its own. */
+function wantsTls(error: unknown, address: DatabaseAddress | undefined): boolean {
+  if (!address || address.tls || address.host.startsWith('/')) return false;
+  if (!['28000', '28P01', '08P01', '08004', 'XX000'].includes(codeOf(error) ?? '')) return false;
+  return routineOf(error) === OF_PG_HBA || /\b(ssl|tls|encrypt\w*|insecure)\b/i.test(messageOf(error));
+}
+
+const isFatal = (error: unknown) =>
+  ['FATAL', 'PANIC'].includes((error as { severity?: string } | undefined)?.severity ?? '');
+
+const routineOf = (error: unknown) => (error as { routine?: unknown }).routine;
+
+function sqlStateOf(error: unknown): string | undefined {
+  if (error instanceof DatabaseUnavailableError) return error.reason;
+  return error instanceof DatabaseError ? error.sqlState : undefined;
 }
 
 function codeOf(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { code?: unknown };
   if (typeof code === 'string') return code;
-  return messageOf(error).includes('client password must be a string') ? NO_PASSWORD : undefined;
+  if (messageOf(error).includes('client password must be a string')) return NO_PASSWORD;
+  return /timeout e(xpired|xceeded)|connection timeout/.test(messageOf(error)) ? TIMEOUT : undefined;
 }
 
 function messageOf(error: unknown): string {
@@ -122,5 +224,5 @@ function unforeseen(error: unknown, code: string | undefined): string[] {
   return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
 }
 
-const unreachable = (...text: string[]): Explanation => ({ text: text.join('\n'), exitCode: ExitCode.unreachable });
-const failed = (...text: string[]): Explanation => ({ text: text.join('\n'), exitCode: ExitCode.failed });
+const unreachable = (...text: string[]): Advice => ({ text: text.join('\n'), exitCode: ExitCode.unreachable });
+const failed = (...text: string[]): Advice => ({ text: text.join('\n'), exitCode: ExitCode.failed });

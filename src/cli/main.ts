@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { program } from './program';
+import { createProgram } from './program';
 import { runCommand } from './run-command';
 
 // Whoever reads has seen enough, as in `payment-events-db plan | head`: what was begun goes on, unheard.
@@ -9,4 +9,4 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-void runCommand(program);
+void runCommand(createProgram());

@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import { type FieldDifference } from '../read-model/differences';
+import { toJson } from './to-json';
 
 /** Prints a table of columns and their two values. Texts are quoted as JSON, which disarms what a terminal would obey. */
 export function printDifferences(differences: FieldDifference[], [first, second]: [string, string]): void {
@@ -13,4 +14,4 @@ export function printDifferences(differences: FieldDifference[], [first, second]
   for (const line of lines) console.log(print(line));
 }
 
-const show = (value: FieldDifference['inRow']) => (value === null ? '–' : JSON.stringify(value));
+const show = (value: FieldDifference['inRow']) => (value === null ? '–' : toJson(value));

@@ -22,6 +22,8 @@ export function printTable(headings: readonly string[], rows: readonly (readonly
 
 function show(value: Cell): string {
   if (value === null || value === undefined) return '–';
-  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'beyond dates' : value.toISOString();
+  // What pg makes of an infinite time.
+  if (value === Infinity || value === -Infinity) return value > 0 ? 'infinity' : '-infinity';
   return disarm(String(value));
 }

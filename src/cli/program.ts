@@ -12,21 +12,31 @@ import { revertCommand } from './commands/revert';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
 import { verifyCommand } from './commands/verify';
+import { VERSION } from '../version';
+
+const COMMANDS = [
+  statusCommand,
+  historyCommand,
+  planCommand,
+  migrateCommand,
+  revertCommand,
+  stampCommand,
+  checkCommand,
+  adoptCommand,
+  grantsCommand,
+  verifyCommand,
+  rebuildCommand,
+  outboxCommand,
+  relayCommand,
+];
 
 /** `payment-events-db`, with all its commands. */
-export const program = new Command('payment-events-db').description(
-  'Looks after the database of DATABASE_URL. Every command says with --help what it does and what it needs.',
-);
-program.addCommand(statusCommand());
-program.addCommand(historyCommand());
-program.addCommand(planCommand());
-program.addCommand(migrateCommand());
-program.addCommand(revertCommand());
-program.addCommand(stampCommand());
-program.addCommand(checkCommand());
-program.addCommand(adoptCommand());
-program.addCommand(grantsCommand());
-program.addCommand(verifyCommand());
-program.addCommand(rebuildCommand());
-program.addCommand(outboxCommand());
-program.addCommand(relayCommand());
+export function createProgram(): Command {
+  const program = new Command('payment-events-db')
+    .description(
+      'Looks after the database of DATABASE_URL. Every command says with --help what it does and what it needs.',
+    )
+    .version(VERSION, '-V, --version', 'print the version of this package');
+  for (const command of COMMANDS) program.addCommand(command());
+  return program;
+}

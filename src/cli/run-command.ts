@@ -1,39 +1,23 @@
-import { type Command, CommanderError } from 'commander';
-import pc from 'picocolors';
-import { readConfig } from '../config';
-import { type DatabaseAddress, databaseAddress } from '../database-address';
-import { ExitCode, exitCodesHelp } from './exit-codes';
-import { explainError } from './explain-error';
+import { type Command } from 'commander';
+import { exitCodesHelp } from './exit-codes';
+import { reportError } from './report-error';
 
 /** Runs a command line to its end; every failure leaves here, as an explanation and an exit code. */
 export async function runCommand(command: Command): Promise<void> {
+  // Asked before the options are read, for among them may be a wrong one.
+  const json = process.argv.includes('--json');
   command.addHelpText('afterAll', exitCodesHelp);
-  configure(command);
+  configure(command, json);
   try {
     await command.parseAsync();
   } catch (error) {
-    process.exitCode = report(error);
+    process.exitCode = reportError(error, { json });
   }
 }
 
 /** Commander hands these down only to a subcommand that is made by its parent. */
-function configure(command: Command): void {
-  command.showHelpAfterError().allowExcessArguments(false).exitOverride();
-  command.commands.forEach(configure);
-}
-
-function report(error: unknown): ExitCode {
-  // Commander has said already what is wrong, or printed the help that was asked for.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-  const { text, exitCode } = explainError(error, addressIfKnown());
-  console.error(pc.red(text));
-  return exitCode;
-}
-
-function addressIfKnown(): DatabaseAddress | undefined {
-  try {
-    return databaseAddress(readConfig().databaseUrl);
-  } catch {
-    return undefined;
-  }
+function configure(command: Command, json: boolean): void {
+  command.showHelpAfterError(!json).allowExcessArguments(false).exitOverride();
+  if (json) command.configureOutput({ outputError: () => undefined });
+  command.commands.forEach((subcommand) => configure(subcommand, json));
 }

@@ -14,7 +14,12 @@ export interface EventRow {
 }
 
 /** What `auth_request_state` holds of what the events decide; rows of other writers may hold any status. */
-export type StateRow = Omit<FoldedRequest, 'metadata' | 'status'> & { status: string };
+export type StateRow = Omit<FoldedRequest, 'metadata' | 'status' | 'amountCents' | 'authorizedAmountCents'> & {
+  status: string;
+  /** Beyond 2^53 − 1, where no event can hold it, its digits. */
+  amountCents: number | string;
+  authorizedAmountCents: number | string | null;
+};
 
 /** A request as it is stored: its row, if there is one, and its events in order. */
 export interface RequestRecord {
@@ -85,12 +90,14 @@ export async function readRecords(
 
 function rowOf(line: Line): StateRow | undefined {
   if (!line.hasRow) return undefined;
-  // A bigint beyond 2^53 − 1 is rounded here and still equals no amount that an event can hold.
-  const { amountCents, authorizedAmountCents, attemptToken } = line;
+  const { amountCents, authorizedAmountCents } = line as StateRow;
   return {
     ...(line as StateRow),
-    amountCents: Number(amountCents),
-    authorizedAmountCents: authorizedAmountCents === null ? null : Number(authorizedAmountCents),
-    attemptToken: attemptToken === null ? null : BigInt(attemptToken),
+    amountCents: exact(amountCents),
+    authorizedAmountCents: authorizedAmountCents === null ? null : exact(authorizedAmountCents),
+    attemptToken: line.attemptToken === null ? null : BigInt(line.attemptToken),
   };
 }
+
+/** `pg` gives a bigint as text. */
+const exact = (digits: number | string) => (Number.isSafeInteger(Number(digits)) ? Number(digits) : digits);

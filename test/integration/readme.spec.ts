@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { scripts } from '../../package.json';
-import { program } from '../../src/cli/program';
+import { createProgram } from '../../src/cli/program';
 import { migrations } from '../../src/migrations';
 import { Checkout } from '../support/checkout';
 import { blocksOf, codeBlocks, commandsIn, README } from '../support/readme';
@@ -75,7 +75,11 @@ describe('the README', () => {
   test('has the table of commands that there are', () => {
     const table = README.split('## The command line')[1]!.split('\n## ')[0]!;
     const listed = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
-    expect(listed.toSorted()).toEqual(program.commands.map((command) => command.name()).toSorted());
+    expect(listed.toSorted()).toEqual(
+      createProgram()
+        .commands.map((command) => command.name())
+        .toSorted(),
+    );
   });
 
   test('quotes messages that the code gives', () => {

@@ -39,16 +39,27 @@ export async function cliProcess(
 
 /** Runs a command in this process: for the many ways in which a command line can be wrong. One at a time. */
 export async function cliHere(databaseUrl: string, command: Command, args: readonly string[]): Promise<Finished> {
+  const program = new Command('payment-events-db').addCommand(command);
+  return await programHere(program, [command.name(), ...args], { DATABASE_URL: databaseUrl });
+}
+
+/** Runs a whole command line in this process, with these variables. One at a time. */
+export async function programHere(
+  program: Command,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Finished> {
   let [stdout, stderr] = ['', ''];
   const line = (message: unknown) => `${String(message)}\n`;
-  jest.replaceProperty(process, 'argv', [process.execPath, 'payment-events-db', command.name(), ...args]);
-  jest.replaceProperty(process, 'env', { ...process.env, DATABASE_URL: databaseUrl });
+  jest.replaceProperty(process, 'argv', [process.execPath, program.name(), ...args]);
+  jest.replaceProperty(process, 'env', { ...process.env, ...env });
   jest.spyOn(console, 'log').mockImplementation((message) => void (stdout += line(message)));
   jest.spyOn(console, 'error').mockImplementation((message) => void (stderr += line(message)));
+  jest.spyOn(process.stdout, 'write').mockImplementation((chunk) => ((stdout += String(chunk)), true));
   jest.spyOn(process.stderr, 'write').mockImplementation((chunk) => ((stderr += String(chunk)), true));
   try {
     process.exitCode = 0;
-    await runCommand(new Command('payment-events-db').addCommand(command));
+    await runCommand(program);
     const printed = { stdout: stripVTControlCharacters(stdout), stderr: stripVTControlCharacters(stderr) };
     return { ...printed, exitCode: Number(process.exitCode) };
   } finally {

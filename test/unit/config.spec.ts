@@ -24,6 +24,23 @@ describe('readConfig', () => {
     });
   });
 
+  test.each(['production', 'Production', 'staging', 'prod'])(
+    'NODE_ENV=%s has no local database by default',
+    (NODE_ENV) => {
+      for (const DATABASE_URL of [undefined, '']) {
+        const error = failureOf({ NODE_ENV, DATABASE_URL });
+        expect(error.message).toMatch(/^DATABASE_URL must be set/);
+        expect(error).toMatchObject({ code: 'CONFIGURATION', retryable: false });
+      }
+      const url = 'postgresql://u:p@db.example.com/payments';
+      expect(readConfig({ NODE_ENV, DATABASE_URL: url })).toMatchObject({ databaseUrl: url, nodeEnv: NODE_ENV });
+    },
+  );
+
+  test.each(['development', 'test'])('NODE_ENV=%s has', (NODE_ENV) => {
+    expect(readConfig({ NODE_ENV }).databaseUrl).toBe(DEFAULT_DATABASE_URL);
+  });
+
   test('a variable that is empty counts as not set', () => {
     expect(readConfig({ DATABASE_URL: '', PAYMENT_EVENTS_DB_POOL_SIZE: '', NODE_ENV: '' })).toEqual(readConfig({}));
   });
@@ -59,7 +76,9 @@ describe('readConfig', () => {
     ['a blank in the password', `postgresql://u:${PASSWORD} x@localhost/payments`],
   ])('a DATABASE_URL with %s is named and described, its password nowhere', (_, DATABASE_URL) => {
     const error = failureOf({ DATABASE_URL });
-    expect(error.message).toContain('DATABASE_URL must look like postgresql://user:password@host:5432/database');
+    expect(error.message).toMatch(
+      /^DATABASE_URL (must look like postgresql:\/\/user:password@host:5432\/database|has a port)/,
+    );
     const everything = inspect(error, { depth: null, showHidden: true }) + JSON.stringify(error) + error.stack;
     expect(everything).not.toContain('hunter2');
     expect(error.cause).toBeUndefined();

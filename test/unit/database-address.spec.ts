@@ -9,7 +9,9 @@ describe('databaseAddress', () => {
       database: 'payments',
       user: 'jo',
       isLocal: false,
+      tls: false,
     });
+    expect(databaseAddress('postgresql://jo@db.example.com/payments?sslmode=verify-full').tls).toBe(true);
   });
 
   test.each([

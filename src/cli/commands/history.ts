@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { readConfig } from '../../config';
 import { readHistory } from '../../migrator/history';
 import { printTable } from '../print-table';
+import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db history`. */
@@ -15,7 +16,7 @@ export function historyCommand(): Command {
     .action(async ({ json }: { json?: boolean }) => {
       await withDataSource(readConfig(), async (dataSource) => {
         const applied = (await readHistory(dataSource)).filter(({ state }) => state !== 'pending');
-        if (json) return applied.forEach((migration) => console.log(JSON.stringify(migration)));
+        if (json) return applied.forEach((migration) => console.log(toJson(migration)));
         printTable(
           ['migration', 'applied at', 'took', 'by version', 'by user'],
           applied.map(({ name, appliedAt, durationMs, packageVersion, appliedBy }) => [

@@ -1,8 +1,9 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { Outbox } from '../../outbox/outbox';
 import { printTable } from '../print-table';
+import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -21,7 +22,7 @@ export function outboxCommand(): Command {
     .action(({ json }: { json?: boolean }) =>
       withOutbox(async (box) => {
         const stats = await box.stats();
-        if (json) return console.log(JSON.stringify(stats));
+        if (json) return console.log(toJson(stats));
         const age = stats.oldestPendingAgeMs;
         printTable(
           ['pending', 'failed', 'oldest pending', 'processed in the last minute'],
@@ -41,7 +42,10 @@ export function outboxCommand(): Command {
     .command('failed')
     .description('The messages that were given up, oldest first.')
     .option('--limit <n>', 'at most so many', wholeNumber, 100)
-    .option('--after <id>', 'those after this message', messageId, 0n)
+    .addOption(
+      // --help writes a default as JSON, which has no bigint: said in words.
+      new Option('--after <id>', 'those after this message').argParser(messageId).default(0n, 'from the first on'),
+    )
     .option('--json', 'print one JSON object a line')
     .action(({ limit, after, json }: { limit: number; after: bigint; json?: boolean }) =>
       withOutbox(async (box) => {
@@ -113,14 +117,13 @@ export function outboxCommand(): Command {
 const withOutbox = (work: (outbox: Outbox) => unknown) =>
   withDataSource(readConfig(), async (dataSource) => void (await work(new Outbox(dataSource))));
 
-const toJson = (value: object) =>
-  JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? inner.toString() : inner));
-
 const count = (messages: number) => `${messages.toLocaleString('en-US')} message${messages === 1 ? '' : 's'}`;
 
+const LAST_ID = 2n ** 63n - 1n;
+
 function messageId(text: string): bigint {
-  if (!/^\d{1,18}$/.test(text)) throw new InvalidArgumentError('A message id is a whole number.');
-  return BigInt(text);
+  if (/^\d{1,19}$/.test(text) && BigInt(text) <= LAST_ID) return BigInt(text);
+  throw new InvalidArgumentError(`A message id is a whole number up to ${LAST_ID}.`);
 }
 
 function wholeNumber(text: string): number {

@@ -5,6 +5,7 @@ import { type Rebuild } from '../../read-model/plan-rebuild';
 import { ReadModel } from '../../read-model/read-model';
 import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
+import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -30,7 +31,7 @@ export function rebuildCommand(): Command {
         const readModel = new ReadModel(dataSource);
         for (const id of ids) {
           const rebuild = dryRun ? await readModel.previewRebuild(id) : await readModel.rebuild(id);
-          if (json) console.log(JSON.stringify(rebuild));
+          if (json) console.log(toJson(rebuild));
           else printForPeople(rebuild, OUTCOMES[dryRun ? 'planned' : 'done']);
         }
       });

@@ -12,6 +12,7 @@ import { withDataSource } from '../with-data-source';
 
 interface Options {
   publisher: string;
+  json?: boolean;
   batchSize: number;
   pollIntervalMs: number;
   publishTimeoutMs: number;
@@ -39,8 +40,9 @@ export function relayCommand(): Command {
     .option('--max-attempts <n>', 'refusals until a message is given up', positive, 10)
     .option('--retry-delay-ms <ms>', 'pause after the first refusal; doubles with each', positive, 1_000)
     .option('--max-retry-delay-ms <ms>', 'longest pause after a refusal', positive, 300_000)
+    .option('--json', 'print what it fails with as JSON too; the log is JSON in any case')
     .option('--max-reconnect-delay-ms <ms>', 'longest pause while database or broker is away', positive, 30_000)
-    .action(async ({ publisher, ...options }: Options) => {
+    .action(async ({ publisher, json: _json, ...options }: Options) => {
       const publishers = await loadPublishers(publisher);
       await withDataSource(named(readConfig()), async (dataSource) => {
         const relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: jsonLog });

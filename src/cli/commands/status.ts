@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { assertSound, namesOf, readHistory } from '../../migrator/history';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
+import { reportError } from '../report-error';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db status`. */
@@ -32,7 +32,7 @@ export function statusCommand(): Command {
         try {
           assertSound(history);
         } catch (error) {
-          console.error(pc.red((error as Error).message));
+          reportError(error, { json });
           process.exitCode = ExitCode.failed;
         }
       });

@@ -6,6 +6,7 @@ import { type RequestDifference, type Verification, type VerificationScope } fro
 import { ExitCode } from '../exit-codes';
 import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
+import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -52,7 +53,7 @@ async function print(verification: Verification, printer: Printer): Promise<void
 }
 
 const printJson: Printer = {
-  difference: (difference) => console.log(JSON.stringify(difference)),
+  difference: (difference) => console.log(toJson(difference)),
   summary: ({ checked, differing }) => console.log(JSON.stringify({ kind: 'summary', checked, differing })),
 };
 

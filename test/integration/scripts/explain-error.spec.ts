@@ -71,9 +71,25 @@ describe('explainError', () => {
     expect(await readFile('/nowhere/at/all').catch(explain)).toMatchObject({ exitCode: 1 });
   });
 
+  test('whatever the system says of a connection is a server that cannot be reached', async () => {
+    for (const host of ['/etc/hostname', 'fe80::1%nowhere', 'xn--a', `/tmp/${'x'.repeat(200)}`]) {
+      const client = new Client({ host, database: 'payments', user: 'jo' });
+      expect(await client.connect().catch(explain)).toMatchObject({
+        text: expect.stringContaining('No PostgreSQL server answers at') as string,
+        exitCode: 3,
+      });
+    }
+  });
+
+  test('a name that a terminal would obey is disarmed', () => {
+    const address = databaseAddress('postgresql://jo@127.0.0.1/a%1B%5B2J');
+    const { text } = explainError(Object.assign(new Error('no'), { code: '3D000' }), address);
+    expect(text).toContain('The database a\\u001b[2J does not exist');
+  });
+
   test('anything unforeseen keeps its stack', () => {
     const error = new TypeError('a fault of ours');
-    expect(explain(error)).toEqual({ text: error.stack, exitCode: 1 });
+    expect(explain(error)).toEqual({ code: 'UNFORESEEN', text: error.stack, exitCode: 1 });
     expect(explain('thrown text').text).toBe('thrown text');
   });
 });

@@ -67,6 +67,15 @@ describe('where the scripts find no database', () => {
     },
   );
 
+  test.each(['migrate_payment_events_db.sh', 'reset_payment_events_db.sh', 'seed.ts'])(
+    '%s has no database by default in production, and starts no server',
+    async (file) => {
+      const { exitCode, output } = await runScript(file, '', [], { NODE_ENV: 'production' });
+      expect(output).toMatch(/^DATABASE_URL must be set/);
+      expect(exitCode).toBe(64);
+    },
+  );
+
   test('an unknown option is refused with the help', async () => {
     const { exitCode, output } = await runScript('migrate_payment_events_db.sh', database.url, ['--sead']);
     expect(output).toContain("unknown option '--sead'");
