@@ -7,6 +7,8 @@ export interface Drift {
   readonly expected: string | null;
   /** Null where it is missing. */
   readonly actual: string | null;
+  /** What takes it back, where that is not plain. */
+  readonly remedy?: string;
 }
 
 /**

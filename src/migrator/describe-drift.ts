@@ -1,8 +1,8 @@
 import { disarm } from '../disarm';
 import { type Drift } from './compare-catalogs';
 
-/** One object that differs, as lines: what and how, then `-` before what is expected and `+` before what is there. */
-export function describeDrift({ kind, object, expected, actual }: Drift): string[] {
+/** One object that differs, as lines: what and how, then `-` before what is expected and `+` before what is there, then a remedy. */
+export function describeDrift({ kind, object, expected, actual, remedy }: Drift): string[] {
   const [wanted, found] = [expected, actual].map((text) => text?.split('\n') ?? []) as [string[], string[]];
   const before = countWhile((index) => index < Math.min(wanted.length, found.length) && wanted[index] === found[index]);
   const after = countWhile(
@@ -14,6 +14,7 @@ export function describeDrift({ kind, object, expected, actual }: Drift): string
     ...wanted.slice(before, wanted.length - after).map((line) => `  - ${line}`),
     ...found.slice(before, found.length - after).map((line) => `  + ${line}`),
     ...(after > 0 ? ['    …'] : []),
+    ...(remedy ? [`    → ${remedy}`] : []),
   ].map(disarm);
 }
 

@@ -1,13 +1,16 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { existingRoles, withGrants } from '../grants/expected-grants';
-import { RolePrefix } from '../grants/role-name';
+import { type Role } from '../grants/privileges';
+import { roleName, RolePrefix } from '../grants/role-name';
+import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAlembicError } from './alembic';
 import { type Queryable, readCatalog } from './catalog';
 import { alembicCatalogs, targetCatalog } from './catalogs';
 import { compareCatalogs, type Drift } from './compare-catalogs';
 import { PendingMigrationsError } from './errors';
+import { readExposures } from './exposures';
 import { assertSound, namesOf, readHistory } from './history';
 
 export class DriftOptions {
@@ -15,12 +18,21 @@ export class DriftOptions {
   @IsOptional()
   @RolePrefix()
   rolePrefix?: string;
+
+  /** Leaves out who was granted what: for a database where `grants` does not run. Default false. */
+  @IsOptional()
+  @Flag()
+  ignorePrivileges?: boolean;
 }
 
 /**
  * Compares the schema of the database with what its migrations make: every object of the six tables, down to whether a
  * guard is switched on, an index valid, and who was granted what. Of the services' roles those that exist are expected
  * to have their privileges; nobody else is to have any. Reads only; any role that may read the history may do it.
+ *
+ * Where every migration has run, it looks beside the tables too, at what opens them to somebody or closes them to the
+ * services: settings of the database and of roles that switch guards off or allow reads alone, what the services' roles
+ * are besides groups, CREATE on schema and database, default privileges, event triggers, publications of what is secret.
  *
  * A database that has every migration is compared with the newest schema; one that Alembic made, be it taken over just
  * now or not yet, with that of its revision.
@@ -37,30 +49,70 @@ export class DriftOptions {
  * @throws ConfigurationError the prefix is malformed
  */
 export async function findDrift(dataSource: DataSource, options?: DriftOptions): Promise<Drift[]> {
-  const { catalog } = await expectedSchema(dataSource, options);
-  return compareCatalogs(catalog, await readCatalog(dataSource));
+  return (await compareSchema(dataSource, options)).drift;
+}
+
+/**
+ * The same, and with what it was compared, for people: `the newest migration`.
+ *
+ * @throws what {@link findDrift} throws
+ */
+export async function compareSchema(
+  dataSource: DataSource,
+  options?: DriftOptions,
+): Promise<{ name: string; drift: Drift[] }> {
+  const { rolePrefix, ignorePrivileges } = validateSettings(DriftOptions, options);
+  const { name, catalog, isNewest, roles } = await expectedSchema(dataSource, rolePrefix);
+  const actual = await readCatalog(dataSource);
+  const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];
+  const drift = [...compareCatalogs(catalog, actual), ...beside];
+  if (ignorePrivileges) return { name, drift: drift.filter((one) => !isPrivilege(one)) };
+  const groups = roles.map((role) => roleName(role, rolePrefix));
+  return { name, drift: isGranted(actual, groups) ? drift : withoutMissing(drift, groups) };
+}
+
+const isPrivilege = ({ object }: Drift) => object.includes(': grant ');
+
+/** Whether any of them has anything: `grants` gives each of them something. */
+const isGranted = (catalog: string, groups: string[]) =>
+  groups.length === 0 || groups.some((group) => catalog.includes(` to ${group}\n`));
+
+/** A line for each privilege of each service would hide all else: one says that `grants` has not run here. */
+function withoutMissing(drift: Drift[], groups: string[]): Drift[] {
+  const object =
+    `privileges of ${groups.join(', ')}: grants has not run on this database. Run payment-events-db grants, or leave ` +
+    'them out with --ignore-privileges';
+  const rest = drift.filter((one) => !(isPrivilege(one) && one.kind === 'missing'));
+  return [...rest, { kind: 'missing', object, expected: null, actual: null }];
 }
 
 /** What {@link findDrift} compares a database with. */
-export interface ExpectedSchema {
+interface ExpectedSchema {
   /** For people: `the newest migration`, `Alembic revision 09c2b295afcd`. */
   readonly name: string;
   readonly catalog: string;
+  readonly isNewest: boolean;
+  /** Of the services, those that have their privileges in it. */
+  readonly roles: readonly Role[];
 }
 
 /** @throws what {@link findDrift} throws */
-export async function expectedSchema(dataSource: DataSource, options?: DriftOptions): Promise<ExpectedSchema> {
-  const { rolePrefix } = validateSettings(DriftOptions, options);
+async function expectedSchema(dataSource: DataSource, rolePrefix: string | undefined): Promise<ExpectedSchema> {
   const history = await readHistory(dataSource);
   assertSound(history);
   const [applied, pending] = [namesOf(history, 'applied'), namesOf(history, 'pending')];
   if (pending.length === 0) {
     const roles = await existingRoles(dataSource, rolePrefix);
-    return { name: 'the newest migration', catalog: withGrants(targetCatalog, roles, rolePrefix) };
+    return {
+      name: 'the newest migration',
+      catalog: withGrants(targetCatalog, roles, rolePrefix),
+      isNewest: true,
+      roles,
+    };
   }
   const revision = applied.length === 0 ? await revisionOf(dataSource) : MIRRORED_REVISIONS[applied.length - 1];
   if (!revision) throw new PendingMigrationsError(pending);
-  return { name: `Alembic revision ${revision}`, catalog: alembicCatalogs[revision] };
+  return { name: `Alembic revision ${revision}`, catalog: alembicCatalogs[revision], isNewest: false, roles: [] };
 }
 
 async function revisionOf(session: Queryable): Promise<AlembicRevision | undefined> {

@@ -38,7 +38,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ processorName: 'stripe', denialCode: 'x', denialReason: 'y', processorMetadata: { a: 'b' }, ...traced },
   },
   DiscardCommand: { by: 'jo', reason: 'a test' },
-  DriftOptions: { rolePrefix: 'a' },
+  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false },
   EmbeddedServerOptions: {
     ...{ dataDirectory: '/d', port: 0, password: 'p', version: 18, settings: { fsync: 'off' }, notice: nothing },
   },
