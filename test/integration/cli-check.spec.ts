@@ -46,7 +46,10 @@ describe('payment-events-db check', () => {
 
   test('ends with 64 on a prefix that is none, and with 4 where migrations are pending', async () => {
     const malformed = await cliHere(database.url, checkCommand(), ['--role-prefix', 'No!']);
-    expect(malformed).toMatchObject({ exitCode: 64, stderr: expect.stringContaining('refix must be 1 to 50') as string });
+    expect(malformed).toMatchObject({
+      exitCode: 64,
+      stderr: expect.stringContaining('refix must be 1 to 50') as string,
+    });
     await database.query('DELETE FROM payment_events_db_migrations WHERE id > 5');
     const pending = { exitCode: 4, stderr: expect.stringContaining('lacks these migrations') as string };
     expect(await here()).toMatchObject(pending);
