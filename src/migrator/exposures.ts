@@ -92,7 +92,7 @@ const READ_EXPOSURES = `
     UNION ALL
     SELECT NULL, NULL, name, setting FROM pg_settings
     WHERE source NOT IN ('default', 'database', 'user', 'database user', 'global', 'client', 'session', 'override')
-      AND name IN ('session_replication_role', 'default_transaction_read_only', 'default_transaction_isolation')
+      AND name IN ('session_replication_role', 'default_transaction_read_only')
   ), exposures (place, kind, object, expected, actual, remedy) AS (
     SELECT 1, 'unexpected', format('%s: setting %s', holder, name), NULL, format('%s = %s', name, value),
       format('%s RESET %s', statement, name)
@@ -117,7 +117,6 @@ const READ_EXPOSURES = `
     ) AS said
     WHERE name = 'session_replication_role' AND value <> 'origin'
        OR name = 'default_transaction_read_only' AND value::boolean
-       OR name = 'default_transaction_isolation' AND lower(value) <> 'read committed'
        OR name = 'synchronous_commit' AND lower(value) IN ('off', 'false', 'no', '0', 'local')
        OR name = 'role' AND value <> 'none'
 

@@ -43,11 +43,6 @@ const OPENINGS: Record<string, [statement: string, object: string, says: { actua
     'role $worker: setting default_transaction_read_only',
     { actual: 'default_transaction_read_only = on' },
   ],
-  'transactions of another isolation than the operations are made for': [
-    `ALTER DATABASE $db SET default_transaction_isolation = 'repeatable read'`,
-    'database $db: setting default_transaction_isolation',
-    { actual: 'default_transaction_isolation = repeatable read' },
-  ],
   'commits that a crash forgets': [
     `ALTER ROLE $worker SET synchronous_commit = off`,
     'role $worker: setting synchronous_commit',
@@ -180,6 +175,7 @@ test.each(Object.entries(OPENINGS))(
 test.each([
   [`ALTER ROLE $reader SET default_transaction_read_only = on`, 'a person who only reads may read only'],
   [`ALTER DATABASE $db SET session_replication_role = origin`, 'a setting that changes nothing'],
+  [`ALTER DATABASE $db SET default_transaction_isolation = serializable`, 'a default that every session replaces'],
   [`ALTER DATABASE $db SET work_mem = '8MB'`, 'a setting that is nobody else’s business'],
   [`CREATE PUBLICATION cdc FOR TABLE outbox (id, created_at)`, 'a publication of what everybody may see'],
   [`GRANT $apiGroup TO $relay`, 'a service of two roles'],
