@@ -9,13 +9,14 @@ import { explainError, type Explanation } from './explain-error';
  * Says on standard error what is wrong: for people, or as one line of JSON, the last one there:
  * `{"error":{"code":"28P01","message":"…","exitCode":3}}`. Standard output has results alone.
  *
+ * @param known.exitCode where it is another than that of such an error
  * @returns the exit code that goes with it
  */
-export function reportError(error: unknown, { json = false }: { json?: boolean }): ExitCode {
+export function reportError(error: unknown, { json, ...known }: { json: boolean; exitCode?: ExitCode }): ExitCode {
   // Commander has printed what was asked for: the help, or the version.
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-  const { code, text, exitCode } =
-    error instanceof CommanderError ? usage(error) : explainError(error, addressIfKnown());
+  const explanation = error instanceof CommanderError ? usage(error) : explainError(error, addressIfKnown());
+  const { code, text, exitCode } = { ...explanation, ...known };
   if (json) console.error(JSON.stringify({ error: { code, message: text, exitCode } }));
   // Commander has said it already, with the help.
   else if (!(error instanceof CommanderError)) console.error(pc.red(text));

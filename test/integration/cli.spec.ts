@@ -103,7 +103,9 @@ describe('a failure under --json', () => {
     const { stdout, stderr, exitCode } = await here(['status', '--json'], { DATABASE_URL: database.url });
     await database.query(`UPDATE payment_events_db_migrations SET checksum = NULL WHERE id = 1`);
     expect(JSON.parse(stdout)).toMatchObject({ pending: [], changed: [expect.stringContaining('LegacySchema')] });
-    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CHANGED_MIGRATIONS' } });
+    expect(JSON.parse(stderr.trimEnd().split('\n').at(-1)!)).toMatchObject({
+      error: { code: 'CHANGED_MIGRATIONS', exitCode: 1 },
+    });
     expect(exitCode).toBe(1);
   });
 });

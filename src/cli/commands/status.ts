@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { assertSound, namesOf, readHistory } from '../../migrator/history';
 import { ExitCode } from '../exit-codes';
@@ -32,8 +33,10 @@ export function statusCommand(): Command {
         try {
           assertSound(history);
         } catch (error) {
-          reportError(error, { json });
+          // A finding, not a refusal: told to people in any case, since standard output has its names.
+          console.error(pc.red((error as Error).message));
           process.exitCode = ExitCode.failed;
+          if (json) reportError(error, { json, exitCode: ExitCode.failed });
         }
       });
     });
