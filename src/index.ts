@@ -118,6 +118,7 @@ export { type Drift } from './migrator/compare-catalogs';
 export { type DriftOptions, findDrift } from './migrator/drift';
 export {
   ChangedMigrationsError,
+  HalfAppliedError,
   MigrationBlockedError,
   MigrationInProgressError,
   NoSuchMigrationError,
@@ -125,7 +126,7 @@ export {
   TransactionModeError,
   UnknownMigrationsError,
 } from './migrator/errors';
-export { assertNonePending, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
+export { assertNonePending, type Begun, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
 export { type Say } from './migrator/migration-lock';
 export { migrate, type MigrateOptions, revert } from './migrator/migrator';

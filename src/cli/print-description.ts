@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import { type DatabaseAddress } from '../database-address';
+import { type MigrationRecord } from '../migrator/history';
 import { type DatabaseDescription } from './describe-database';
 
 /** Prints what is in a database: one line a fact, so that it can be searched. */
@@ -10,11 +11,20 @@ export function printDescription(
   const width = Math.max(0, ...tables.map(({ name }) => name.length));
   console.log(`\n${pc.bold(`${database} at ${host}:${port}`)}, PostgreSQL ${serverVersion}`);
   console.log(pc.bold('\nMigrations'));
-  for (const { name, state } of migrations) console.log(`  ${MARKS[state]} ${name} ${pc.dim(state)}`);
+  for (const { name, state } of migrations) console.log(`  ${MARKS[state]} ${name} ${pc.dim(stateInWords(state))}`);
   console.log(pc.bold('\nTables'));
   for (const { name, rows, estimated } of tables) {
     console.log(`  ${name.padEnd(width)}  ${estimated ? 'about ' : ''}${rows.toLocaleString('en-US')} rows`);
   }
 }
 
-const MARKS = { applied: pc.green('✓'), pending: pc.yellow('·'), unknown: pc.red('?'), changed: pc.red('≠') };
+const MARKS = {
+  applied: pc.green('✓'),
+  half_applied: pc.red('½'),
+  pending: pc.yellow('·'),
+  unknown: pc.red('?'),
+  changed: pc.red('≠'),
+};
+
+/** `half applied` and the like. */
+export const stateInWords = (state: MigrationRecord['state']): string => state.replace('_', ' ');

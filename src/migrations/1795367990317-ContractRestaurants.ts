@@ -43,13 +43,18 @@ const REQUIRED = [
   ['auth_processing_locks', 'fencing_token'],
 ] as const;
 
+const requiredCheck = (table: string, column: string) => `${table}_${column}_required`;
+
+/** Of a way up that was cut off the check may be there still, which refuses the inserts of legacy clients. */
 const allowEmpty = (table: string, column: string) => `
   -- The clients of the older schema do not write it.
   -- squawk-ignore-file ban-drop-not-null
-  ALTER TABLE ${table} ALTER COLUMN ${column} DROP NOT NULL`;
+  ALTER TABLE ${table}
+    DROP CONSTRAINT IF EXISTS ${requiredCheck(table, column)},
+    ALTER COLUMN ${column} DROP NOT NULL`;
 
 async function requireColumn(queryRunner: QueryRunner, table: string, column: string): Promise<void> {
-  const check = `${table}_${column}_required`;
+  const check = requiredCheck(table, column);
   await whileLocked(
     queryRunner,
     `ALTER TABLE ${table}

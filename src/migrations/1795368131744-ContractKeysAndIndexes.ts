@@ -1,5 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { createIndexOnline, dropIndexOnline, online, whileLocked } from '../migrator/locking';
+import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from '../migrator/locking';
 
 /**
  * A configuration becomes one row a version: its key is (restaurant_id, config_version), and the unique index on active
@@ -11,7 +11,8 @@ import { createIndexOnline, dropIndexOnline, online, whileLocked } from '../migr
  * beside the unique one.
  *
  * Locks: ACCESS EXCLUSIVE on restaurant_payment_configs (a row a restaurant) for two catalog updates and one short scan;
- * the key's index has been built before. Indexes are dropped and, on the way down, built concurrently. Re-runnable.
+ * the key's index is built before, concurrently, as all indexes are built and dropped here. Re-runnable: either way builds
+ * its key anew and drops what the other may have left, since what is there does not tell how far that came.
  *
  * Down stops, naming them, where a restaurant has more than one version.
  */
@@ -20,7 +21,9 @@ export class ContractKeysAndIndexes1795368131744 implements MigrationInterface {
   transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    await whileLocked(queryRunner, ...REQUIRE_CREATED_AT, swapKey('restaurant_payment_configs_version_key'));
+    await createIndexOnline(queryRunner, VERSION_KEY);
+    await whileLocked(queryRunner, ...REQUIRE_CREATED_AT, swapKey(VERSION_KEY));
+    await dropIndexOnline(queryRunner, indexName(RESTAURANT_KEY));
     await dropIndexOnline(queryRunner, 'idx_active_configs');
     await dropIndexOnline(queryRunner, 'idx_status');
     await dropIndexOnline(queryRunner, 'idx_aggregate_events');
@@ -29,25 +32,25 @@ export class ContractKeysAndIndexes1795368131744 implements MigrationInterface {
   async down(queryRunner: QueryRunner): Promise<void> {
     await online(queryRunner, STOP_WHERE_CONFIGURATIONS_HAVE_VERSIONS);
     for (const statement of LEGACY_INDEXES) await createIndexOnline(queryRunner, statement);
-    await createIndexOnline(
-      queryRunner,
-      `CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_restaurant_key
-         ON restaurant_payment_configs (restaurant_id)`,
-    );
+    await createIndexOnline(queryRunner, RESTAURANT_KEY);
     await whileLocked(
       queryRunner,
-      swapKey('restaurant_payment_configs_restaurant_key'),
+      swapKey(RESTAURANT_KEY),
       `-- The clients of the older schema do not write it.
        -- squawk-ignore-file ban-drop-not-null
        ALTER TABLE restaurant_payment_configs ALTER COLUMN created_at DROP NOT NULL`,
     );
-    await createIndexOnline(
-      queryRunner,
-      `CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_version_key
-         ON restaurant_payment_configs (restaurant_id, config_version)`,
-    );
+    await createIndexOnline(queryRunner, VERSION_KEY);
   }
 }
+
+const VERSION_KEY = `
+  CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_version_key
+    ON restaurant_payment_configs (restaurant_id, config_version)`;
+
+const RESTAURANT_KEY = `
+  CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_restaurant_key
+    ON restaurant_payment_configs (restaurant_id)`;
 
 const REQUIRE_CREATED_AT = [
   `UPDATE restaurant_payment_configs SET created_at = updated_at WHERE created_at IS NULL`,
@@ -62,16 +65,12 @@ const LEGACY_INDEXES = [
   `CREATE INDEX CONCURRENTLY idx_active_configs ON restaurant_payment_configs (is_active) WHERE is_active = true`,
 ];
 
-/** Makes a unique index the primary key, which gives it the key's name. Without the index, that has been done. */
+/** Makes a unique index that was just built the primary key, which gives it the key's name. */
 const swapKey = (index: string) => `
-  DO $$
-  BEGIN
-    IF to_regclass('${index}') IS NOT NULL THEN
-      ALTER TABLE restaurant_payment_configs
-        DROP CONSTRAINT restaurant_payment_configs_pkey,
-        ADD CONSTRAINT restaurant_payment_configs_pkey PRIMARY KEY USING INDEX ${index};
-    END IF;
-  END $$`;
+  -- The index is there: nothing is built under the lock.
+  ALTER TABLE restaurant_payment_configs
+    DROP CONSTRAINT restaurant_payment_configs_pkey,
+    ADD CONSTRAINT restaurant_payment_configs_pkey PRIMARY KEY USING INDEX ${indexName(index)}`;
 
 const STOP_WHERE_CONFIGURATIONS_HAVE_VERSIONS = `
   DO $$

@@ -9,9 +9,9 @@ import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAl
 import { type Queryable, readCatalog } from './catalog';
 import { alembicCatalogs, targetCatalog } from './catalogs';
 import { compareCatalogs, type Drift } from './compare-catalogs';
-import { PendingMigrationsError } from './errors';
+import { HalfAppliedError, PendingMigrationsError } from './errors';
 import { readExposures } from './exposures';
-import { assertSound, namesOf, readHistory } from './history';
+import { assertSound, halfApplied, namesOf, readHistory } from './history';
 
 export class DriftOptions {
   /** What the names of the services' roles begin with. Default `payment_events`. See `grantPrivileges`. */
@@ -45,6 +45,7 @@ export class DriftOptions {
  *
  * @returns what differs; nothing where all is as it should be
  * @throws PendingMigrationsError where the database is on its way from one to the other
+ * @throws HalfAppliedError where a migration did not come to its end
  * @throws UnknownMigrationsError, ChangedMigrationsError, UnknownAlembicRevisionError where it is not known what to expect
  * @throws ConfigurationError the prefix is malformed
  */
@@ -100,6 +101,8 @@ interface ExpectedSchema {
 async function expectedSchema(dataSource: DataSource, rolePrefix: string | undefined): Promise<ExpectedSchema> {
   const history = await readHistory(dataSource);
   assertSound(history);
+  const begun = halfApplied(history);
+  if (begun) throw new HalfAppliedError(begun);
   const [applied, pending] = [namesOf(history, 'applied'), namesOf(history, 'pending')];
   if (pending.length === 0) {
     const roles = await existingRoles(dataSource, rolePrefix);

@@ -1,5 +1,6 @@
 import { PaymentEventsDbError } from '../errors';
 import { type Session } from './blocking-sessions';
+import { type Begun } from './history';
 
 const lines = (texts: readonly string[]) => texts.map((text) => `  ${text}`).join('\n');
 
@@ -38,17 +39,46 @@ export class MigrationBlockedError extends PaymentEventsDbError {
   }
 }
 
-/** Migrations were to run all in one transaction. Nothing was changed. */
+/** Migrations were to run all in one transaction, or without any. Nothing was changed. */
 export class TransactionModeError extends PaymentEventsDbError {
   readonly code = 'TRANSACTION_MODE';
 
-  constructor() {
+  constructor(mode: 'all' | 'none') {
     super(
-      'Migrations cannot run all in one transaction: it would hold every lock until the last is done, and ' +
-        'CREATE INDEX CONCURRENTLY cannot run inside one. Use the mode "each": migration:run --transaction each.',
+      `Migrations cannot run ${WHY_NOT[mode]}. Use the mode "each": migration:run --transaction each. ` +
+        'A migration that bears no transaction says so itself.',
     );
   }
 }
+
+const WHY_NOT = {
+  all:
+    'all in one transaction: it would hold every lock until the last is done, and CREATE INDEX CONCURRENTLY cannot run ' +
+    'inside one',
+  none: 'without transactions: one that is made for a transaction, and cut off, goes neither on nor back',
+};
+
+/** A migration was begun and did not end, and what was asked for needs one that has. Nothing was changed. */
+export class HalfAppliedError extends PaymentEventsDbError {
+  readonly code = 'HALF_APPLIED';
+
+  /** @param aim what cannot be reached for it */
+  constructor(
+    readonly begun: Begun,
+    aim?: string,
+  ) {
+    const { name, direction, at, by, version } = begun;
+    const [what, finish, turn] = direction === 'up' ? UP : DOWN;
+    super(
+      `${name} is half applied: ${what} began at ${at} (user ${by}, version ${version}) and has not ended.` +
+        `${aim ? ` ${aim} cannot be reached from there.` : ''}\n` +
+        `Finish it: payment-events-db ${finish}. Or go the other way: payment-events-db ${turn}.`,
+    );
+  }
+}
+
+const UP = ['its run', 'migrate', 'revert'] as const;
+const DOWN = ['its revert', 'revert', 'migrate'] as const;
 
 /** The database was migrated by other code than this. Nothing was changed. */
 export class UnknownMigrationsError extends PaymentEventsDbError {

@@ -4,8 +4,18 @@ import { Callable } from '../validation/option-rules';
 import { Flag, Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
-import { MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
-import { assertSound, completeHistory, fullName, nameOf, namesOf, readHistory } from './history';
+import { HalfAppliedError, MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
+import {
+  assertSound,
+  completeHistory,
+  fullName,
+  halfApplied,
+  type MigrationRecord,
+  nameOf,
+  namesOf,
+  readHistory,
+  timestampOf,
+} from './history';
 import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from './locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { RecordingExecutor } from './recording-executor';
@@ -18,12 +28,12 @@ export class MigrateOptions {
   @Text(1, 255)
   to?: string;
 
-  /** `none`: also those run without a transaction that do not ask for it. Default `each`; `all` is refused. */
+  /** Each migration runs in a transaction, unless it says that it bears none: `all` and `none` are refused. */
   @IsOptional()
   @IsIn(['all', 'none', 'each'])
   transaction?: 'all' | 'none' | 'each';
 
-  /** Writes the history and runs nothing. Default false. */
+  /** Writes the history and runs nothing: whatever was half applied counts as ended. Default false. */
   @IsOptional()
   @Flag()
   fake?: boolean;
@@ -35,45 +45,63 @@ export class MigrateOptions {
 }
 
 /**
- * Runs what is pending, each migration under its own short locks, while no other session migrates the database.
+ * Runs what is pending, each migration under its own short locks, while no other session migrates the database. One that
+ * is half applied is finished first, also where it was being reverted.
  *
  * A statement may take as long as the server is at work on it. Where the network swallows an answer, it ends with an
  * error `statementTimeoutMs` and ten seconds later.
  *
  * @returns what was run
  * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
- *   NoSuchMigrationError, MigrationInProgressError, ConfigurationError before anything is changed
+ *   NoSuchMigrationError, HalfAppliedError, MigrationInProgressError, ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */
 export async function migrate(dataSource: DataSource, options?: MigrateOptions): Promise<Migration[]> {
-  let pending: string[] | undefined;
+  let todo: string[] | undefined;
   return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, to }) => {
-    executor.to = to;
     const history = await readHistory(dataSource, queryRunner);
     await assertNotMadeByAlembic(history, queryRunner);
     assertSound(history);
-    pending ??= namesOf(history, 'pending');
+    todo ??= toRun(history, to);
     await completeHistory(dataSource, queryRunner);
+    executor.to = to;
+    executor.begun = halfApplied(history);
+    if (executor.begun?.direction === 'down') await executor.end('up');
     await executor.executePendingMigrations();
     const executed = await executor.getExecutedMigrations();
-    return executed.filter(({ name }) => pending!.includes(name)).toReversed();
+    return executed.filter(({ name }) => todo!.includes(name)).toReversed();
   });
 }
 
 /**
- * Reverts the last migration, or all that came after `to`.
+ * What is to be run, in its order: whatever is half applied or pending, as far as `to`.
+ *
+ * @throws HalfAppliedError where one that is half applied comes after `to`: it can be neither left so nor finished
+ */
+export function toRun(history: readonly MigrationRecord[], to: string | undefined): string[] {
+  const begun = halfApplied(history);
+  if (begun && to && timestampOf(begun.name) > timestampOf(to)) throw new HalfAppliedError(begun, to);
+  const names = [...(begun ? [begun.name] : []), ...namesOf(history, 'pending')];
+  return names.filter((name) => !to || timestampOf(name) <= timestampOf(to));
+}
+
+/**
+ * Reverts the last migration, or all that came after `to`. One that is half applied is the first of them, also where it
+ * was being run.
  *
  * @returns their names, in the order in which they were reverted
  * @throws the same as {@link migrate}
  */
 export async function revert(dataSource: DataSource, options?: MigrateOptions): Promise<string[]> {
   const reverted: string[] = [];
-  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, mode, to }) => {
-    assertSound(await readHistory(dataSource, queryRunner));
-    for (const name of toRevert(await executor.getExecutedMigrations(), to)) {
-      const migration = dataSource.migrations.find((known) => nameOf(known) === name);
-      executor.transaction = migration?.transaction === false ? 'none' : mode;
-      await executor.undoLastMigration();
+  return await asOnlyMigrator(dataSource, options, async ({ queryRunner, executor, to }) => {
+    const history = await readHistory(dataSource, queryRunner);
+    assertSound(history);
+    const names = toRevert(history, await executor.getExecutedMigrations(), to);
+    if (names.length > 0) await completeHistory(dataSource, queryRunner);
+    executor.begun = halfApplied(history);
+    for (const name of names) {
+      await (executor.begun?.direction === 'up' ? executor.end('down') : executor.undoLastMigration());
       reverted.push(name);
     }
     return reverted;
@@ -85,9 +113,16 @@ export async function revert(dataSource: DataSource, options?: MigrateOptions): 
  *
  * @param executed newest first
  * @throws NoSuchMigrationError where `to` is not among them
+ * @throws HalfAppliedError where `to` itself is half applied
  */
-export function toRevert(executed: readonly Migration[], to: string | undefined): string[] {
-  const names = [...new Set(executed.map(({ name }) => name))];
+export function toRevert(
+  history: readonly MigrationRecord[],
+  executed: readonly Migration[],
+  to: string | undefined,
+): string[] {
+  const begun = halfApplied(history);
+  if (begun && begun.name === to) throw new HalfAppliedError(begun, to);
+  const names = [...new Set([...(begun ? [begun.name] : []), ...executed.map(({ name }) => name)])];
   if (to && !names.includes(to)) throw new NoSuchMigrationError(to, names);
   return names.slice(0, to ? names.indexOf(to) : 1);
 }
@@ -96,7 +131,6 @@ export function toRevert(executed: readonly Migration[], to: string | undefined)
 interface Migrating {
   readonly queryRunner: QueryRunner;
   readonly executor: RecordingExecutor;
-  readonly mode: 'none' | 'each';
   readonly to: string | undefined;
 }
 
@@ -109,7 +143,7 @@ async function asOnlyMigrator<T>(
   const options = validateSettings(MigrateOptions, given);
   const { fake = false, say = toLogger(dataSource) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
-  if (mode === 'all') throw new TransactionModeError();
+  if (mode !== 'each') throw new TransactionModeError(mode);
   const to = options.to && fullName(dataSource, options.to);
 
   return await withMigrationLock(dataSource, say, async (queryRunner) => {
@@ -122,12 +156,12 @@ async function asOnlyMigrator<T>(
       watch.begin(nameOf(migration));
       say(`${direction === 'up' ? 'Applying' : 'Reverting'} ${nameOf(migration)}`);
     };
-    const executor = new RecordingExecutor(dataSource, queryRunner, { inTransaction: mode === 'each', begin });
+    const executor = new RecordingExecutor(dataSource, queryRunner, { begin });
     executor.fake = fake;
     const elapsed = () => performance.now() - began;
     try {
       const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
-      return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, mode, to }));
+      return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, to }));
     } catch (error) {
       if (current) say(`${nameOf(current)} failed.`);
       throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);

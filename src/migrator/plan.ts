@@ -5,20 +5,24 @@ import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
 import {
   assertSound,
+  beginningStatement,
   completingStatements,
+  ENDING_STATEMENT,
+  forgettingStatement,
   fullName,
+  halfApplied,
+  isMarked,
+  isRecorded,
   knownMigrations,
   MIGRATIONS_TABLE,
   type MigrationRecord,
   nameOf,
-  namesOf,
   readHistory,
   recordingStatement,
-  timestampOf,
 } from './history';
 import { LOCK_TIMEOUT_MS } from './locking';
 import { LOCK_OR_STOP } from './migration-lock';
-import { toRevert } from './migrator';
+import { toRevert, toRun } from './migrator';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
 
@@ -58,7 +62,8 @@ export class PlanOptions {
  *
  * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
  *
- * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, ConfigurationError
+ * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, HalfAppliedError,
+ *   ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
   const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
@@ -66,34 +71,35 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
   const history = await readHistory(dataSource);
   await assertNotMadeByAlembic(history, dataSource);
   assertSound(history);
-  const completing = direction === 'up' ? await completingStatements(dataSource, dataSource) : [];
-  const todo = direction === 'up' ? pendingOf(dataSource, history, to) : await lastOf(dataSource, to);
+  const names = direction === 'up' ? toRun(history, to) : toRevert(history, await executedOf(dataSource), to);
+  const completing = direction === 'up' || names.length > 0 ? await completingStatements(dataSource, dataSource) : [];
   const migrations: PlannedMigration[] = [];
-  for (const migration of todo) {
-    migrations.push({ name: nameOf(migration), statements: await statementsOf(migration, direction) });
+  for (const name of names) {
+    const migration = knownMigrations(dataSource).find((known) => nameOf(known) === name)!;
+    const record = history.find((known) => known.name === name)!;
+    migrations.push({ name, statements: await statementsOf(migration, direction, record) });
   }
   const preparation = [LOCK_OR_STOP, ...completing.flatMap(transaction), stopWhereChanged(history)];
   return { direction, preparation: migrations.length + completing.length > 0 ? preparation : [], migrations };
 }
 
-function pendingOf(dataSource: DataSource, history: readonly MigrationRecord[], to: string | undefined) {
-  const pending = namesOf(history, 'pending').filter((name) => !to || timestampOf(name) <= timestampOf(to));
-  return knownMigrations(dataSource).filter((migration) => pending.includes(nameOf(migration)));
-}
+const executedOf = (dataSource: DataSource) => new MigrationExecutor(dataSource).getExecutedMigrations();
 
-async function lastOf(dataSource: DataSource, to: string | undefined): Promise<MigrationInterface[]> {
-  const executed = await new MigrationExecutor(dataSource).getExecutedMigrations();
-  return toRevert(executed, to).map((name) => dataSource.migrations.find((migration) => nameOf(migration) === name)!);
-}
-
-export async function statementsOf(migration: MigrationInterface, direction: 'up' | 'down'): Promise<string[]> {
+/** @param record of the migration, as things are before it: by default neither recorded nor half applied */
+export async function statementsOf(
+  migration: MigrationInterface,
+  direction: 'up' | 'down',
+  record: Pick<MigrationRecord, 'state' | 'begun'> = { state: 'pending' },
+): Promise<string[]> {
   const texts = (await plannedSql(migration))[direction];
-  const record =
-    direction === 'up'
-      ? await recordingStatement(migration)
-      : `DELETE FROM ${MIGRATIONS_TABLE} WHERE name = '${nameOf(migration)}'`;
-  if (migration.transaction === false) return [...texts, record].flatMap(transaction);
-  return transaction([`SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`, ...texts, record].join(';\n'));
+  const recording = direction === 'up' ? await recordingStatement(migration) : forgettingStatement(migration);
+  if (!isMarked(migration)) {
+    return transaction([`SET LOCAL lock_timeout = '${LOCK_TIMEOUT_MS}ms'`, ...texts, recording].join(';\n'));
+  }
+  const beginning = record.begun ? [] : [beginningStatement(migration, direction)];
+  const isThere = direction === 'up' && isRecorded(record);
+  const ending = isThere ? ENDING_STATEMENT : [ENDING_STATEMENT, recording].join(';\n');
+  return [...beginning, ...texts, ending].flatMap(transaction);
 }
 
 /** PostgreSQL runs what is sent in one string as one transaction; what may not run in one is sent alone. */
@@ -107,11 +113,14 @@ const isSetting = (statement: string) => /^(SET|RESET) (?!LOCAL )/.test(statemen
 
 /** A plan is for one state of the database: nothing in it is to be run twice. */
 function stopWhereChanged(history: readonly MigrationRecord[]): string {
-  const applied = history.filter(({ state }) => state !== 'pending').map(({ name }) => `'${name}'`);
+  const recorded = history.filter(isRecorded).map(({ name }) => `'${name}'`);
+  const begun = halfApplied(history);
   return `DO $$
 BEGIN
   IF ARRAY(SELECT DISTINCT name::text COLLATE "C" FROM ${MIGRATIONS_TABLE} ORDER BY 1)
-    <> ARRAY[${applied.toSorted().join(', ')}]::text[]
+    <> ARRAY[${recorded.toSorted().join(', ')}]::text[]
+    OR (SELECT begun ->> 'direction' || ' ' || (begun ->> 'name') FROM ${MIGRATIONS_TABLE} WHERE begun IS NOT NULL)
+      IS DISTINCT FROM ${begun ? `'${begun.direction} ${begun.name}'` : 'NULL'}
   THEN
     RAISE EXCEPTION 'Migrations have run since this plan was made. Make it anew.';
   END IF;

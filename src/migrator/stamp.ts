@@ -5,7 +5,10 @@ import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import {
   completeHistory,
+  ENDING_STATEMENT,
   fullName,
+  halfApplied,
+  isRecorded,
   knownMigrations,
   type MigrationRecord,
   MIGRATIONS_TABLE,
@@ -35,6 +38,8 @@ export interface Stamp {
   readonly recorded: readonly string[];
   /** Recorded with the checksum that the code has now. */
   readonly mended: readonly string[];
+  /** No longer called half applied. */
+  readonly ended: readonly string[];
   /** No longer recorded as applied: those after the one named, and those that the code does not know. */
   readonly removed: readonly string[];
 }
@@ -66,17 +71,19 @@ export async function stamp(dataSource: DataSource, name: string, options?: Stam
 function compare(history: readonly MigrationRecord[], stamped: readonly MigrationInterface[]): Stamp {
   const names = new Set(stamped.map(nameOf));
   const [kept, others] = [true, false].map((isKept) => history.filter(({ name }) => names.has(name) === isKept));
+  const begun = halfApplied(history);
   return {
-    recorded: namesOf(kept!, 'pending'),
+    recorded: kept!.filter((migration) => !isRecorded(migration)).map(({ name }) => name),
     mended: namesOf(kept!, 'changed'),
-    removed: others!.filter(({ state }) => state !== 'pending').map(({ name }) => name),
+    ended: begun ? [begun.name] : [],
+    removed: others!.filter(isRecorded).map(({ name }) => name),
   };
 }
 
 /** One transaction. Every row gets a new id, for migrations are reverted in the order of these. */
 async function stampingStatement(stamped: readonly MigrationInterface[]): Promise<string> {
   const names = stamped.map((migration) => `'${nameOf(migration)}'`);
-  const statements = [`DELETE FROM ${MIGRATIONS_TABLE} WHERE name NOT IN (${names.join(', ')})`];
+  const statements = [ENDING_STATEMENT, `DELETE FROM ${MIGRATIONS_TABLE} WHERE name NOT IN (${names.join(', ')})`];
   for (const migration of stamped) {
     statements.push(`${await recordingStatement(migration)}
   ON CONFLICT (name) DO UPDATE SET id = EXCLUDED.id, checksum = EXCLUDED.checksum`);

@@ -175,7 +175,7 @@ describe('where the history and the code do not agree', () => {
     expect((await here('status')).exitCode).toBe(0);
     expect(await here('stamp', LAST)).toEqual(printed('The history said so already.'));
     expect(await here('stamp', LAST, '--json')).toEqual(
-      printed(JSON.stringify({ dryRun: false, recorded: [], mended: [], removed: [] })),
+      printed(JSON.stringify({ dryRun: false, recorded: [], mended: [], ended: [], removed: [] })),
     );
   });
 });

@@ -106,6 +106,7 @@ describe('a stamp', () => {
     const changes = {
       recorded: [NAMES[1]],
       mended: [NAMES[2]],
+      ended: [],
       removed: [...NAMES.slice(4), 'AddRefunds1795300000000'],
     };
     const damaged = await database.query(HISTORY);
@@ -129,9 +130,14 @@ describe('a stamp', () => {
 
   test('of the last migration brings all of them back, and once more does nothing', async () => {
     expect(await stamp(onlyOneConnection, NAMES.at(-1)!, silent)).toEqual({
-      ...{ recorded: NAMES.slice(4), mended: [], removed: [] },
+      ...{ recorded: NAMES.slice(4), mended: [], ended: [], removed: [] },
     });
-    expect(await stamp(onlyOneConnection, NAMES.at(-1)!, silent)).toEqual({ recorded: [], mended: [], removed: [] });
+    expect(await stamp(onlyOneConnection, NAMES.at(-1)!, silent)).toEqual({
+      recorded: [],
+      mended: [],
+      ended: [],
+      removed: [],
+    });
     await onlyOneConnection.undoLastMigration();
     expect(await database.query(HISTORY)).toHaveLength(LATEST_LEVEL - 1);
     expect(await onlyOneConnection.runMigrations()).toHaveLength(1);

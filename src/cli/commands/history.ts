@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { readConfig } from '../../config';
-import { readHistory } from '../../migrator/history';
+import { isRecorded, readHistory } from '../../migrator/history';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
@@ -15,7 +15,7 @@ export function historyCommand(): Command {
     .option('--json', 'print one JSON object a line')
     .action(async ({ json }: { json?: boolean }) => {
       await withDataSource(readConfig(), async (dataSource) => {
-        const applied = (await readHistory(dataSource)).filter(({ state }) => state !== 'pending');
+        const applied = (await readHistory(dataSource)).filter(isRecorded);
         if (json) return applied.forEach((migration) => console.log(toJson(migration)));
         printTable(
           ['migration', 'applied at', 'took', 'by version', 'by user'],

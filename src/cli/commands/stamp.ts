@@ -28,5 +28,6 @@ export function stampCommand(): Command {
 const DONE: [keyof Stamp, string][] = [
   ['recorded', 'Recorded as applied:'],
   ['mended', 'Recorded as the code has it now:'],
+  ['ended', 'No longer called half applied:'],
   ['removed', 'No longer recorded as applied:'],
 ];

@@ -1,8 +1,10 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
-import { assertSound, namesOf, readHistory } from '../../migrator/history';
+import { assertSound, halfApplied, namesOf, readHistory } from '../../migrator/history';
+import { HalfAppliedError } from '../../migrator/errors';
 import { ExitCode } from '../exit-codes';
+import { stateInWords } from '../print-description';
 import { printTable } from '../print-table';
 import { reportError } from '../report-error';
 import { withDataSource } from '../with-data-source';
@@ -11,25 +13,29 @@ import { withDataSource } from '../with-data-source';
 export function statusCommand(): Command {
   return new Command('status')
     .description(
-      'Says which migrations the database has. A gate for deployments: exit code 0 when all have run, 2 when some are ' +
-        'pending, 1 when the database has others than this version of the code, or some that were changed since.',
+      'Says which migrations the database has. A gate for deployments: exit code 0 when all have run, 2 when migrate ' +
+        'has some to run or to finish, 1 when a revert did not end, or when the database has others than this version ' +
+        'of the code, or some that were changed since.',
     )
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {
       await withDataSource(readConfig(), async (dataSource) => {
         const history = await readHistory(dataSource);
+        const begun = halfApplied(history);
         const pending = namesOf(history, 'pending');
         const current = history.findLast(({ state }) => state === 'applied' || state === 'changed')?.name ?? null;
         if (json) {
           const [unknown, changed] = [namesOf(history, 'unknown'), namesOf(history, 'changed')];
-          console.log(JSON.stringify({ current, pending, unknown, changed }));
+          console.log(JSON.stringify({ current, pending, unknown, changed, halfApplied: begun }));
         } else {
           printTable(
             ['migration', 'state'],
-            history.map(({ name, state }) => [name, state]),
+            history.map(({ name, state }) => [name, stateInWords(state)]),
           );
         }
-        if (pending.length > 0) process.exitCode = ExitCode.pending;
+        if (pending.length > 0 || begun) process.exitCode = ExitCode.pending;
+        if (begun) console.error(pc.red(new HalfAppliedError(begun).message));
+        if (begun?.direction === 'down') process.exitCode = ExitCode.failed;
         try {
           assertSound(history);
         } catch (error) {
