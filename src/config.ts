@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SCHEMA_NAME, SCHEMA_NAMES } from './database/pinned-schema';
 import { type PaymentEventsDataSourceSettings } from './data-source';
 import { readDatabaseUrl } from './database-url';
 import { ConfigurationError } from './errors';
@@ -29,6 +30,7 @@ const MAY_USE_DEFAULT_URL = ['development', 'test'];
 const environment = z.object({
   NODE_ENV: z.string().default('development'),
   DATABASE_URL: databaseUrl.optional(),
+  PAYMENT_EVENTS_DB_SCHEMA: z.string().regex(SCHEMA_NAMES, { error: SCHEMA_NAME }).optional(),
   PAYMENT_EVENTS_DB_APPLICATION_NAME: z
     .string()
     .regex(/^[\x20-\x7e]{1,63}$/, { error: 'must be 1 to 63 printable ASCII characters' })
@@ -60,6 +62,7 @@ export interface Config {
  * |---|---|---|
  * | `DATABASE_URL` | the database | {@link DEFAULT_DATABASE_URL} where `NODE_ENV` is `development` or `test`, else none |
  * | `NODE_ENV` | `production` forbids development data | `development` |
+ * | `PAYMENT_EVENTS_DB_SCHEMA` | the schema that holds the tables | `public` |
  * | `PAYMENT_EVENTS_DB_APPLICATION_NAME` | name in `pg_stat_activity` | `payment-events-db` |
  * | `PAYMENT_EVENTS_DB_POOL_SIZE` | connections a process may hold | 10 |
  * | `PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS` | longest wait for a connection | 5000 |
@@ -93,6 +96,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const databaseUrl = data.DATABASE_URL ?? DEFAULT_DATABASE_URL;
   const dataSource = {
     url: databaseUrl,
+    schema: data.PAYMENT_EVENTS_DB_SCHEMA,
     applicationName: data.PAYMENT_EVENTS_DB_APPLICATION_NAME,
     poolSize: data.PAYMENT_EVENTS_DB_POOL_SIZE,
     connectTimeoutMs: data.PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS,

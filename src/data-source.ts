@@ -5,6 +5,15 @@ import { ClosingClient } from './database/closing-client';
 import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
+import {
+  assertPinned,
+  DEFAULT_SCHEMA,
+  SCHEMA_NAME,
+  SCHEMA_NAMES,
+  schemaOf,
+  type SchemaSettings,
+  verifying,
+} from './database/pinned-schema';
 import { type StatementSettings } from './database/run';
 import { pinSession } from './database/session-options';
 import { translateError } from './database/translate-error';
@@ -12,7 +21,7 @@ import { type DatabaseUrl as ReadUrl, NO_DATABASE_URL, readDatabaseUrl } from '.
 import { entities } from './entities';
 import { ConfigurationError, PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
-import { MIGRATIONS_TABLE } from './migrator/history';
+import { MIGRATIONS_TABLE, readHistory } from './migrator/history';
 import { type MigrationSettings } from './migrator/locking';
 import { migrate, revert } from './migrator/migrator';
 import { RedactingLogger } from './redacting-logger';
@@ -28,6 +37,14 @@ export class PaymentEventsDataSourceSettings {
   /** `postgresql://user:password@host:port/database`. */
   @DatabaseUrl()
   url: string;
+
+  /**
+   * The schema that holds the tables, for all processes the same. Default `public`. Names without a schema mean this one
+   * alone: connections begin with `search_path = <schema>, pg_temp`. Letters a-z, digits and underscores.
+   */
+  @IsOptional()
+  @Matches(SCHEMA_NAMES, { message: `$property ${SCHEMA_NAME}` })
+  schema?: string;
 
   /** Shown in `pg_stat_activity`: 1 to 63 printable ASCII characters. Default `payment-events-db`. */
   @IsOptional()
@@ -60,8 +77,9 @@ export class PaymentEventsDataSourceSettings {
   idleInTransactionTimeoutMs?: number;
 
   /**
-   * Who sets the three time-outs above. `startup` (default) sends them when connecting. PgBouncer refuses that: say
-   * `role` and set them once with `ALTER ROLE … SET statement_timeout = …`.
+   * Who sets the three time-outs above and the search path. `startup` (default) sends them when connecting. PgBouncer
+   * refuses that: say `role` and set them once with `ALTER ROLE … SET statement_timeout = …`. Whether it has the search
+   * path is looked at once a connection.
    */
   @IsOptional()
   @IsIn(['startup', 'role'])
@@ -130,11 +148,13 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     lock_timeout: settings.lockTimeoutMs ?? 5_000,
     idle_in_transaction_session_timeout: settings.idleInTransactionTimeoutMs ?? 30_000,
   };
+  const { schema = DEFAULT_SCHEMA, connectTimeoutMs = 5_000 } = settings;
   const viaRole = settings.timeoutsVia === 'role';
-  const { url, options } = viaRole ? { url: read.url, options: undefined } : pinSession(read.url);
+  const { url, options } = viaRole ? { url: read.url, options: undefined } : pinSession(read.url, schema);
   return {
     type: 'postgres',
     url,
+    schema,
     applicationName: settings.applicationName ?? 'payment-events-db',
     entities,
     migrations,
@@ -146,19 +166,20 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     installExtensions: false,
     uuidExtension: 'pgcrypto',
     poolSize: settings.poolSize ?? 10,
-    connectTimeoutMS: settings.connectTimeoutMs ?? 5_000,
+    connectTimeoutMS: connectTimeoutMs,
     logger: settings.logger ?? new RedactingLogger(),
     extra: {
       Client: ClosingClient,
       keepAlive: true,
       types: valueTypes,
-      ...(viaRole ? {} : { ...timeouts, options }),
+      schema,
+      ...(viaRole ? { verify: verifying(schema, connectTimeoutMs) } : { ...timeouts, options }),
       preparedStatements: settings.preparedStatements ?? 'named',
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
-    } satisfies StatementSettings & MigrationSettings & Record<string, unknown>,
+    } satisfies StatementSettings & MigrationSettings & SchemaSettings & Record<string, unknown>,
   };
 }
 
@@ -186,7 +207,12 @@ export class PaymentEventsDataSource extends DataSource {
     };
   }
 
+  /**
+   * @throws WrongSchemaError where the schema is not there, or its user may not use it
+   * @throws ConfigurationError where TypeORM's options have another schema
+   */
   override async initialize(): Promise<this> {
+    const schema = schemaOf(this);
     try {
       await super.initialize();
     } catch (error) {
@@ -200,6 +226,12 @@ export class PaymentEventsDataSource extends DataSource {
     }
     // From the first connection on, also for transactions that no operation has begun.
     poolOf(this);
+    try {
+      await assertPinned(this, schema);
+    } catch (error) {
+      await this.destroy();
+      throw error;
+    }
     return this;
   }
 
@@ -231,8 +263,25 @@ export class PaymentEventsDataSource extends DataSource {
     return await migrate(this, options);
   }
 
+  /** Unlike TypeORM's own it only looks: it makes no history where there is none. */
+  override async showMigrations(): Promise<boolean> {
+    const history = await readHistory(this);
+    for (const [index, { name, state }] of history.entries()) {
+      void this.logger.logSchemaBuild(`[${state === 'applied' ? `X] ${index + 1}` : ' ]'} ${name}${HINTS[state]}`);
+    }
+    return history.some(({ state }) => state === 'pending' || state === 'half_applied');
+  }
+
   /** @throws what {@link revert} throws */
   override async undoLastMigration(options?: Parameters<DataSource['undoLastMigration']>[0]): Promise<void> {
     await revert(this, options);
   }
 }
+
+const HINTS = {
+  applied: '',
+  pending: '',
+  half_applied: ' (half applied)',
+  unknown: ' (unknown)',
+  changed: ' (changed)',
+};

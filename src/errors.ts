@@ -34,6 +34,11 @@ export class ConfigurationError extends PaymentEventsDbError {
   readonly code = 'CONFIGURATION';
 }
 
+/** The session is not in the schema that the tables are to be in, or not for sure. Nothing was changed. */
+export class WrongSchemaError extends PaymentEventsDbError {
+  readonly code = 'WRONG_SCHEMA';
+}
+
 /** An event has a type that this version of the package does not have. Upgrade the package before you read it. */
 export class UnknownEventTypeError extends PaymentEventsDbError {
   readonly code = 'UNKNOWN_EVENT_TYPE';

@@ -69,6 +69,7 @@ export {
   UndecodableOutboxMessageError,
   UnencodableMessageError,
   UnknownEventTypeError,
+  WrongSchemaError,
 } from './errors';
 
 export {

@@ -44,12 +44,10 @@ export class ContractKeysAndIndexes1795368131744 implements MigrationInterface {
   }
 }
 
-const VERSION_KEY = `
-  CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_version_key
+const VERSION_KEY = `CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_version_key
     ON restaurant_payment_configs (restaurant_id, config_version)`;
 
-const RESTAURANT_KEY = `
-  CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_restaurant_key
+const RESTAURANT_KEY = `CREATE UNIQUE INDEX CONCURRENTLY restaurant_payment_configs_restaurant_key
     ON restaurant_payment_configs (restaurant_id)`;
 
 const REQUIRE_CREATED_AT = [

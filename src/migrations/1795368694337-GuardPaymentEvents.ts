@@ -42,12 +42,12 @@ const FORBID_CHANGES = `
 
 /**
  * A BEFORE ROW trigger sees the rows that the same statement has inserted before (PostgreSQL manual, "Visibility of Data
- * Changes"), so that one INSERT may append many. The search path is pinned: a temporary table named payment_events must
- * not answer in place of the real one.
+ * Changes"), so that one INSERT may append many. The search path is pinned to the schema and then pg_temp, which is what
+ * whoever migrates has: neither a temporary table named payment_events nor one in another schema answers in its place.
  */
 const FORBID_GAPS = `
   CREATE OR REPLACE FUNCTION refuse_payment_events_gap() RETURNS trigger LANGUAGE plpgsql
-  SET search_path = pg_catalog, public, pg_temp AS $$
+  SET search_path FROM CURRENT AS $$
   DECLARE
     owner uuid;
   BEGIN

@@ -14,7 +14,7 @@ export async function hasTable(session: Queryable, name: string): Promise<boolea
 /**
  * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a
  * line, functions with their body. The same schema gives the same text on PostgreSQL 15 to 18, whatever way it came
- * about, so two schemas are compared with a plain diff.
+ * about and whatever it is called, so two schemas are compared with a plain diff.
  *
  * TypeORM's own comparison does not look at a check's condition, NOT VALID, a partial index's condition, INVALID
  * indexes, identity, triggers and whether they are enabled, functions, storage settings, unlogged tables, row security
@@ -90,13 +90,13 @@ const READ_CATALOG = `
     FROM ours JOIN pg_constraint ON conrelid = ours.oid AND contype NOT IN ('n', 't')
 
     UNION ALL
-    SELECT name, 4, relname, concat_ws(' ', '  index', pg_get_indexdef(indexrelid),
+    SELECT name, 4, relname, concat_ws(' ', '  index', pg_get_indexdef(indexrelid, 0, true),
       CASE WHEN NOT indisvalid THEN 'INVALID' END, CASE WHEN NOT indisready THEN 'NOT READY' END,
       CASE WHEN indisreplident THEN 'replica identity' END)
     FROM ours JOIN pg_index ON indrelid = ours.oid JOIN pg_class ON pg_class.oid = indexrelid
 
     UNION ALL
-    SELECT name, 5, tgname, concat_ws(' ', '  trigger', pg_get_triggerdef(pg_trigger.oid),
+    SELECT name, 5, tgname, concat_ws(' ', '  trigger', pg_get_triggerdef(pg_trigger.oid, true),
       CASE tgenabled WHEN 'O' THEN 'enabled' WHEN 'A' THEN 'enabled always' WHEN 'R' THEN 'enabled on replica'
         ELSE 'DISABLED' END)
     FROM ours JOIN pg_trigger ON tgrelid = ours.oid AND NOT tgisinternal
@@ -137,7 +137,9 @@ const READ_CATALOG = `
     UNION ALL
     SELECT name, 12, oid::text, concat_ws(' ', 'function', name,
       CASE WHEN proowner <> (SELECT id FROM owner) THEN 'owned by ' || pg_get_userbyid(proowner) END)
-      || E'\\n' || pg_get_functiondef(oid)
+      || E'\\n' || replace(replace(pg_get_functiondef(oid),
+        'CREATE OR REPLACE FUNCTION ' || quote_ident(current_schema()) || '.', 'CREATE OR REPLACE FUNCTION '),
+        format(' SET search_path TO %L, %L', current_schema(), 'pg_temp'), ' SET search_path FROM CURRENT')
     FROM functions
 
     UNION ALL

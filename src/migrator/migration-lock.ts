@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DataSource, type QueryRunner } from 'typeorm';
+import { assertPinned, schemaOf, searchPath } from '../database/pinned-schema';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
 import { type MigrationSettings } from './locking';
@@ -13,11 +14,11 @@ const POLL_MS = 200;
 /** When whoever waits hears of it first, in milliseconds, and how often from then on. */
 const SAY_AFTER_MS = 2_000;
 
-/** One lock a schema. Advisory locks are of the database they are taken in. */
+/** One lock a schema, whoever logs in. Advisory locks are of the database they are taken in. */
 const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
 
 const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
-const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval`;
+const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval; RESET search_path`;
 
 /**
  * A session that waits in a lock does not notice by itself that its process has died, and would keep the migration lock
@@ -37,9 +38,15 @@ const HOLDER = `
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (classid::bigint << 32 | objid::bigint) = ${KEY}`;
 
-/** For SQL that is run by hand: takes the lock until the session ends, or stops. */
+/** What the session that migrates begins with. Guards that name a table keep this path. */
+export const enterSchema = (schema: string): string => `SET search_path = ${searchPath(schema)}`;
+
+/** For SQL that is run by hand, in the schema: takes the lock until the session ends, or stops. */
 export const LOCK_OR_STOP = `DO $$
 BEGIN
+  IF current_schema() IS NULL THEN
+    RAISE EXCEPTION 'The schema is not there, or this user may not use it: %.', current_setting('search_path');
+  END IF;
   IF NOT pg_try_advisory_lock(${KEY}) THEN
     RAISE EXCEPTION 'Another session migrates this database. Wait until it has ended.';
   END IF;
@@ -61,6 +68,7 @@ export const toLogger =
  * It is polled for. A session that blocks in pg_advisory_lock holds a snapshot, for which CREATE INDEX CONCURRENTLY of
  * the session that has the lock would wait for ever.
  *
+ * @throws WrongSchemaError where the DataSource's schema is not there, or its user may not use it
  * @throws MigrationInProgressError naming the holder, when it is not to be had within `migrationWaitMs`
  */
 export async function withMigrationLock<T>(
@@ -71,8 +79,11 @@ export async function withMigrationLock<T>(
   const { migrationWaitMs = WAIT_MS } = (dataSource.options as { extra?: MigrationSettings }).extra ?? {};
   const queryRunner = dataSource.createQueryRunner();
   try {
-    await lock(queryRunner, migrationWaitMs, say);
+    const schema = schemaOf(dataSource);
+    await queryRunner.query(enterSchema(schema));
     try {
+      await assertPinned(queryRunner, schema);
+      await lock(queryRunner, migrationWaitMs, say);
       return await work(queryRunner);
     } finally {
       // Where the connection is gone the lock is gone with it.

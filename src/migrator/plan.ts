@@ -1,5 +1,6 @@
 import { IsIn, IsOptional } from 'class-validator';
 import { type DataSource, MigrationExecutor, type MigrationInterface } from 'typeorm';
+import { schemaOf } from '../database/pinned-schema';
 import { Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
@@ -21,7 +22,7 @@ import {
   recordingStatement,
 } from './history';
 import { LOCK_TIMEOUT_MS } from './locking';
-import { LOCK_OR_STOP } from './migration-lock';
+import { enterSchema, LOCK_OR_STOP } from './migration-lock';
 import { toRevert, toRun } from './migrator';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
@@ -29,7 +30,7 @@ import { splitStatements } from './split-sql';
 /** What would be run, one statement after the other, in one session and with the transactions that are among them. */
 export interface MigrationPlan {
   readonly direction: 'up' | 'down';
-  /** The migration lock, the history table where it is not complete, and that no other migration has run meanwhile. */
+  /** The schema, the migration lock, the history table where it is not complete, and that no other migration has run meanwhile. */
   readonly preparation: readonly string[];
   readonly migrations: readonly PlannedMigration[];
 }
@@ -79,7 +80,12 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
     const record = history.find((known) => known.name === name)!;
     migrations.push({ name, statements: await statementsOf(migration, direction, record) });
   }
-  const preparation = [LOCK_OR_STOP, ...completing.flatMap(transaction), stopWhereChanged(history)];
+  const preparation = [
+    enterSchema(schemaOf(dataSource)),
+    LOCK_OR_STOP,
+    ...completing.flatMap(transaction),
+    stopWhereChanged(history),
+  ];
   return { direction, preparation: migrations.length + completing.length > 0 ? preparation : [], migrations };
 }
 

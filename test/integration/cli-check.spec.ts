@@ -18,7 +18,7 @@ describe('payment-events-db check', () => {
   test('ends with 1 and prints what a restore with --disable-triggers leaves', async () => {
     await database.query('ALTER TABLE restaurant_payment_configs DISABLE TRIGGER ALL, ENABLE TRIGGER ALL');
     const trigger =
-      'trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON public.restaurant_payment_configs ' +
+      'trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON restaurant_payment_configs ' +
       'FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled';
     const object = 'table restaurant_payment_configs: trigger guard_restaurant_payment_configs';
     const [text, json] = await Promise.all([

@@ -199,12 +199,12 @@ describe('a schema that somebody has changed', () => {
     await database.query(`ALTER TABLE outbox ALTER COLUMN attempts SET DEFAULT 1`);
     expect((await findDrift(dataSource, { rolePrefix: database.name })).flatMap(describeDrift)).toEqual([
       'missing: table auth_request_state: index idx_payment_token',
-      '  - index CREATE INDEX idx_payment_token ON public.auth_request_state USING btree (payment_token)',
+      '  - index CREATE INDEX idx_payment_token ON auth_request_state USING btree (payment_token)',
       'different: table outbox: column attempts',
       '  - column attempts integer not null default 0',
       '  + column attempts integer not null default 1',
       'unexpected: table outbox: index more',
-      '  + index CREATE INDEX more ON public.outbox USING btree (id)',
+      '  + index CREATE INDEX more ON outbox USING btree (id)',
       'different: function guard_restaurant_payment_configs',
       '    …',
       '  -     NEW.updated_at := now();',

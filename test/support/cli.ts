@@ -11,6 +11,7 @@ const TIMEOUT_MS = 30_000;
 /** How a command ended, and what it printed, without colours. */
 export interface Finished {
   readonly stdout: string;
+  /** Without the line that says where the command works. */
   readonly stderr: string;
   readonly exitCode: number | null | undefined;
 }
@@ -31,16 +32,34 @@ export async function cliProcess(
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIMEOUT_MS,
   });
-  child.stderr.once('data', onStderr);
+  let said = '';
+  child.stderr.on('data', (chunk) => {
+    const isFirst = withoutPlace(said) === '';
+    said += String(chunk);
+    if (isFirst && withoutPlace(said) !== '') onStderr();
+  });
   const exited = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
   const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
-  return { stdout, stderr, exitCode };
+  return { stdout, stderr: withoutPlace(stderr), exitCode };
 }
 
-/** Runs a command in this process: for the many ways in which a command line can be wrong. One at a time. */
-export async function cliHere(databaseUrl: string, command: Command, args: readonly string[]): Promise<Finished> {
+/** What every command says first, unless it is to print JSON. */
+const PLACE = /^Schema \w+ of \S+ at \S+\n/m;
+const withoutPlace = (stderr: string) => stderr.replace(PLACE, '');
+
+/**
+ * Runs a command in this process: for the many ways in which a command line can be wrong. One at a time.
+ *
+ * @param whole with the line that says where it works
+ */
+export async function cliHere(
+  databaseUrl: string,
+  command: Command,
+  args: readonly string[],
+  { whole = false } = {},
+): Promise<Finished> {
   const program = new Command('payment-events-db').addCommand(command);
-  return await programHere(program, [command.name(), ...args], { DATABASE_URL: databaseUrl });
+  return await programHere(program, [command.name(), ...args], { DATABASE_URL: databaseUrl }, { whole });
 }
 
 /** Runs a whole command line in this process, with these variables. One at a time. */
@@ -48,6 +67,7 @@ export async function programHere(
   program: Command,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  { whole = false } = {},
 ): Promise<Finished> {
   let [stdout, stderr] = ['', ''];
   const line = (message: unknown) => `${String(message)}\n`;
@@ -60,7 +80,8 @@ export async function programHere(
   try {
     process.exitCode = 0;
     await runCommand(program);
-    const printed = { stdout: stripVTControlCharacters(stdout), stderr: stripVTControlCharacters(stderr) };
+    const said = stripVTControlCharacters(stderr);
+    const printed = { stdout: stripVTControlCharacters(stdout), stderr: whole ? said : withoutPlace(said) };
     return { ...printed, exitCode: Number(process.exitCode) };
   } finally {
     process.exitCode = undefined;

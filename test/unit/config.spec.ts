@@ -93,6 +93,7 @@ describe('readConfig', () => {
     ['PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS', ['-1', '10m']],
     ['PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS', ['-1', '1e9']],
     ['PAYMENT_EVENTS_DB_TIMEOUTS_VIA', ['pgbouncer', 'ROLE']],
+    ['PAYMENT_EVENTS_DB_SCHEMA', ['Payments', '1st', 'a-b', 'a.b', '"$user"', 'pg_catalog', 'x'.repeat(64)]],
     ['PAYMENT_EVENTS_DB_APPLICATION_NAME', ['x'.repeat(64), 'zahlung€']],
   ])('%s refuses what it cannot mean', (name, values) => {
     for (const value of values) expect(failureOf({ [name]: value }).message).toMatch(new RegExp(`^${name} must be`));
@@ -105,6 +106,7 @@ describe('readConfig', () => {
 
   test('its settings reach the DataSource as they are, and the others keep their defaults', () => {
     const { dataSource } = readConfig({
+      PAYMENT_EVENTS_DB_SCHEMA: 'payments',
       PAYMENT_EVENTS_DB_APPLICATION_NAME: 'worker 7',
       PAYMENT_EVENTS_DB_POOL_SIZE: '20',
       PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: '1000',
@@ -115,6 +117,7 @@ describe('readConfig', () => {
     });
     expect(createDataSourceOptions(dataSource)).toMatchObject({
       url: DEFAULT_DATABASE_URL,
+      schema: 'payments',
       applicationName: 'worker 7',
       poolSize: 20,
       connectTimeoutMS: 1000,

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Config, readConfig } from '../../config';
+import { type PaymentEventsDataSource } from '../../data-source';
+import { schemaOf } from '../../database/pinned-schema';
 import { ConfigurationError } from '../../errors';
 import { type Publishers } from '../../outbox/delivery';
 import { OutboxRelay } from '../../outbox/outbox-relay';
@@ -44,14 +46,15 @@ export function relayCommand(): Command {
     .option('--max-reconnect-delay-ms <ms>', 'longest pause while database or broker is away', positive, 30_000)
     .action(async ({ publisher, json: _json, ...options }: Options) => {
       const publishers = await loadPublishers(publisher);
-      await withDataSource(named(readConfig()), async (dataSource) => {
+      const deliver = async (dataSource: PaymentEventsDataSource) => {
         const relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: jsonLog });
         relay.start();
-        log('started', options);
+        log('started', { schema: schemaOf(dataSource), ...options });
         const [signal] = (await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])) as [string];
         log('stopping', { signal });
         await relay.stop();
-      });
+      };
+      await withDataSource(named(readConfig()), deliver, { isSilent: true });
       await closeAll(publishers);
       log('stopped');
     });
