@@ -123,6 +123,7 @@ export {
   MigrationBlockedError,
   MigrationInProgressError,
   NoSuchMigrationError,
+  ObjectsInTheWayError,
   PendingMigrationsError,
   TransactionModeError,
   UnknownMigrationsError,

@@ -1,4 +1,10 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { lookFirst } from '../migrator/own-objects';
+import {
+  CREATE_UPDATED_AT_TRIGGER,
+  DROP_UPDATED_AT_TRIGGER,
+  LOOK_FOR_UPDATED_AT,
+} from '../migrator/updated-at-trigger';
 
 /**
  * The schema of Alembic revision 9a82c6d3b654, object for object, so that fresh and taken-over databases walk one path.
@@ -14,6 +20,7 @@ export class LegacySchema1795367318204 implements MigrationInterface {
   name = 'LegacySchema1795367318204';
 
   async up(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, LOOK_FOR_UPDATED_AT);
     await queryRunner.query(CREATE_PAYMENT_EVENTS);
     await queryRunner.query(CREATE_OUTBOX);
     await queryRunner.query(CREATE_AUTH_REQUEST_STATE);
@@ -25,12 +32,12 @@ export class LegacySchema1795367318204 implements MigrationInterface {
 
   async down(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.query(STOP_WHERE_EVENTS_WOULD_BE_LOST);
+    await queryRunner.query(DROP_UPDATED_AT_TRIGGER);
     await queryRunner.query(`
       -- Nothing is in them, and nobody writes any more.
       -- squawk-ignore-file ban-drop-table, require-statement-timeout
       DROP TABLE auth_processing_locks, auth_idempotency_keys, restaurant_payment_configs, auth_request_state,
                  outbox, payment_events;
-      DROP FUNCTION update_updated_at_column();
     `);
   }
 }
@@ -131,17 +138,6 @@ const CREATE_AUTH_PROCESSING_LOCKS = `
     CONSTRAINT check_expires_after_locked CHECK (expires_at > locked_at)
   );
   CREATE INDEX idx_lock_expires ON auth_processing_locks (expires_at);
-`;
-
-const CREATE_UPDATED_AT_TRIGGER = `
-  CREATE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
-  BEGIN
-    NEW.updated_at = NOW();
-    RETURN NEW;
-  END;
-  $$;
-  CREATE TRIGGER update_auth_request_state_updated_at BEFORE UPDATE ON auth_request_state
-    FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
 `;
 
 /** SHARE: no event comes in between. */

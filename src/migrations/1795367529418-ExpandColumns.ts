@@ -1,5 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { online, whileLocked } from '../migrator/locking';
+import { lookFirst, lookForSequence } from '../migrator/own-objects';
 
 /**
  * Adds every column that this package writes and the legacy services do not know: restaurants on events, outbox and
@@ -26,6 +27,7 @@ export class ExpandColumns1795367529418 implements MigrationInterface {
   transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, lookForSequence(FENCING_TOKENS));
     await whileLocked(queryRunner, `ALTER TABLE payment_events ADD COLUMN IF NOT EXISTS restaurant_id uuid`);
     await whileLocked(queryRunner, EXPAND_AUTH_REQUEST_STATE);
     await whileLocked(queryRunner, EXPAND_OUTBOX);
@@ -35,6 +37,7 @@ export class ExpandColumns1795367529418 implements MigrationInterface {
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, lookForSequence(FENCING_TOKENS));
     await stopWhereRowsWouldBeLost(queryRunner);
     await whileLocked(queryRunner, SHRINK_OUTBOX);
     await whileLocked(queryRunner, SHRINK_AUTH_IDEMPOTENCY_KEYS);
@@ -44,6 +47,8 @@ export class ExpandColumns1795367529418 implements MigrationInterface {
     await whileLocked(queryRunner, `ALTER TABLE payment_events DROP COLUMN IF EXISTS restaurant_id`);
   }
 }
+
+const FENCING_TOKENS = 'auth_processing_fencing_tokens';
 
 const EXPAND_AUTH_REQUEST_STATE = `
   -- Counts of retries and numbers of events stay small. Names have limits as the legacy columns beside them have.
@@ -90,12 +95,12 @@ const EXPAND_RESTAURANT_PAYMENT_CONFIGS = [
 
 /** For clients that draw no token of their own. */
 const EXPAND_AUTH_PROCESSING_LOCKS = [
-  `CREATE SEQUENCE IF NOT EXISTS auth_processing_fencing_tokens AS bigint`,
+  `CREATE SEQUENCE IF NOT EXISTS ${FENCING_TOKENS} AS bigint`,
   `ALTER TABLE auth_processing_locks
      ADD COLUMN IF NOT EXISTS restaurant_id uuid,
      ADD COLUMN IF NOT EXISTS fencing_token bigint`,
   `ALTER TABLE auth_processing_locks
-     ALTER COLUMN fencing_token SET DEFAULT nextval('auth_processing_fencing_tokens')`,
+     ALTER COLUMN fencing_token SET DEFAULT nextval('${FENCING_TOKENS}')`,
 ];
 
 /**
@@ -181,7 +186,7 @@ const SHRINK_AUTH_PROCESSING_LOCKS = [
   `ALTER TABLE auth_processing_locks
      DROP COLUMN IF EXISTS restaurant_id,
      DROP COLUMN IF EXISTS fencing_token`,
-  `DROP SEQUENCE IF EXISTS auth_processing_fencing_tokens`,
+  `DROP SEQUENCE IF EXISTS ${FENCING_TOKENS}`,
 ];
 
 const SHRINK_AUTH_REQUEST_STATE = `

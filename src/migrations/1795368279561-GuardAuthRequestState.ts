@@ -1,9 +1,16 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { online, whileLocked } from '../migrator/locking';
+import { lookFirst, lookForFunction } from '../migrator/own-objects';
+import {
+  CREATE_UPDATED_AT_TRIGGER,
+  DROP_UPDATED_AT_TRIGGER,
+  LOOK_FOR_UPDATED_AT,
+} from '../migrator/updated-at-trigger';
 
 /**
  * Guards the read model: a request begins PENDING, changes status only as its life allows, never loses an event and
- * never becomes another request. The guard sets updated_at as well, so the legacy trigger goes.
+ * never becomes another request. The guard sets updated_at as well, so the legacy trigger goes; its function stays where
+ * other tables use it.
  *
  * Before that, rows are told what their events say: how often they were retried, which attempt is the current one, and
  * which were never answered. Without the latter, money that an unanswered attempt holds would stay held.
@@ -19,8 +26,8 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
   transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
-    await whileLocked(queryRunner, `DROP TRIGGER IF EXISTS update_auth_request_state_updated_at ON auth_request_state`);
-    await whileLocked(queryRunner, `DROP FUNCTION IF EXISTS update_updated_at_column()`);
+    await lookFirst(queryRunner, lookForFunction('guard_auth_request_state'));
+    await whileLocked(queryRunner, DROP_UPDATED_AT_TRIGGER);
     // One by one: a batch commits, which it may not as one of several statements.
     for (const statement of [READ_PROTOBUF_FIELD, BACKFILL_ATTEMPTS, FORGET_PROTOBUF])
       await online(queryRunner, statement);
@@ -28,12 +35,13 @@ export class GuardAuthRequestState1795368279561 implements MigrationInterface {
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, lookForFunction('guard_auth_request_state'), LOOK_FOR_UPDATED_AT);
     await whileLocked(
       queryRunner,
       `DROP TRIGGER IF EXISTS guard_auth_request_state ON auth_request_state`,
       `DROP TRIGGER IF EXISTS guard_new_auth_request_state ON auth_request_state`,
       `DROP FUNCTION IF EXISTS guard_auth_request_state()`,
-      CREATE_LEGACY_TRIGGER,
+      CREATE_UPDATED_AT_TRIGGER,
     );
   }
 }
@@ -256,13 +264,3 @@ const ENABLE_GUARD = [
      ENABLE ALWAYS TRIGGER guard_auth_request_state,
      ENABLE ALWAYS TRIGGER guard_new_auth_request_state`,
 ];
-
-const CREATE_LEGACY_TRIGGER = `
-  CREATE OR REPLACE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
-  BEGIN
-    NEW.updated_at = NOW();
-    RETURN NEW;
-  END;
-  $$;
-  CREATE OR REPLACE TRIGGER update_auth_request_state_updated_at BEFORE UPDATE ON auth_request_state
-    FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()`;

@@ -1,5 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { whileLocked } from '../migrator/locking';
+import { lookFirst, lookForFunction } from '../migrator/own-objects';
 
 /**
  * Makes a configuration version immutable but for is_active: an attempt that names a version can be explained years
@@ -13,6 +14,7 @@ export class GuardConfigVersions1795368551890 implements MigrationInterface {
   transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, lookForFunction('guard_restaurant_payment_configs'));
     await whileLocked(
       queryRunner,
       CREATE_GUARD,
@@ -23,6 +25,7 @@ export class GuardConfigVersions1795368551890 implements MigrationInterface {
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, lookForFunction('guard_restaurant_payment_configs'));
     await whileLocked(
       queryRunner,
       `DROP TRIGGER IF EXISTS guard_restaurant_payment_configs ON restaurant_payment_configs`,

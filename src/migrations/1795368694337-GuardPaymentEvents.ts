@@ -1,5 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { whileLocked } from '../migrator/locking';
+import { lookFirst, lookForFunction } from '../migrator/own-objects';
 
 /**
  * Makes the event store append-only, for everybody: no UPDATE, DELETE or TRUNCATE, by the owner, a superuser or under
@@ -17,10 +18,12 @@ export class GuardPaymentEvents1795368694337 implements MigrationInterface {
   transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, ...FUNCTIONS.map(lookForFunction));
     await whileLocked(queryRunner, FORBID_CHANGES, FORBID_GAPS, ...ENABLE_GUARDS);
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await lookFirst(queryRunner, ...FUNCTIONS.map(lookForFunction));
     await whileLocked(
       queryRunner,
       `DROP TRIGGER IF EXISTS payment_events_no_gaps ON payment_events`,
@@ -31,6 +34,8 @@ export class GuardPaymentEvents1795368694337 implements MigrationInterface {
     );
   }
 }
+
+const FUNCTIONS = ['refuse_payment_events_change', 'refuse_payment_events_gap'];
 
 const FORBID_CHANGES = `
   CREATE OR REPLACE FUNCTION refuse_payment_events_change() RETURNS trigger LANGUAGE plpgsql AS $$

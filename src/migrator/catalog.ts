@@ -47,7 +47,7 @@ const READ_CATALOG = `
     FROM pg_proc
     WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours) AND NOT tgisinternal)
        OR pronamespace = current_schema()::regnamespace AND proname IN (
-         'update_updated_at_column', 'guard_auth_request_state', 'guard_restaurant_payment_configs',
+         'guard_auth_request_state', 'guard_restaurant_payment_configs',
          'refuse_payment_events_change', 'refuse_payment_events_gap')
   ), sequences AS (
     SELECT pg_class.oid, relname AS name, relowner, relacl, relpersistence

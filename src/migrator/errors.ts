@@ -58,6 +58,18 @@ const WHY_NOT = {
   none: 'without transactions: one that is made for a transaction, and cut off, goes neither on nor back',
 };
 
+/** Indexes or functions of others have names that the migrations need. Nothing was changed. */
+export class ObjectsInTheWayError extends PaymentEventsDbError {
+  readonly code = 'OBJECTS_IN_THE_WAY';
+
+  constructor(
+    /** Each with what to do about it. */
+    readonly objects: readonly string[],
+  ) {
+    super(`These are in the way, and nothing was changed:\n${lines(objects)}`);
+  }
+}
+
 /** A migration was begun and did not end, and what was asked for needs one that has. Nothing was changed. */
 export class HalfAppliedError extends PaymentEventsDbError {
   readonly code = 'HALF_APPLIED';

@@ -8,6 +8,7 @@ import {
   PendingMigrationsError,
   UnknownMigrationsError,
 } from './errors';
+import { type Step } from './own-objects';
 import { checksumOf } from './planned-sql';
 
 /** The name of the history table: ours by name, so that a service may keep its own `migrations` beside it. */
@@ -111,6 +112,12 @@ const toRecord = (name: string, state: MigrationRecord['state'], row: HistoryRow
 /** The code's migrations, oldest first. A name ends in its time, 13 digits of milliseconds. */
 export function knownMigrations(dataSource: DataSource): MigrationInterface[] {
   return dataSource.migrations.toSorted((a, b) => timestampOf(nameOf(a)) - timestampOf(nameOf(b)));
+}
+
+/** Migrations of the code by their names, in the order of these, each to go the same way. */
+export function stepsOf(dataSource: DataSource, names: readonly string[], direction: Step['direction']): Step[] {
+  const known = new Map(knownMigrations(dataSource).map((migration) => [nameOf(migration), migration]));
+  return names.map((name) => ({ migration: known.get(name)!, direction }));
 }
 
 export const nameOf = (migration: MigrationInterface): string => migration.name ?? migration.constructor.name;

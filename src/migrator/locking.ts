@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryFailedError, type QueryRunner } from 'typeorm';
+import { lookFirst, lookForIndex } from './own-objects';
 
 /**
  * Longest wait for a table lock, in milliseconds: what waits behind us in the lock queue waits as long. Longer than
@@ -84,15 +85,16 @@ export async function online(queryRunner: QueryRunner, statement: string): Promi
 
 /**
  * Runs `CREATE [UNIQUE] INDEX CONCURRENTLY name …`, which stops no writes. A build that failed earlier has left an
- * INVALID index of that name behind: it is dropped first.
+ * INVALID index of that name behind: it is dropped first. One of another table stops it.
  */
 export async function createIndexOnline(queryRunner: QueryRunner, statement: string): Promise<void> {
   await dropIndexOnline(queryRunner, indexName(statement));
   await online(queryRunner, statement);
 }
 
-/** Drops an index without stopping reads or writes. */
+/** Drops an index without stopping reads or writes; stops where it is not one of our tables. */
 export async function dropIndexOnline(queryRunner: QueryRunner, name: string): Promise<void> {
+  await lookFirst(queryRunner, lookForIndex(name));
   await online(queryRunner, `DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
 }
 

@@ -14,10 +14,12 @@ import {
   nameOf,
   namesOf,
   readHistory,
+  stepsOf,
   timestampOf,
 } from './history';
 import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from './locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
+import { assertNothingInTheWay } from './own-objects';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';
@@ -53,7 +55,8 @@ export class MigrateOptions {
  *
  * @returns what was run
  * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
- *   NoSuchMigrationError, HalfAppliedError, MigrationInProgressError, ConfigurationError before anything is changed
+ *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, MigrationInProgressError, ConfigurationError before
+ *   anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */
 export async function migrate(dataSource: DataSource, options?: MigrateOptions): Promise<Migration[]> {
@@ -62,7 +65,9 @@ export async function migrate(dataSource: DataSource, options?: MigrateOptions):
     const history = await readHistory(dataSource, queryRunner);
     await assertNotMadeByAlembic(history, queryRunner);
     assertSound(history);
-    todo ??= toRun(history, to);
+    const names = toRun(history, to);
+    todo ??= names;
+    await assertNothingInTheWay(queryRunner, stepsOf(dataSource, names, 'up'));
     await completeHistory(dataSource, queryRunner);
     executor.to = to;
     executor.begun = halfApplied(history);
@@ -98,6 +103,7 @@ export async function revert(dataSource: DataSource, options?: MigrateOptions): 
     const history = await readHistory(dataSource, queryRunner);
     assertSound(history);
     const names = toRevert(history, await executor.getExecutedMigrations(), to);
+    await assertNothingInTheWay(queryRunner, stepsOf(dataSource, names, 'down'));
     if (names.length > 0) await completeHistory(dataSource, queryRunner);
     executor.begun = halfApplied(history);
     for (const name of names) {

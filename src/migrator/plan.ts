@@ -14,16 +14,17 @@ import {
   halfApplied,
   isMarked,
   isRecorded,
-  knownMigrations,
   MIGRATIONS_TABLE,
   type MigrationRecord,
   nameOf,
   readHistory,
   recordingStatement,
+  stepsOf,
 } from './history';
 import { LOCK_TIMEOUT_MS } from './locking';
 import { enterSchema, LOCK_OR_STOP } from './migration-lock';
 import { toRevert, toRun } from './migrator';
+import { assertNothingInTheWay } from './own-objects';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
 
@@ -64,7 +65,7 @@ export class PlanOptions {
  * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
  *
  * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, HalfAppliedError,
- *   ConfigurationError
+ *   ObjectsInTheWayError, ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
   const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
@@ -74,11 +75,12 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
   assertSound(history);
   const names = direction === 'up' ? toRun(history, to) : toRevert(history, await executedOf(dataSource), to);
   const completing = direction === 'up' || names.length > 0 ? await completingStatements(dataSource, dataSource) : [];
+  const steps = stepsOf(dataSource, names, direction);
+  await assertNothingInTheWay(dataSource, steps);
   const migrations: PlannedMigration[] = [];
-  for (const name of names) {
-    const migration = knownMigrations(dataSource).find((known) => nameOf(known) === name)!;
-    const record = history.find((known) => known.name === name)!;
-    migrations.push({ name, statements: await statementsOf(migration, direction, record) });
+  for (const { migration } of steps) {
+    const record = history.find(({ name }) => name === nameOf(migration))!;
+    migrations.push({ name: record.name, statements: await statementsOf(migration, direction, record) });
   }
   const preparation = [
     enterSchema(schemaOf(dataSource)),
