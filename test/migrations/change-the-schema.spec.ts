@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { type MigrationInterface } from 'typeorm';
 import { readCatalog } from '../../src/migrator/catalog';
 import { targetCatalog } from '../../src/migrator/catalogs';
+import { compareCatalogs } from '../../src/migrator/compare-catalogs';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { checksumOf } from '../../src/migrator/planned-sql';
+import { isCutOff } from '../support/cut-off';
 import { quietDataSource } from '../support/quiet-data-source';
 import { useTestDatabase } from '../support/use-test-database';
 
@@ -56,5 +58,30 @@ test('the migrations of the how-to expand and contract, keep old rows and old cl
   await revert(dataSource, { say });
   expect(await readCatalog(dataSource)).toBe(targetCatalog);
   expect(await database.query('SELECT FROM auth_request_state')).toHaveLength(3);
+  await dataSource.destroy();
+});
+
+test('they come to either end from wherever a run or a revert was cut off', async () => {
+  const dataSource = await quietDataSource({ url: database.url });
+  const session = dataSource.createQueryRunner();
+  const catalogs = [targetCatalog];
+  for (const block of ['expand', 'contract']) {
+    const migration = await migrationOf(block);
+    await migration.up(session);
+    const [below, above] = [catalogs.at(-1)!, await readCatalog(session)];
+    const differs = async (other: string) => compareCatalogs(other, await readCatalog(session));
+    for (let n = 1, isMore = true; isMore; n++) {
+      await migration.down(session);
+      isMore = await isCutOff(session, n, () => migration.up(session));
+      await migration.down(session);
+      expect({ block, n, differs: await differs(below) }).toEqual({ block, n, differs: [] });
+      await migration.up(session);
+      isMore = (await isCutOff(session, n, () => migration.down(session))) || isMore;
+      await migration.up(session);
+      expect({ block, n, differs: await differs(above) }).toEqual({ block, n, differs: [] });
+    }
+    catalogs.push(above);
+  }
+  await session.release();
   await dataSource.destroy();
 });

@@ -2,7 +2,7 @@ import { type QueryRunner } from 'typeorm';
 import { migrations } from '../../src/migrations';
 import { readCatalog } from '../../src/migrator/catalog';
 import { compareCatalogs } from '../../src/migrator/compare-catalogs';
-import { interceptQueries } from '../support/intercept-queries';
+import { isCutOff } from '../support/cut-off';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
@@ -146,23 +146,4 @@ function numbersFrom(seed: number): (below: number) => number {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
   };
-}
-
-class CutOff extends Error {}
-
-/** Runs a migration up to and including its n-th statement, settings, statistics and looks aside; true if there was one more to come. */
-async function isCutOff(session: QueryRunner, n: number, run: () => Promise<void>): Promise<boolean> {
-  let statements = 0;
-  const cutAfterN = (sql: string, send: () => Promise<unknown>) => {
-    if (statements >= n) throw new CutOff(`after ${n} statements`);
-    if (!/^((SET|RESET) (?!LOCAL)|ANALYZE|-- Only looks)/.test(sql)) statements++;
-    return send();
-  };
-  try {
-    await interceptQueries(session, async (sql, send) => cutAfterN(sql, send), run);
-    return false;
-  } catch (error) {
-    if (error instanceof CutOff) return true;
-    throw error;
-  }
 }
