@@ -122,7 +122,7 @@ describe.each([
   test('is refused what would leave it so', async () => {
     const below = { ...silent, to: NAMES[level - 2]! };
     await expect(migrate(dataSource, below)).rejects.toMatchObject({ code: 'HALF_APPLIED', begun: { name: full } });
-    await expect(planMigrations(dataSource, below)).rejects.toMatchObject({ code: 'HALF_APPLIED' });
+    await expect(planMigrations(dataSource, { to: below.to })).rejects.toMatchObject({ code: 'HALF_APPLIED' });
     await expect(revert(dataSource, { ...silent, to: full })).rejects.toMatchObject({ code: 'HALF_APPLIED' });
     expect(await database.query(MARK)).toHaveLength(1);
   });
