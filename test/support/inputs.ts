@@ -119,3 +119,14 @@ export function optionalProperties(Class: InputClass): string[] {
   const optional = rulesOf(Class).filter(({ conditions }) => conditions.some((holds) => !holds({}, null)));
   return optional.map(({ property }) => property);
 }
+
+/** The numbers that may be handed in, with the bounds of their rules. */
+export function numbersOf(Class: InputClass): { property: string; min: number; max: number }[] {
+  const rules = getMetadataStorage().getTargetValidationMetadatas(Class, '', false, false);
+  return rules
+    .filter(({ name }) => name === 'wholeNumber')
+    .map(({ propertyName: property, constraints }) => {
+      const [min, max] = constraints as [number, number];
+      return { property, min, max };
+    });
+}

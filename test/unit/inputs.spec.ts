@@ -1,11 +1,10 @@
-import { getMetadataStorage } from 'class-validator';
 import { ConfigurationError, InvalidCommandError } from '../../src/errors';
 import { AuthorizeCommand, RequestRef } from '../../src/auth-requests/commands';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
 import { rulesOf } from '../../src/validation/keeps-rules';
 import { validateCommand } from '../../src/validation/validate-command';
 import { validateOptions, validateSettings } from '../../src/validation/validate-options';
-import { exampleOf, type InputClass, inputClasses, optionalProperties } from '../support/inputs';
+import { exampleOf, type InputClass, inputClasses, numbersOf, optionalProperties } from '../support/inputs';
 
 const each = inputClasses().map((Class) => [Class.name, Class] as const);
 
@@ -115,15 +114,7 @@ describe.each(each)('%s', (_name, Class) => {
 });
 
 /** Every number that can be handed in, with the bounds of its rule. */
-const numbers = each.flatMap(([name, Class]) =>
-  getMetadataStorage()
-    .getTargetValidationMetadatas(Class, '', false, false)
-    .filter((rule) => rule.name === 'wholeNumber')
-    .map(({ propertyName, constraints }) => {
-      const [min, max] = constraints as [number, number];
-      return { name, Class, property: propertyName, min, max };
-    }),
-);
+const numbers = each.flatMap(([name, Class]) => numbersOf(Class).map((number) => ({ name, Class, ...number })));
 
 describe.each(numbers)('$property of $name', ({ Class, property, min, max }) => {
   // An age of a window is looked at by itself.

@@ -1,0 +1,384 @@
+import { type Pool } from 'pg';
+import { v4 as uuidv4 } from 'uuid';
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
+import { DatabaseError, InvalidCommandError, PaymentEventsDbError } from '../../src/errors';
+import { EventStore, type StoredEvent } from '../../src/event-store/event-store';
+import { IdempotencyKeys } from '../../src/idempotency/idempotency-keys';
+import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
+import { adopt } from '../../src/migrator/adopt';
+import { findDrift } from '../../src/migrator/drift';
+import { migrate } from '../../src/migrator/migrator';
+import { planMigrations } from '../../src/migrator/plan';
+import { stamp } from '../../src/migrator/stamp';
+import { Outbox } from '../../src/outbox/outbox';
+import { OutboxRelay } from '../../src/outbox/outbox-relay';
+import { ReadModel } from '../../src/read-model/read-model';
+import { DevelopmentSeeder } from '../../src/seeds';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
+import { inputClasses, numbersOf, optionalProperties } from '../support/inputs';
+import { RecordingPublisher } from '../support/recording-publisher';
+import { useTestDatabase } from '../support/use-test-database';
+
+const database = useTestDatabase();
+let dataSource: PaymentEventsDataSource;
+let requests: AuthRequests;
+let locks: ProcessingLocks;
+let outbox: Outbox;
+let store: EventStore;
+
+beforeAll(async () => {
+  dataSource = await database.dataSource();
+  requests = new AuthRequests(dataSource);
+  locks = new ProcessingLocks(dataSource);
+  outbox = new Outbox(dataSource);
+  store = new EventStore(dataSource);
+});
+
+/** Makes what an operation works on, and gives the call, which takes any change of what it is usually handed. */
+type Prepare = () => Promise<(changes: object) => Promise<unknown>>;
+
+const ref = () => ({ restaurantId: RESTAURANT, authRequestId: uuidv4() });
+const pending = async () => ({
+  restaurantId: RESTAURANT,
+  authRequestId: (await requests.authorize(anAuthorizeCommand())).authRequestId,
+});
+const started = async () => (await aRequest(dataSource, { started: true })).lease;
+
+/** All that was written about a request. */
+async function whole(authRequestId: string) {
+  const [state] = await database.query(
+    `SELECT to_jsonb(state) - 'last_event_id' AS row FROM auth_request_state AS state WHERE auth_request_id = $1`,
+    [authRequestId],
+  );
+  const messages = await database.query(
+    'SELECT message_type, headers, next_attempt_at IS NULL AS at_once FROM outbox WHERE aggregate_id = $1 ORDER BY id',
+    [authRequestId],
+  );
+  const events = await store.readStream({ restaurantId: RESTAURANT, authRequestId });
+  return { state, messages, events: events.map((event) => ({ ...event, position: undefined })) };
+}
+
+const OPERATIONS: Record<string, Prepare> = {
+  AuthorizeCommand: () =>
+    Promise.resolve(async (changes) => {
+      const receipt = await requests.authorize(anAuthorizeCommand(changes));
+      return { receipt, ...(await whole(receipt.authRequestId)) };
+    }),
+  VoidCommand: async () => {
+    const request = await pending();
+    const command = { ...request, reason: 'x', idempotencyKey: uuidv4() };
+    return async (changes) => [
+      await requests.requestVoid({ ...command, ...changes }),
+      await whole(request.authRequestId),
+    ];
+  },
+  ExpireCommand: async () => {
+    const request = await pending();
+    return async (changes) => [
+      await requests.expire({ ...request, reason: 'x', ...changes }),
+      await whole(request.authRequestId),
+    ];
+  },
+  ExpireStaleCommand: async () => {
+    await database.query('DELETE FROM auth_request_state');
+    await pending();
+    const { authRequestId } = await pending();
+    return async (changes) => [
+      (await requests.expireStale({ olderThanMs: 1, ...changes })).length,
+      await whole(authRequestId),
+    ];
+  },
+  FindCommand: async () => {
+    await database.query('DELETE FROM auth_request_state');
+    await Promise.all([pending(), pending()]);
+    return (changes) => requests.listStuck({ olderThanMs: 0, ...changes });
+  },
+  FindUnsettledCommand: async () => {
+    await database.query('DELETE FROM auth_request_state');
+    await started();
+    return (changes) => requests.listUnsettled({ olderThanMs: 0, ...changes });
+  },
+  ListCommand: async () => {
+    await database.query('DELETE FROM auth_request_state');
+    await Promise.all([pending(), pending()]);
+    return (changes) => requests.list({ restaurantId: RESTAURANT, ...changes });
+  },
+  StartAttemptCommand: async () => {
+    const { lease } = await aRequest(dataSource);
+    return async (changes) => [
+      await requests.startAttempt(lease, { configVersion: 'v1', ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  AuthorizedCommand: async () => {
+    const lease = await started();
+    const required = { processorName: 'stripe', processorAuthId: 'pi', authorizedAmountCents: 1050, currency: 'USD' };
+    return async (changes) => [
+      await requests.recordAuthorized(lease, { ...required, ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  DeniedCommand: async () => {
+    const lease = await started();
+    return async (changes) => [
+      await requests.recordDenied(lease, { processorName: 'stripe', ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  FailureCommand: async () => {
+    const lease = await started();
+    const command = { errorCode: 'E', errorMessage: '', retryable: true, outcome: 'unknown' } as const;
+    return async (changes) => [
+      await requests.recordFailure(lease, { ...command, ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  AppendCommand: async () => {
+    const request = await pending();
+    const [event] = await store.readStream(request);
+    return async (changes) => {
+      const { authRequestId, restaurantId, expectedSequence, events } = {
+        ...{ ...request, expectedSequence: 1, events: [{ type: event!.type, data: event!.data } as StoredEvent] },
+        ...changes,
+      };
+      const appended = await store.append({ authRequestId, restaurantId }, expectedSequence, events);
+      return appended.map(({ sequenceNumber }) => sequenceNumber);
+    };
+  },
+  AppendOptions: async () => {
+    const request = await pending();
+    const [event] = await store.readStream(request);
+    return async (changes) => {
+      await store.append(request, 1, [{ type: event!.type, data: event!.data } as StoredEvent], changes);
+      return await whole(request.authRequestId);
+    };
+  },
+  ReadStreamOptions: async () => {
+    const request = await pending();
+    return async (changes) => (await store.readStream(request, changes)).length;
+  },
+  IterateOptions: async () => {
+    const request = await pending();
+    return async (changes) => {
+      const numbers: number[] = [];
+      for await (const { sequenceNumber } of store.iterate(request, changes)) numbers.push(sequenceNumber);
+      return numbers;
+    };
+  },
+  VerificationScope: async () => {
+    await pending();
+    const [all] = await database.query<{ count: number }>(
+      'SELECT count(DISTINCT aggregate_id)::integer AS count FROM payment_events',
+    );
+    return async (changes) => {
+      const verification = new ReadModel(dataSource).verify(changes);
+      for await (const difference of verification) expect(difference.kind).toMatch(/^row_/);
+      return verification.checked - all!.count;
+    };
+  },
+  ClaimCommand: () =>
+    Promise.resolve((changes) => {
+      const command = { ...ref(), idempotencyKey: uuidv4(), operation: 'refund', request: {}, ...changes };
+      return dataSource.transaction((manager) => new IdempotencyKeys(dataSource).claim(command, manager));
+    }),
+  PurgeKeysOptions: async () => {
+    await database.query('DELETE FROM auth_idempotency_keys');
+    await pending();
+    await pending();
+    await database.query(`UPDATE auth_idempotency_keys SET created_at = now() - interval '2 days', expires_at = now()`);
+    return (changes) => new IdempotencyKeys(dataSource).purgeExpired(changes);
+  },
+  AcquireCommand: async () => {
+    const request = await pending();
+    return async (changes) => {
+      const lease = await locks.acquire({ ...request, workerId: 'w', ttlMs: 60_000, ...changes });
+      return lease && { ...lease, fencingToken: typeof lease.fencingToken };
+    };
+  },
+  HoldOptions: async () => {
+    const request = await pending();
+    const command = { ...request, workerId: 'w', ttlMs: 60_000 };
+    return (changes) => locks.withLock(command, () => Promise.resolve('done'), changes);
+  },
+  PurgeLocksOptions: async () => {
+    await database.query('DELETE FROM auth_processing_locks');
+    await started();
+    await started();
+    await database.query(`UPDATE auth_processing_locks SET locked_at = now() - interval '2 days', expires_at = now()`);
+    return (changes) => locks.purgeExpired(changes);
+  },
+  EnqueueCommand: () =>
+    Promise.resolve(async (changes) => {
+      const { authRequestId: aggregateId, restaurantId } = ref();
+      const command = { aggregateId, restaurantId, messageType: 'm', payload: Buffer.of(1), ...changes };
+      await dataSource.transaction((manager) => outbox.enqueue(manager, command));
+      return await database.query('SELECT message_type, headers FROM outbox WHERE aggregate_id = $1', [aggregateId]);
+    }),
+  ListFailedOptions: async () => {
+    await pending();
+    await database.query('UPDATE outbox SET failed_at = now()');
+    return async (changes) => (await outbox.listFailed(changes)).length > 0;
+  },
+  PurgeMessagesOptions: async () => {
+    await database.query('DELETE FROM outbox');
+    await pending();
+    await pending();
+    await database.query(`UPDATE outbox SET processed_at = now() - interval '1 day'`);
+    return (changes) => outbox.purgeProcessed({ olderThanMs: 0, ...changes });
+  },
+  RelayOptions: async () => {
+    await database.query('DELETE FROM outbox');
+    await pending();
+    await pending();
+    return async (changes) => {
+      const publisher = new RecordingPublisher();
+      const relay = new OutboxRelay(dataSource, publisher, changes);
+      return (await relay.runOnce()).map(({ outcome }) => outcome);
+    };
+  },
+  PaymentEventsDataSourceSettings: () =>
+    Promise.resolve((changes) =>
+      Promise.resolve(createDataSourceOptions({ url: database.url, ...changes })).then(
+        ({ logger: _, ...rest }) => rest,
+      ),
+    ),
+  MigrateOptions: () => Promise.resolve((changes) => migrate(dataSource, changes)),
+  AdoptOptions: () => Promise.resolve((changes) => adopt(dataSource, changes)),
+  PlanOptions: () => Promise.resolve((changes) => planMigrations(dataSource, changes)),
+  StampOptions: () => {
+    const { name } = dataSource.migrations.at(-1)!;
+    return Promise.resolve((changes) => stamp(dataSource, name!, changes));
+  },
+  DriftOptions: () => Promise.resolve((changes) => findDrift(dataSource, changes)),
+  SeedOptions: () =>
+    Promise.resolve(async (changes) => {
+      await new DevelopmentSeeder().run(dataSource);
+      return await new DevelopmentSeeder().run(dataSource, changes);
+    }),
+};
+
+/** Without what differs from call to call. */
+const alike = (result: unknown): unknown =>
+  JSON.parse(
+    (JSON.stringify(result, (_key, value: unknown) => (typeof value === 'bigint' ? 'bigint' : value)) ?? 'null')
+      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'id')
+      .replace(/"?\d{12,}"?/g, '0')
+      .replace(/\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d(:\d\d)?)/g, 'time'),
+  );
+
+/** What can be handed in and has nothing that may be left out, or needs a server, a broker or roles of its own. */
+const ELSEWHERE = /^(Amqp|Sqs|EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|CloseUnansweredCommand)$/;
+
+const withOptions = inputClasses().filter((Class) => optionalProperties(Class).length > 0);
+
+it('knows an operation for everything of which a part may be left out', () => {
+  const names = withOptions.map(({ name }) => name).filter((name) => !ELSEWHERE.test(name));
+  expect(names.filter((name) => !OPERATIONS[name])).toEqual([]);
+  expect(names.length).toBeGreaterThan(25);
+});
+
+describe.each(inputClasses().flatMap((Class) => (OPERATIONS[Class.name] ? [[Class.name, Class] as const] : [])))(
+  '%s',
+  (name, Class) => {
+    const prepare = OPERATIONS[name]!;
+
+    it('does with null in an optional property what it does without it', async () => {
+      const usual = alike(await (await prepare())({}));
+      for (const property of optionalProperties(Class)) {
+        for (const nothing of [null, undefined]) {
+          const call = await prepare();
+          expect([property, alike(await call({ [property]: nothing }))]).toEqual([property, usual]);
+        }
+      }
+    });
+
+    it('takes a number at either of its bounds without an error of the database', async () => {
+      for (const { property, min, max } of numbersOf(Class)) {
+        for (const bound of [min, max]) {
+          const call = await prepare();
+          const error = await call({ [property]: bound }).then(
+            () => undefined,
+            (reason: unknown) => reason,
+          );
+          const refused = error instanceof PaymentEventsDbError && !(error instanceof DatabaseError);
+          expect({ property, bound, error: refused ? undefined : error }).toEqual({
+            property,
+            bound,
+            error: undefined,
+          });
+        }
+      }
+    });
+  },
+);
+
+describe('what goes on batch by batch', () => {
+  const batched = inputClasses().filter(({ name }) => /^(ExpireStale|Iterate|Purge)/.test(name));
+
+  it.each(batched.map(({ name }) => name))('%s ends, or is refused before anything is sent', async (name) => {
+    expect(batched).toHaveLength(5);
+    for (const batchSize of [0, -1, 0.5, NaN, Infinity, '10', 2 ** 31]) {
+      const call = await OPERATIONS[name]!();
+      let sent = 0;
+      const pool = (dataSource.driver as unknown as { master: Pool }).master;
+      const count = () => sent++;
+      pool.on('acquire', count);
+      await expect(call({ batchSize })).rejects.toThrow(InvalidCommandError);
+      expect(sent).toBe(0);
+      await call({});
+      pool.off('acquire', count);
+      expect(sent).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe('a lease', () => {
+  const broken: [string, (lease: Lease) => unknown][] = [
+    [
+      'that has been through JSON',
+      (lease) => JSON.parse(JSON.stringify({ ...lease, fencingToken: `${lease.fencingToken}` })) as unknown,
+    ],
+    ['whose token is a number', (lease) => ({ ...lease, fencingToken: Number(lease.fencingToken) })],
+    ['without a token', ({ fencingToken: _, ...lease }) => lease],
+    ['without a worker', ({ workerId: _, ...lease }) => lease],
+    ['of nobody knows what', ({ workerId }) => ({ workerId })],
+    ['that is null', () => null],
+    ['that was not acquired', () => undefined],
+    ['that is a text', () => 'lease'],
+  ];
+
+  it.each(broken)('%s is refused by every write of a worker, before anything is sent', async (_what, breakIt) => {
+    const { lease } = await aRequest(dataSource, { started: true });
+    const wrong = breakIt(lease) as Lease;
+    const before = await whole(lease.authRequestId);
+    const failure = { errorCode: 'E', errorMessage: '', retryable: true, outcome: 'unknown' } as const;
+    for (const write of [
+      () => requests.startAttempt(wrong, { configVersion: 'v1' }),
+      () => requests.recordAuthorized(wrong, anAuthorization()),
+      () => requests.recordDenied(wrong, { processorName: 'stripe' }),
+      () => requests.recordFailure(wrong, failure),
+      () => locks.renew(wrong, 60_000),
+      () => locks.release(wrong),
+    ]) {
+      await expect(write()).rejects.toThrow(InvalidCommandError);
+      await expect(write()).rejects.toThrow(/^Lease: /);
+    }
+    expect(await whole(lease.authRequestId)).toEqual(before);
+    expect(await locks.release(lease)).toBe(true);
+  });
+
+  it('that was handed on as JSON is one again once its token is a bigint and its time a Date', async () => {
+    const { lease } = await aRequest(dataSource);
+    const told = JSON.parse(JSON.stringify({ ...lease, fencingToken: `${lease.fencingToken}` })) as Record<
+      string,
+      string
+    >;
+    const again = {
+      ...(told as unknown as Lease),
+      fencingToken: BigInt(told.fencingToken!),
+      expiresAt: new Date(told.expiresAt!),
+    };
+    expect(await requests.startAttempt(again, { configVersion: 'v1' })).toMatchObject({ outcome: 'proceed' });
+  });
+});
