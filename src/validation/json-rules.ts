@@ -13,7 +13,7 @@ const BOUNDS =
 export const JsonObject = (): PropertyDecorator =>
   rule({
     name: 'jsonObject',
-    holds: (value) => isPlainObject(value) && isJson(value, { ...MOST }),
+    holds: (value) => isPlainObject(value) && isJson(value, MOST.levels, { ...MOST }, isJsonScalar),
     message: `must be a plain object of JSON values, at most ${MOST.levels} levels deep, ${BOUNDS}`,
   });
 
@@ -21,13 +21,12 @@ export const JsonObject = (): PropertyDecorator =>
 export const TextMap = (): PropertyDecorator =>
   rule({
     name: 'textMap',
-    holds: (value) => isPlainObject(value) && isJson(value, { ...MOST, levels: 1 }, isText),
+    holds: (value) => isPlainObject(value) && isJson(value, 1, { ...MOST }, isText),
     message: `must be a plain object of texts, ${BOUNDS}`,
   });
 
 /** What may still come. */
 interface Left {
-  readonly levels: number;
   values: number;
   characters: number;
 }
@@ -37,33 +36,29 @@ interface Left {
  *
  * @param isScalar what may stand where no object or array does
  */
-function isJson(value: unknown, left: Left, isScalar = isJsonScalar): boolean {
+function isJson(value: unknown, levels: number, left: Left, isScalar: (value: unknown) => boolean): boolean {
   if (--left.values < 0) return false;
   if (typeof value === 'string' && (left.characters -= value.length) < 0) return false;
   if (isScalar(value)) return true;
-  if (left.levels === 0) return false;
+  if (levels === 0) return false;
   const isArray = Array.isArray(value);
   if (!isArray && !isPlainObject(value)) return false;
-  if (types.isProxy(value) || hasToJson(value)) return false;
+  if (types.isProxy(value) || hasToJson(value) || Object.getOwnPropertySymbols(value).length > 0) return false;
   if (isArray && value.length > left.values) return false;
-  const keys = Reflect.ownKeys(value);
-  // Of an array these are its indexes and `length`: a hole would become null, anything else be left out.
-  if (isArray && keys.length !== value.length + 1) return false;
-  const inner = { ...left, levels: left.levels - 1 };
-  for (const key of keys) {
-    if (isArray && key === 'length') continue;
-    if (!isArray && !isKey(key, inner)) return false;
+  const names = isArray ? Object.keys(value) : Object.getOwnPropertyNames(value);
+  // A hole in an array would become null, what it has beside its elements be left out.
+  if (isArray && names.length !== value.length) return false;
+  for (const name of names) {
+    if (!isArray && !isKey(name, left)) return false;
     // What is not enumerable would be left out; a getter may give something else when it is asked again.
-    const held = Object.getOwnPropertyDescriptor(value, key)!;
-    if (!held.enumerable || !isJson(held.value, inner, isScalar)) return false;
+    const held = Object.getOwnPropertyDescriptor(value, name)!;
+    if (!held.enumerable || !isJson(held.value, levels - 1, left, isScalar)) return false;
   }
-  left.values = inner.values;
-  left.characters = inner.characters;
   return true;
 }
 
-const isKey = (key: string | symbol, left: Left): boolean =>
-  isText(key) && key !== '__proto__' && (left.characters -= key.length) >= 0;
+const isKey = (name: string, left: Left): boolean =>
+  isText(name) && name !== '__proto__' && (left.characters -= name.length) >= 0;
 
 /** Minus zero would come back as zero. */
 const isJsonScalar = (value: unknown): boolean =>

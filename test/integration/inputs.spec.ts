@@ -17,6 +17,7 @@ import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
 import { inputClasses, numbersOf, optionalProperties } from '../support/inputs';
+import { quietDataSource } from '../support/quiet-data-source';
 import { RecordingPublisher } from '../support/recording-publisher';
 import { useTestDatabase } from '../support/use-test-database';
 
@@ -243,7 +244,10 @@ const OPERATIONS: Record<string, Prepare> = {
         ({ logger: _, ...rest }) => rest,
       ),
     ),
-  MigrateOptions: () => Promise.resolve((changes) => migrate(dataSource, changes)),
+  MigrateOptions: async () => {
+    const quiet = await quietDataSource({ url: database.url });
+    return (changes) => migrate(quiet, changes).finally(() => quiet.destroy());
+  },
   AdoptOptions: () => Promise.resolve((changes) => adopt(dataSource, changes)),
   PlanOptions: () => Promise.resolve((changes) => planMigrations(dataSource, changes)),
   StampOptions: () => {
