@@ -193,7 +193,7 @@ const OPERATIONS: Record<string, Prepare> = {
   AcquireCommand: async () => {
     const request = await pending();
     return async (changes) => {
-      const lease = await locks.acquire({ ...request, workerId: 'w', ttlMs: 60_000, ...changes });
+      const lease = await locks.acquire({ ...request, ttlMs: 60_000, ...changes });
       return lease && { ...lease, fencingToken: typeof lease.fencingToken };
     };
   },
