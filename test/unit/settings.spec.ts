@@ -8,7 +8,6 @@ import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
 import { type Publishers } from '../../src/outbox/delivery';
-import { type Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
 import { AmqpPublisher } from '../../src/publishers/amqp';
