@@ -64,7 +64,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   MigrateOptions: { to: 'x', transaction: 'each', fake: false, say: nothing },
   Observed: { outbox: { stats: nothing } },
   PaymentEventsDataSourceSettings: {
-    ...{ url: serverUrl, applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
+    ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
     ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, logger: 'debug' },
   },
