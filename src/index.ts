@@ -99,8 +99,9 @@ export { type Claim, ClaimCommand, IdempotencyKeys } from './idempotency/idempot
 export { AcquireCommand, HoldOptions, type Lease, newFencingToken, ProcessingLocks } from './locks/processing-locks';
 
 export { BrokerUnavailableError, type Publishers } from './outbox/delivery';
-export { DiscardCommand, EnqueueCommand, type FailedMessage, Outbox, type OutboxStats } from './outbox/outbox';
+export { DiscardCommand, EnqueueCommand, type FailedMessage, Outbox } from './outbox/outbox';
 export { OutboxRelay, type RelayOptions } from './outbox/outbox-relay';
+export { type OutboxCount, type OutboxStats } from './outbox/outbox-stats';
 export { type Publisher, type PublishOutcome, type RelayMessage } from './outbox/publisher';
 export { type RelayHooks } from './outbox/relay-reporter';
 export { type TurnResult } from './outbox/relay-turn';

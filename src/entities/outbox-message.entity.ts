@@ -1,7 +1,8 @@
-import { IsDate, IsDefined, IsInt, IsObject, IsOptional, IsString, Length, Min, ValidateIf } from 'class-validator';
+import { IsDate, IsDefined, IsInt, IsOptional, IsString, Length, Min, ValidateIf } from 'class-validator';
 import { Check, Column, Entity, Index } from 'typeorm';
 import { IdentityColumn } from './identity-column';
 import { HasDefault } from '../validation/row-rules';
+import { TextMap } from '../validation/json-rules';
 import { Uuid } from '../validation/rules';
 
 /** Stricter than the database, which looks at discarded_at alone. */
@@ -17,8 +18,17 @@ const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage)
   'outbox_discard_attributed',
   'discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)',
 )
-@Index('idx_outbox_pending', ['id'], { where: 'processed_at IS NULL AND failed_at IS NULL' })
+@Check('outbox_headers_texts', `headers @@ 'strict $.type() == "object" && !exists($.* ? (@.type() != "string"))'`)
+@Index('idx_outbox_next_attempt', ['nextAttemptAt'], {
+  where: 'processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NOT NULL',
+})
+@Index('idx_outbox_pending', ['id'], {
+  where: 'processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL',
+})
 @Index('idx_outbox_processed_at', { synchronize: false })
+@Index('idx_outbox_refused', ['failedAt', 'id'], {
+  where: 'processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)',
+})
 @Index('idx_outbox_unprocessed_aggregate', ['aggregateId', 'id'], { where: 'processed_at IS NULL' })
 export class OutboxMessage {
   /** The order of delivery within one aggregate. */
@@ -58,7 +68,7 @@ export class OutboxMessage {
   /** For whoever receives the message: the W3C trace context and the like. */
   @Column({ type: 'jsonb', default: {} })
   @HasDefault()
-  @IsObject()
+  @TextMap()
   headers: Record<string, string>;
 
   /** Deliveries tried and refused. */

@@ -51,7 +51,12 @@ const TIMES = new Map([
 ]);
 
 const OUTBOX_INDEXES = [
-  `CREATE INDEX CONCURRENTLY idx_outbox_pending ON outbox (id) WHERE processed_at IS NULL AND failed_at IS NULL`,
+  `CREATE INDEX CONCURRENTLY idx_outbox_pending ON outbox (id)
+     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL`,
+  `CREATE INDEX CONCURRENTLY idx_outbox_next_attempt ON outbox (next_attempt_at)
+     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NOT NULL`,
+  `CREATE INDEX CONCURRENTLY idx_outbox_refused ON outbox (failed_at, id)
+     WHERE processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)`,
   `CREATE INDEX CONCURRENTLY idx_outbox_unprocessed_aggregate ON outbox (aggregate_id, id) WHERE processed_at IS NULL`,
 ];
 

@@ -90,6 +90,12 @@ const CHECKS_ON_NEW_COLUMNS: Check[] = [
     'outbox_discard_attributed',
     `discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)`,
   ],
+  // One term for both: an object, and in it nothing that is no text.
+  [
+    'outbox',
+    'outbox_headers_texts',
+    `headers @@ 'strict $.type() == "object" && !exists($.* ? (@.type() != "string"))'`,
+  ],
   ['auth_idempotency_keys', 'auth_idempotency_keys_operation_present', `operation <> ''`],
   ['auth_idempotency_keys', 'auth_idempotency_keys_fingerprint_sha256', `octet_length(request_fingerprint) = 32`],
 ];

@@ -80,8 +80,9 @@ class Observed {
 }
 
 /**
- * Registers gauges of the outbox with OpenTelemetry: pending and failed messages and the age of the oldest pending one, in
- * seconds. Each export costs one query. Once a database is enough: in one process, or behind a leader.
+ * Registers gauges of the outbox with OpenTelemetry: pending, waiting and failed messages, each counted to 10,000, and the
+ * age of the oldest pending one, in seconds. Each export costs one query. Once a database is enough: in one process, or
+ * behind a leader.
  *
  * @returns a function that takes them off again
  * @throws ConfigurationError it is no Outbox
@@ -90,12 +91,14 @@ export function observeOutbox(outbox: Outbox): () => void {
   validateSettings(Observed, { outbox });
   const meter = metrics.getMeter(NAME);
   const pending = meter.createObservableGauge('payment_events_db.outbox.pending', { unit: '{message}' });
+  const waiting = meter.createObservableGauge('payment_events_db.outbox.waiting', { unit: '{message}' });
   const failed = meter.createObservableGauge('payment_events_db.outbox.failed', { unit: '{message}' });
   const age = meter.createObservableGauge('payment_events_db.outbox.oldest_pending_age', { unit: 's' });
-  const gauges = [pending, failed, age];
+  const gauges = [pending, waiting, failed, age];
   const observe: BatchObservableCallback = async (result) => {
     const stats = await outbox.stats();
     result.observe(pending, stats.pending);
+    result.observe(waiting, stats.waiting);
     result.observe(failed, stats.failed);
     result.observe(age, (stats.oldestPendingAgeMs ?? 0) / 1_000);
   };

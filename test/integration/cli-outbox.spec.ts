@@ -54,13 +54,13 @@ test('stats and failed print tables that a terminal can show, or JSON', async ()
   ]);
   expect(stats).toEqual({
     stdout: expect.stringMatching(
-      /^pending +failed +oldest pending +processed in the last minute\n2 +2 +72\d\d\.\d s +0\n$/,
+      /^pending +waiting +failed +oldest pending +processed in the last minute\n2 +0 +2 +72\d\d\.\d s +0\n$/,
     ) as string,
     stderr: '',
     exitCode: 0,
   });
   expect(JSON.parse(statsJson.stdout)).toEqual({
-    ...{ pending: 2, failed: 2, processedLastMinute: 0 },
+    ...{ pending: 2, waiting: 0, failed: 2, processedLastMinute: 0, atLeast: [] },
     oldestPendingAgeMs: expect.any(Number) as number,
   });
   const [headings, row, end] = failed.stdout.split('\n');
@@ -72,6 +72,15 @@ test('stats and failed print tables that a terminal can show, or JSON', async ()
   );
   expect(end).toBe('');
   expect(JSON.parse(failedJson.stdout)).toMatchObject({ id: String(second), waiting: 0 });
+});
+
+test('stats says "more than" where it stops counting', async () => {
+  await database.query(
+    `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload)
+     SELECT gen_random_uuid(), gen_random_uuid(), 'x', '' FROM generate_series(1, 10001)`,
+  );
+  expect((await here(['stats'])).stdout).toMatch(/\nmore than 10,000 +0 +0 +\d+\.\d s +0\n$/);
+  expect(JSON.parse((await here(['stats', '--json'])).stdout)).toMatchObject({ pending: 10_000, atLeast: ['pending'] });
 });
 
 test('failed says so when there is none', async () => {

@@ -10,14 +10,18 @@ jest.setTimeout(120_000);
 const PROCESSED = 300_000;
 const BURST = 200_000;
 const ONE_AGGREGATE = 100_000;
+const WAITING = 100_000;
 
 const database = useTestDatabase();
 let dataSource: DataSource;
 
 interface Plan {
   'Node Type': string;
+  'Relation Name'?: string;
   'Index Name'?: string;
   'Index Cond'?: string;
+  'Actual Rows'?: number;
+  'Actual Loops'?: number;
   'Parent Relationship'?: string;
   Plans?: Plan[];
 }
@@ -61,29 +65,39 @@ async function statementsOf(operation: () => Promise<unknown>): Promise<{ text: 
   return sent;
 }
 
-/** In the order of ids along the pending messages, with a look into the index of aggregates for each. */
+/**
+ * Along the pending messages in the order of ids and along those with a time in the order of times, with a look into the
+ * index of aggregates for each, and nothing else of the table.
+ */
 function isProbePerRow(nodes: Plan[]): boolean {
-  const types = new Set(nodes.map((node) => node['Node Type']));
-  const walk = nodes.find((node) => node['Index Name'] === 'idx_outbox_pending');
-  const probe = nodes.find((node) => node['Index Name'] === 'idx_outbox_unprocessed_aggregate');
-  const isSubPlan = nodes.some(
-    (node) => node['Parent Relationship'] === 'SubPlan' && probe !== undefined && nodesOf(node).includes(probe),
-  );
+  const scans = nodes.filter((node) => node['Relation Name'] === 'outbox');
+  const walks = nodes.filter((node) => node['Node Type'] === 'LockRows').map((node) => node.Plans![0]!);
+  const probes = nodes
+    .filter((node) => node['Parent Relationship'] === 'SubPlan')
+    .flatMap(nodesOf)
+    .filter((node) => node['Index Name'] === 'idx_outbox_unprocessed_aggregate');
   return (
-    [...types].every((type) => ['Limit', 'LockRows', 'Index Scan', 'Index Only Scan', 'Result'].includes(type)) &&
-    walk?.['Node Type'] === 'Index Scan' &&
-    isSubPlan &&
-    /aggregate_id = message\.aggregate_id\) AND \(id < message\.id/.test(probe?.['Index Cond'] ?? '')
+    scans.every((node) => ['Index Scan', 'Index Only Scan'].includes(node['Node Type'])) &&
+    new Set(scans.map((node) => node['Index Name'])).size === 3 &&
+    walks.map((node) => node['Node Type']).join() === 'Index Scan,Index Scan' &&
+    walks
+      .map((node) => node['Index Name'])
+      .sort()
+      .join() === 'idx_outbox_next_attempt,idx_outbox_pending' &&
+    probes.length === 2 &&
+    probes.every((node) =>
+      /aggregate_id = message[\w]*\.aggregate_id\) AND \(id < message[\w]*\.id/.test(node['Index Cond'] ?? ''),
+    )
   );
 }
 
 const claims = async (statement: Statement = CLAIM) => (await plansOf(statement, [100, '{}'])).map(isProbePerRow);
 
-const fill = (count: number, { aggregate = 'gen_random_uuid()', processed = false } = {}) =>
+const fill = (count: number, { aggregate = 'gen_random_uuid()', processed = false, next = 'NULL' } = {}) =>
   database.query(
-    `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, created_at, processed_at)
-     SELECT ${aggregate}, $2, 'auth_request_queued', '\\x00', at, CASE WHEN $3 THEN at END
-     FROM (SELECT now() - (365 * (1 - n::float8 / $1)) * interval '1 day' AS at FROM generate_series(1, $1) AS n) AS year`,
+    `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, created_at, processed_at, next_attempt_at)
+     SELECT ${aggregate}, $2, 'auth_request_queued', '\\x00', at, CASE WHEN $3 THEN at END, ${next}
+     FROM (SELECT n, now() - (365 * (1 - n::float8 / $1)) * interval '1 day' AS at FROM generate_series(1, $1) AS n) AS year`,
     [count, RESTAURANT, processed],
   );
 
@@ -105,7 +119,7 @@ test('stats() reads the partial indexes, and of the processed messages what the 
     expect(nodes.map((node) => node['Node Type'])).not.toContain('Seq Scan');
     const indexes = nodes.flatMap((node) => node['Index Name'] ?? []);
     expect(new Set(indexes)).toEqual(
-      new Set(['idx_outbox_pending', 'idx_outbox_unprocessed_aggregate', 'idx_outbox_processed_at']),
+      new Set(['idx_outbox_pending', 'idx_outbox_next_attempt', 'idx_outbox_refused', 'idx_outbox_processed_at']),
     );
   }
 });
@@ -143,4 +157,116 @@ test('with as many more on one aggregate as well', async () => {
 test('and when the statistics know of them all', async () => {
   await database.query('ANALYZE outbox');
   expect(await claims()).toEqual([true, true]);
+});
+
+describe('with 100,000 messages that wait for a time to come', () => {
+  beforeAll(() => fill(WAITING, { next: `now() + interval '1 hour' + n * interval '1 second'` }));
+
+  /** Pages that a turn looks at, each time as the server runs it, nothing claimed for good. */
+  async function pagesOf(plan: 'custom' | 'generic'): Promise<{ pages: number; rows: number }> {
+    const client = await database.connect();
+    await client.query(`PREPARE claim AS ${CLAIM.text}; SET plan_cache_mode = force_${plan}_plan; BEGIN`);
+    const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Counted }[] }>(
+      `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim (100, '{}')`,
+    );
+    await client.query('ROLLBACK');
+    await client.end();
+    const root = rows[0]!['QUERY PLAN'][0]!.Plan;
+    return { pages: root['Shared Hit Blocks'] + root['Shared Read Blocks'], rows: root['Actual Rows'] };
+  }
+  interface Counted {
+    'Shared Hit Blocks': number;
+    'Shared Read Blocks': number;
+    'Actual Rows': number;
+  }
+
+  describe.each([
+    ['on stale statistics', () => Promise.resolve()],
+    ['when the statistics know of them', () => database.query('ANALYZE outbox')],
+    [
+      'when they are all there is, and the statistics believe that none is',
+      async () => {
+        await database.query('DELETE FROM outbox WHERE next_attempt_at IS NULL');
+        await database.query('UPDATE outbox SET processed_at = now()');
+        await database.query('VACUUM (ANALYZE) outbox');
+        await fill(WAITING, { next: `now() + interval '1 hour' + n * interval '1 second'` });
+      },
+    ],
+  ])('%s', (_when, prepare) => {
+    beforeAll(prepare);
+
+    test('a turn walks its two indexes and looks once for each message', async () => {
+      expect(await claims()).toEqual([true, true]);
+    });
+
+    test('a turn reads none of them', async () => {
+      // They are 100,000 entries on some 300 pages, and rows on some 1,500 more.
+      for (const plan of ['custom', 'generic'] as const) expect((await pagesOf(plan)).pages).toBeLessThan(1_200);
+    });
+  });
+
+  test('an idle turn looks at a few pages, however many wait', async () => {
+    await database.query('DELETE FROM outbox WHERE next_attempt_at IS NULL');
+    await database.query('VACUUM outbox');
+    for (const plan of ['custom', 'generic'] as const) {
+      const { pages, rows } = await pagesOf(plan);
+      expect(rows).toBe(0);
+      expect(pages).toBeLessThan(10);
+    }
+  });
+
+  test('a full turn, half of it due, looks at a few pages a message', async () => {
+    await fill(500);
+    await database.query(`UPDATE outbox SET next_attempt_at = now() - interval '1 second'
+                          WHERE id IN (SELECT id FROM outbox WHERE next_attempt_at IS NOT NULL ORDER BY id LIMIT 500)`);
+    for (const plan of ['custom', 'generic'] as const) {
+      const { pages, rows } = await pagesOf(plan);
+      expect(rows).toBe(100);
+      expect(pages).toBeLessThan(2_000);
+    }
+  });
+});
+
+describe('in trouble, with as many messages pending, waiting, refused, given up and just processed', () => {
+  beforeAll(async () => {
+    await database.query('TRUNCATE outbox');
+    await fill(PROCESSED, { processed: true });
+    await database.query('VACUUM (ANALYZE) outbox');
+    await database.query(`UPDATE outbox SET processed_at = now() WHERE id % 3 = 0`);
+    await fill(ONE_AGGREGATE);
+    await fill(ONE_AGGREGATE, { next: `now() + n * interval '1 hour'` });
+    await fill(ONE_AGGREGATE, { next: `now() + n * interval '1 second'` });
+    await database.query(`UPDATE outbox SET attempts = 1 WHERE next_attempt_at < now() + interval '30 hours'`);
+    await fill(ONE_AGGREGATE / 5, { next: `'epoch'::timestamptz` });
+    await database.query(
+      `UPDATE outbox SET attempts = 10, failed_at = now(), next_attempt_at = NULL WHERE next_attempt_at = 'epoch'`,
+    );
+  });
+
+  /** Rows that stats() fetched from the table, by what the server counted. */
+  async function rowsRead(): Promise<number> {
+    const [statement] = await statementsOf(() => new Outbox(dataSource).stats());
+    const client = await database.connect();
+    const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${statement!.text}`,
+    );
+    await client.end();
+    return nodesOf(rows[0]!['QUERY PLAN'][0]!.Plan)
+      .filter((node) => node['Relation Name'] === 'outbox')
+      .reduce((sum, node) => sum + node['Actual Rows']! * node['Actual Loops']!, 0);
+  }
+
+  test.each([
+    ['on statistics from before', () => Promise.resolve()],
+    ['when the statistics know of it', () => database.query('ANALYZE outbox')],
+  ])('stats() reads so many of each and no more, %s', async (_when, prepare) => {
+    await prepare();
+    expect(await rowsRead()).toBeLessThanOrEqual(6 * 10_001);
+    const stats = await new Outbox(dataSource).stats();
+    expect(stats).toEqual({
+      ...{ pending: 10_000, waiting: 10_000, failed: 10_000, processedLastMinute: expect.any(Number) as number },
+      oldestPendingAgeMs: expect.any(Number) as number,
+      atLeast: expect.arrayContaining(['pending', 'waiting', 'failed']) as string[],
+    });
+  });
 });

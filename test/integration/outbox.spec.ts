@@ -290,9 +290,11 @@ describe('stats', () => {
     const stats = await outbox.stats();
     expect(stats).toEqual({
       pending: 2,
+      waiting: 0,
       failed: 1,
       oldestPendingAgeMs: expect.any(Number) as number,
       processedLastMinute: 1,
+      atLeast: [],
     });
     expect(stats.oldestPendingAgeMs).toBeGreaterThanOrEqual(90_000);
     expect(stats.oldestPendingAgeMs).toBeLessThan(3_600_000);

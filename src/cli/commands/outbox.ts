@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { Outbox } from '../../outbox/outbox';
+import { type OutboxCount } from '../../outbox/outbox-stats';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
@@ -17,21 +18,24 @@ export function outboxCommand(): Command {
 
   outbox
     .command('stats')
-    .description('How many messages wait, how many were given up, and how old the oldest is.')
+    .description('How many messages are pending, wait and were given up, and how old the oldest is.')
     .option('--json', 'print JSON')
     .action(({ json }: { json?: boolean }) =>
       withOutbox(async (box) => {
         const stats = await box.stats();
         if (json) return console.log(toJson(stats));
         const age = stats.oldestPendingAgeMs;
+        const said = (name: OutboxCount) =>
+          stats.atLeast.includes(name) ? `more than ${stats[name].toLocaleString('en-US')}` : stats[name];
         printTable(
-          ['pending', 'failed', 'oldest pending', 'processed in the last minute'],
+          ['pending', 'waiting', 'failed', 'oldest pending', 'processed in the last minute'],
           [
             [
-              stats.pending,
-              stats.failed,
+              said('pending'),
+              said('waiting'),
+              said('failed'),
               age === null ? null : `${(age / 1_000).toFixed(1)} s`,
-              stats.processedLastMinute,
+              said('processedLastMinute'),
             ],
           ],
         );
@@ -69,9 +73,9 @@ export function outboxCommand(): Command {
 
   outbox
     .command('requeue')
-    .description('Has a message that was given up delivered again, or all of them.')
+    .description('Has a message that was given up, or that waits, delivered again now; or all that were refused.')
     .argument('[id]', 'the message', messageId)
-    .option('--all', 'every message that was given up')
+    .option('--all', 'every message that was given up, or refused and waits')
     .option('--json', 'print JSON')
     .action((id: bigint | undefined, { all, json }: { all?: boolean; json?: boolean }, command: Command) => {
       if ((id === undefined) === !all) command.error('error: name a message, or say --all');

@@ -83,9 +83,12 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
   column discarded_by character varying(255)
   column discard_reason text
   constraint outbox_discard_attributed CHECK (((discarded_at IS NULL) OR ((discarded_by IS NOT NULL) AND (discard_reason IS NOT NULL) AND (processed_at IS NOT NULL))))
+  constraint outbox_headers_texts CHECK ((headers @@ 'strict ($.type() == "object" && !(exists ($.*?(@.type() != "string"))))'::jsonpath))
   constraint outbox_pkey PRIMARY KEY (id)
-  index CREATE INDEX idx_outbox_pending ON outbox USING btree (id) WHERE processed_at IS NULL AND failed_at IS NULL
+  index CREATE INDEX idx_outbox_next_attempt ON outbox USING btree (next_attempt_at) WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NOT NULL
+  index CREATE INDEX idx_outbox_pending ON outbox USING btree (id) WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
   index CREATE INDEX idx_outbox_processed_at ON outbox USING brin (processed_at) WITH (autosummarize='on')
+  index CREATE INDEX idx_outbox_refused ON outbox USING btree (failed_at, id) WHERE processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)
   index CREATE INDEX idx_outbox_unprocessed_aggregate ON outbox USING btree (aggregate_id, id) WHERE processed_at IS NULL
   index CREATE UNIQUE INDEX outbox_pkey ON outbox USING btree (id)
 table payment_events
