@@ -139,6 +139,28 @@ describe('the page "Run a relay"', () => {
     rmSync(folder, { recursive: true });
   });
 
+  test('has a publisher that is stopped by no message that HTTP cannot carry, and sends no other twice', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'docs-relay-'));
+    const publisher = join(folder, 'publisher.mjs');
+    writeFileSync(publisher, codeBlocks(PAGE, 'js'));
+    const queue = await HttpAnswers.start();
+    queue.answer = () => ({ status: 200, body: {} });
+    for (let count = 0; count < 3; count++) await enqueue();
+    const bad = await enqueue();
+    await database.query(`UPDATE outbox SET headers = '{"note": "\u263a"}' WHERE id = $1`, [bad]);
+    for (let count = 0; count < 3; count++) await enqueue();
+    const relay = new RelayProcess(publisher, { databaseUrl: database.url, brokerUrl: queue.endpoint });
+    await until('all is settled', async () => (await outbox.stats()).pending === 0);
+    expect(await relay.end('SIGTERM')).toEqual({ exitCode: 0, signal: null });
+    expect(logged(relay, 'unavailable')).toEqual([]);
+    expect(await outbox.listFailed()).toEqual([
+      expect.objectContaining({ id: bad, attempts: 1, lastError: 'HTTP cannot carry its headers: only Latin-1.' }),
+    ]);
+    expect(queue.requests).toHaveLength(6);
+    await queue.close();
+    rmSync(folder, { recursive: true });
+  });
+
   test('has a deployment with options that a relay knows, and the time that it may take to stop', () => {
     const yaml = codeBlocks(PAGE, 'yaml').split(/^(?=groups:)/m)[0]!;
     interface Deployment {

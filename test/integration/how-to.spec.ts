@@ -22,6 +22,10 @@ it('the code of every how-to compiles under strict settings', async () => {
   expect(await project.typecheck()).toBe('');
 });
 
+it.each(pages)('how-to $page prints no error as a whole: its cause may hold an address and a password', ({ code }) => {
+  expect(code.split('\n').filter((line) => /console\.\w+\((.*, )?error\)/.test(line))).toEqual([]);
+});
+
 describe.each(pages.filter(({ page }) => !RUN_ELSEWHERE.includes(page)))('how-to $page', ({ page, code }) => {
   const database = useTestDatabase();
 

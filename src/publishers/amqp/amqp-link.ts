@@ -9,22 +9,37 @@ import {
 } from 'amqplib';
 import { BrokerUnavailableError } from '../../outbox/delivery';
 import { type PublishOutcome } from '../../outbox/publisher';
+import { withoutTraceContext } from '../../outbox/trace-context';
 import { rejected, unencodable, unroutable } from './amqp-outcomes';
 
 const CLOSE_TIMEOUT_MS = 2_000;
+
+/**
+ * A header of our own, by which a message that comes back is known: nothing else of it is certain to be different from
+ * every other that is under way, of another database or sent twice.
+ */
+const TOKEN = 'x-publish-token';
+
+/** What amqplib can write down; the properties beside the headers take less than a kilobyte. */
+const MAX_HEADER_BYTES = 65_536;
+const OTHER_PROPERTIES_BYTES = 1_024;
+/** Of a name and a text, by the specification of AMQP ("Field tables"). */
+const FIELD_OVERHEAD_BYTES = 6;
 
 export interface AmqpMessage {
   readonly exchange: string;
   readonly routingKey: string;
   readonly content: Buffer;
-  readonly options: Options.Publish & { readonly messageId: string };
+  readonly options: Omit<Options.Publish, 'headers'> & { readonly headers: Readonly<Record<string, string>> };
 }
 
-/** The broker ended the channel over something that was sent on it; it does not say over what. */
-export class ChannelClosedError extends Error {
+/** The broker ended channel or connection over something that was sent on it; it does not say over what. */
+export class ClosedError extends Error {
   constructor(
     readonly code: number | undefined,
     message: string,
+    /** Several were sending: it may be over a message of somebody else's. */
+    readonly isShared: boolean,
   ) {
     super(message);
   }
@@ -33,11 +48,12 @@ export class ChannelClosedError extends Error {
 /** One connection with one channel in confirm mode, from its opening to its first trouble. */
 export class AmqpLink {
   readonly #end = new AbortController();
-  readonly #opened: Promise<{ connection: ChannelModel; channel: ConfirmChannel }>;
-  /** Ids of messages that came back. A message that does is confirmed all the same, right after. */
+  readonly #opened: Promise<{ connection: ChannelModel; channel: ConfirmChannel; frameMax: number }>;
+  /** Tokens of messages that came back. A message that does is confirmed all the same, right after. */
   readonly #returned = new Set<string>();
   readonly #waiting = new Set<(reason: Error) => void>();
   #blocked: BrokerUnavailableError | undefined;
+  #tokens = 0;
 
   constructor(url: string | (() => string | Promise<string>), socketOptions: SocketOptions) {
     this.#opened = this.#open(url, socketOptions);
@@ -51,14 +67,14 @@ export class AmqpLink {
   /**
    * Sends them all, then waits until the broker has answered for all.
    *
-   * @throws BrokerUnavailableError, ChannelClosedError
+   * @throws BrokerUnavailableError, ClosedError
    */
   async send(messages: readonly AmqpMessage[]): Promise<PublishOutcome[]> {
-    const { channel } = await this.#opened;
+    const { channel, frameMax } = await this.#opened;
     if (this.#blocked) throw this.#blocked;
     return await new Promise((resolve, reject) => {
       this.#waiting.add(reject);
-      void Promise.all(messages.map((message) => this.#confirmed(channel, message)))
+      void Promise.all(messages.map((message) => this.#confirmed(channel, message, frameMax)))
         .then(resolve, reject)
         .finally(() => this.#waiting.delete(reject));
     });
@@ -82,9 +98,13 @@ export class AmqpLink {
     try {
       // Node takes the signal to destroy the socket with, connecting or connected.
       const options: SocketOptions & { signal: AbortSignal } = { ...socketOptions, signal: this.#end.signal };
-      const connection = await connect(typeof url === 'string' ? url : await url(), options);
-      const lost = (error?: Error) =>
-        this.end(unavailable(`closed the connection${error ? `: ${error.message}` : ''}`));
+      const connection = await connect(typeof url === 'string' ? url : await askFor(url), options);
+      const lost = (error?: Error & { code?: unknown }) =>
+        this.end(
+          typeof error?.code === 'number'
+            ? new ClosedError(error.code, error.message, this.#waiting.size > 1)
+            : unavailable(`closed the connection${error ? `: ${error.message}` : ''}`),
+        );
       connection
         .on('error', lost)
         .on('close', lost)
@@ -95,25 +115,36 @@ export class AmqpLink {
         .on('unblocked', () => (this.#blocked = undefined));
       const channel = await connection.createConfirmChannel();
       channel
-        .on('error', (error: Error & { code?: number }) => this.end(new ChannelClosedError(error.code, error.message)))
-        .on('return', ({ properties }) => this.#returned.add(String(properties.messageId)));
-      return { connection, channel };
+        .on('error', (error: Error & { code?: number }) =>
+          this.end(new ClosedError(error.code, error.message, this.#waiting.size > 1)),
+        )
+        .on('return', ({ properties }) => this.#returned.add(String(properties.headers?.[TOKEN])));
+      // 0 stands for no limit.
+      const { frameMax } = connection.connection as unknown as { frameMax: number };
+      return { connection, channel, frameMax: frameMax || Infinity };
     } catch (error) {
       throw unavailable(`cannot be reached: ${(error as Error).message}`);
     }
   }
 
-  #confirmed(channel: ConfirmChannel, message: AmqpMessage): Promise<PublishOutcome> {
+  #confirmed(channel: ConfirmChannel, message: AmqpMessage, frameMax: number): Promise<PublishOutcome> {
     const { exchange, routingKey, content, options } = message;
+    const token = `${++this.#tokens}`;
+    const isTooLarge = (all: Record<string, string>) => bytesOf(all) > Math.min(frameMax, MAX_HEADER_BYTES);
+    let headers = { ...options.headers, [TOKEN]: token };
+    if (isTooLarge(headers)) headers = { ...withoutTraceContext(options.headers), [TOKEN]: token };
+    // The broker would end the connection over it, and with it all that is under way.
+    if (isTooLarge(headers)) return Promise.resolve(unencodable);
     return new Promise((resolve, reject) => {
       try {
-        channel.publish(exchange, routingKey, content, options, (error: Error | null) => {
-          if (error && error.message !== 'message nacked') reject(unavailable(`closed the connection`));
+        channel.publish(exchange, routingKey, content, { ...options, headers }, (error: Error | null) => {
+          // What has ended the channel says so right after.
+          if (error && error.message !== 'message nacked') setImmediate(reject, unavailable(`closed the connection`));
           else if (error) resolve(rejected);
-          else resolve(this.#returned.delete(options.messageId) ? unroutable(message) : { published: true });
+          else resolve(this.#returned.delete(token) ? unroutable(message) : { published: true });
         });
       } catch (error) {
-        if (error instanceof IllegalOperationError) reject(unavailable(`closed the connection`));
+        if (error instanceof IllegalOperationError) setImmediate(reject, unavailable(`closed the connection`));
         else resolve(unencodable);
       }
     });
@@ -123,6 +154,20 @@ export class AmqpLink {
     for (const reject of this.#waiting) reject(reason);
   }
 }
+
+/** What a vault says when it gives no credentials is not for a log. */
+const askFor = (url: () => string | Promise<string>): Promise<string> =>
+  Promise.resolve()
+    .then(url)
+    .catch((error: unknown) => {
+      throw new Error(`its address is not known (${error instanceof Error ? error.name : 'unknown'})`);
+    });
+
+const bytesOf = (headers: Record<string, string>) =>
+  Object.entries(headers).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + FIELD_OVERHEAD_BYTES,
+    OTHER_PROPERTIES_BYTES,
+  );
 
 /** Its cause is left out: amqplib's errors may come to hold the address, with the password in it. */
 const unavailable = (what: string) => new BrokerUnavailableError(`RabbitMQ ${what}.`);

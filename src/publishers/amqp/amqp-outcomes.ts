@@ -20,7 +20,7 @@ export const rejected: PublishOutcome = {
 export const unencodable: PublishOutcome = {
   published: false,
   permanent: true,
-  reason: 'AMQP cannot carry its headers: discard it, and enqueue it with shorter ones.',
+  reason: 'AMQP cannot carry its headers or its type: discard it, and enqueue it with shorter ones.',
 };
 
 export const unacceptable = (answer: string): PublishOutcome => ({
@@ -28,3 +28,14 @@ export const unacceptable = (answer: string): PublishOutcome => ({
   permanent: true,
   reason: `RabbitMQ would never take it: mend what it names and requeue it, or discard it. ${answer}`,
 });
+
+/** A permission may still be given: it is tried again. */
+export const refusedFor = (routingKey: string, answer: string): PublishOutcome => ({
+  published: false,
+  reason: `RabbitMQ refuses routing key "${routingKey}" to this user: permit it, or correct the publisher's routing key. ${answer}`,
+});
+
+export const noRoutingKey: PublishOutcome = {
+  published: false,
+  reason: "The publisher's routingKey gives no text for this message: correct it.",
+};

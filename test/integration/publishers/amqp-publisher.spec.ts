@@ -70,8 +70,9 @@ describeRabbitMq('AmqpPublisher', () => {
         payload: Buffer.from('p'),
       }),
     );
+  /** The outbox ids of what has arrived. */
   const arrivedAt = async (queue = TYPE) =>
-    (await broker.drain(queue)).map(({ properties }) => properties.messageId as string);
+    (await broker.drain(queue)).map(({ properties }) => (properties.messageId as string).split(':')[1]!);
 
   describe('what arrives', () => {
     it('is what was enqueued, and a consumer can decode it', async () => {
@@ -92,7 +93,7 @@ describeRabbitMq('AmqpPublisher', () => {
       const [arrived] = await broker.drain(TYPE);
       expect(arrived!.content).toEqual(EVERY_BYTE);
       expect(arrived!.properties).toMatchObject({
-        messageId: `${message.id}`,
+        messageId: `${message.aggregateId}:${message.id}`,
         type: TYPE,
         contentType: 'application/x-protobuf',
         deliveryMode: 2,
@@ -187,6 +188,131 @@ describeRabbitMq('AmqpPublisher', () => {
     }
   });
 
+  describe('a message that comes back', () => {
+    it('is not taken for one of another database that has the same id', async () => {
+      const id = 4711n;
+      const publisher = publisherFor(broker.url, { routingKey: ({ messageType }) => messageType });
+      const nobody = `nobody_${uuidv4()}`;
+      for (let round = 0; round < 50; round++) {
+        const [lost, taken] = [aRelayMessage({ id, messageType: nobody }), aRelayMessage({ id })];
+        // As two relays do, of which each has a database of its own.
+        const [[first], [second]] = await Promise.all([publish([lost], publisher), publish([taken], publisher)]);
+        expect(first).toMatchObject({ published: false, reason: expect.stringContaining(nobody) as string });
+        expect(second).toEqual({ published: true });
+      }
+      expect(await arrivedAt()).toHaveLength(50);
+    });
+
+    it('is not taken for itself, sent again', async () => {
+      let key = `nobody_${uuidv4()}`;
+      const publisher = publisherFor(broker.url, { routingKey: () => key });
+      const message = aRelayMessage();
+      for (let round = 0; round < 20; round++) {
+        key = `nobody_${uuidv4()}`;
+        const lost = publish([message], publisher);
+        key = TYPE;
+        const [[first], [second]] = await Promise.all([lost, publish([message], publisher)]);
+        expect([first!.published, second!.published]).toEqual([false, true]);
+      }
+    });
+
+    it('has a messageId of its own in each database', async () => {
+      const messages = [aRelayMessage({ id: 1n }), aRelayMessage({ id: 1n })];
+      await publish(messages, publisherFor(broker.url));
+      const ids = (await broker.drain(TYPE)).map(({ properties }) => properties.messageId as string);
+      expect(ids).toEqual(messages.map(({ aggregateId }) => `${aggregateId}:1`));
+    });
+  });
+
+  describe('a message over which the broker ends the channel', () => {
+    const tooLarge = () => aRelayMessage({ payload: Buffer.alloc(MAX_MESSAGE_BYTES + 1) });
+
+    it('harms none that another relay is sending over the same connection', async () => {
+      const publisher = publisherFor(broker.url);
+      for (let round = 0; round < 10; round++) {
+        const [[first], [second]] = await Promise.all([
+          publish([tooLarge()], publisher),
+          publish([aRelayMessage()], publisher),
+        ]);
+        expect(first).toMatchObject({ published: false, permanent: true });
+        expect(second).toEqual({ published: true });
+      }
+    });
+
+    it('for its routing key alone is tried again, and the others of its turn arrive', async () => {
+      const topic = `topic_${uuidv4()}`;
+      await broker.session(async (channel) => {
+        await channel.assertExchange(topic, 'topic');
+        await channel.bindQueue(TYPE, topic, '#');
+      });
+      await broker.control('add_user', 'picky', 'secret').catch(() => undefined);
+      await broker.control('set_permissions', 'picky', '^$', '.*', '^$');
+      await broker.control('set_topic_permissions', 'picky', topic, '^auth_.*', '.*');
+      const publisher = publisherFor(broker.url.replace(/\/\/.*@/, '//picky:secret@'), { exchange: topic });
+      const [before, refused, after] = [
+        aRelayMessage(),
+        aRelayMessage({ messageType: 'void_request_queued' }),
+        aRelayMessage(),
+      ];
+      expect(await publish([before, refused, after], publisher)).toEqual([
+        { published: true },
+        {
+          published: false,
+          reason: expect.stringMatching(
+            /^RabbitMQ refuses routing key "void_request_queued" to this user: permit/,
+          ) as string,
+        },
+        { published: true },
+      ]);
+      expect(await publish([refused], publisher)).toMatchObject([{ published: false }]);
+      expect(new Set(await arrivedAt())).toEqual(new Set([`${before.id}`, `${after.id}`]));
+    });
+  });
+
+  it.each([
+    [
+      'throws',
+      () => {
+        throw new Error('hunter2');
+      },
+    ],
+    ['gives no text', () => undefined as unknown as string],
+  ])('refuses a message for which routingKey %s, and takes the others', async (_what, spoilt) => {
+    const [bad, good] = [aRelayMessage(), aRelayMessage()];
+    const routingKey = ({ id }: { id: bigint }) => (id === bad.id ? spoilt() : TYPE);
+    expect(await publish([bad, good], publisherFor(broker.url, { routingKey }))).toEqual([
+      { published: false, reason: expect.stringContaining('routingKey gives no text') as string },
+      { published: true },
+    ]);
+  });
+
+  describe('headers larger than a frame', () => {
+    it('go without the trace context where that makes them fit, else fail their own message alone', async () => {
+      const trace = { traceparent: '00-1-2-01', baggage: 'x'.repeat(8_000) };
+      const [fits, large, good] = [
+        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(57_000) } }),
+        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(65_000) } }),
+        aRelayMessage(),
+      ];
+      expect(await publish([fits, large, good], publisherFor(broker.url))).toEqual([
+        { published: true },
+        { published: false, permanent: true, reason: expect.stringContaining('cannot carry its headers') as string },
+        { published: true },
+      ]);
+      const [first] = await broker.drain(TYPE);
+      expect(Object.keys(first!.properties.headers!).sort()).toEqual(['note', 'x-publish-token']);
+    });
+
+    it('are known before the broker ends the connection over them, whatever frames it takes', async () => {
+      const publisher = publisherFor(`${broker.url}?frameMax=8192`);
+      const [large, good] = [aRelayMessage({ headers: { note: 'n'.repeat(8_000) } }), aRelayMessage()];
+      expect(await publish([large, good], publisher)).toMatchObject([
+        { published: false, permanent: true },
+        { published: true },
+      ]);
+    });
+  });
+
   describe('a broker that is not there', () => {
     it('loses nothing: the relay says so once, and goes on when it is back', async () => {
       const outages = recordOutages();
@@ -213,6 +339,14 @@ describeRabbitMq('AmqpPublisher', () => {
       expect(failure).toBeInstanceOf(BrokerUnavailableError);
       expect((failure as Error).message).toBe('RabbitMQ cannot be reached: connect ECONNREFUSED 127.0.0.1:1.');
       expect(shownOf(failure)).not.toContain(PASSWORD);
+    });
+
+    it('whose address cannot be had is said so, without a word of what keeps it', async () => {
+      const publisher = publisherFor(() => Promise.reject(new RangeError('the vault said: hunter2')));
+      const failure = await failureOf(publish([aRelayMessage()], publisher));
+      expect(failure).toBeInstanceOf(BrokerUnavailableError);
+      expect((failure as Error).message).toContain('its address is not known (RangeError)');
+      expect(shownOf(failure)).not.toContain('hunter2');
     });
 
     it('for those credentials is said so, and new ones are asked for at each connection', async () => {
