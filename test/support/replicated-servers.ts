@@ -6,8 +6,8 @@ import { Client } from 'pg';
 import { EmbeddedServer, TemporaryDirectory } from '../../src/testing';
 import { withClient } from '../../src/testing/with-client';
 
-/** Enough that the standby finds what was written while it was being copied. */
-const SETTINGS = { wal_keep_size: '256MB' };
+/** Enough that the standby finds what was written while it was being copied; it looks again soon for a primary that was away. */
+const SETTINGS = { wal_keep_size: '256MB', wal_retrieve_retry_interval: '200ms' };
 const NAME = 'standby';
 const LIMIT_MS = 60_000;
 
@@ -22,11 +22,18 @@ const LIMIT_MS = 60_000;
  * ```
  */
 export class ReplicatedServers {
+  #promoted = false;
+
   private constructor(
-    readonly primary: EmbeddedServer,
-    readonly standby: EmbeddedServer,
-    private readonly folders: readonly TemporaryDirectory[],
+    public primary: EmbeddedServer,
+    public standby: EmbeddedServer,
+    private readonly folders: readonly [TemporaryDirectory, TemporaryDirectory],
   ) {}
+
+  /** The one that takes writes. */
+  get writable(): EmbeddedServer {
+    return this.#promoted ? this.standby : this.primary;
+  }
 
   static async start(): Promise<ReplicatedServers> {
     const folders = [new TemporaryDirectory(), new TemporaryDirectory()] as const;
@@ -43,6 +50,19 @@ export class ReplicatedServers {
     }
   }
 
+  /**
+   * Kills the server that takes writes and starts it again, on the same port. Returns when its standby, if it still has
+   * one, has caught up: what a crash has cut off before the standby had it is seen on the primary from its recovery on.
+   */
+  async crash(): Promise<void> {
+    const { port } = this.writable;
+    await this.writable.kill();
+    const folder = this.folders[this.#promoted ? 1 : 0];
+    const server = await EmbeddedServer.start({ dataDirectory: folder.dataDirectory, port, settings: SETTINGS });
+    if (this.#promoted) this.standby = server;
+    else await untilFollowed((this.primary = server));
+  }
+
   /** Kills the primary, which never comes back, and has the standby take writes from then on. */
   async failOver(): Promise<void> {
     await this.primary.kill();
@@ -51,6 +71,7 @@ export class ReplicatedServers {
 
   async promote(): Promise<void> {
     await withClient(this.standby.url, (client) => client.query('SELECT pg_promote(wait => true, wait_seconds => 60)'));
+    this.#promoted = true;
   }
 
   /** Stops whatever runs, and removes the data. */
@@ -103,9 +124,17 @@ async function makeSynchronous(primary: EmbeddedServer): Promise<void> {
   await withClient(primary.url, async (client) => {
     await client.query(`ALTER SYSTEM SET synchronous_standby_names = '${NAME}'`);
     await client.query('SELECT pg_reload_conf()');
+  });
+  await untilFollowed(primary);
+}
+
+/** Waits until the standby has all that the primary has written so far, and is waited for from then on. */
+async function untilFollowed(primary: EmbeddedServer): Promise<void> {
+  await withClient(primary.url, async (client) => {
+    const { rows } = await client.query<{ written: string }>('SELECT pg_current_wal_insert_lsn() AS written');
+    const followed = `SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= $1`;
     for (const deadline = Date.now() + LIMIT_MS; ; await delay(50)) {
-      const { rows } = await client.query<{ state: string }>('SELECT sync_state AS state FROM pg_stat_replication');
-      if (rows.some(({ state }) => state === 'sync')) return;
+      if ((await client.query(followed, [rows[0]!.written])).rowCount) return;
       if (Date.now() > deadline) throw new Error('The standby does not follow its primary.');
     }
   });

@@ -1,0 +1,10 @@
+const config = require('./jest.config');
+
+/** Long runs with processes and servers of their own: `npm run test:chaos`. No part of `npm test`. */
+module.exports = {
+  ...config,
+  roots: ['<rootDir>/test/chaos'],
+  testMatch: ['**/*.chaos.ts'],
+  globalSetup: undefined,
+  globalTeardown: undefined,
+};

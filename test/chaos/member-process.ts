@@ -1,0 +1,59 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { type Readable, type Writable } from 'node:stream';
+import { type Entry } from './journal';
+
+const ROOT = join(__dirname, '../..');
+
+/** What a process is started with. */
+export interface Program {
+  /** A module and its arguments. */
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** What it says that is no {@link Entry}, such as what a relay logs, is not heard. */
+  readonly hear: (entry: Entry) => void;
+}
+
+/** A process of TypeScript that ends with this one, and can be killed and paused. */
+export class MemberProcess {
+  /** The exit code; null where it was killed. */
+  readonly ended: Promise<number | null>;
+  stderr = '';
+  #paused: NodeJS.Timeout | undefined;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+
+  constructor({ command, env, hear }: Program) {
+    const imports = ['--import', 'tsx', '--import', './test/fixtures/relay/bound-to-test.ts'];
+    this.#child = spawn(process.execPath, [...imports, ...command], {
+      cwd: ROOT,
+      env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#child.stdin.on('error', () => undefined);
+    let rest = '';
+    this.#child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) hear(JSON.parse(line) as Entry);
+    });
+    this.#child.stderr.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
+    this.ended = (once(this.#child, 'close') as Promise<[number | null]>).then(([exitCode]) => {
+      clearTimeout(this.#paused);
+      return exitCode;
+    });
+  }
+
+  /** Nothing is flushed, nobody is told. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  /** It stands still for a while, as in a container that is out of CPU, and then goes on as if nothing had been. */
+  pause(milliseconds: number): void {
+    clearTimeout(this.#paused);
+    this.#child.kill('SIGSTOP');
+    this.#paused = setTimeout(() => this.#child.kill('SIGCONT'), milliseconds);
+  }
+}

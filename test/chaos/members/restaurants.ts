@@ -1,0 +1,10 @@
+/** Who asks for authorizations. */
+export const RESTAURANTS = Array.from({ length: 5 }, (_, index) => `00000000-0000-4000-8000-00000000000${index}`);
+
+/** Its processor forgets a key so soon that nobody may ask again: what is left open is for a person. */
+const FORGETFUL = RESTAURANTS[0]!;
+const FORGETFUL_MS = 4_000;
+const DAY_MS = 86_400_000;
+
+export const settleWithinMs = (restaurantId: string): number => (restaurantId === FORGETFUL ? FORGETFUL_MS : DAY_MS);
+export const SETTLE_WITHIN = [FORGETFUL_MS, DAY_MS] as const;

@@ -1,0 +1,73 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
+import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { PaymentEventsDbError } from '../../../src/errors';
+import { encodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { ProcessingLocks } from '../../../src/locks/processing-locks';
+import { Outbox } from '../../../src/outbox/outbox';
+import { ask } from '../http';
+import { say } from '../journal';
+import { type QueuedMessage } from '../queues';
+import { CALM, dice, insist, isPassing, QUEUES, work } from './member';
+import { SETTLE_WITHIN, settleWithinMs } from './restaurants';
+
+const EXPIRE_AFTER_MS = 12_000;
+const SETTLE_AFTER_MS = 2_000;
+const EVERYTHING = 10_000;
+
+/** Expires what nobody waits for, sends again what is stuck or unsettled, and has dead letters go out once more. */
+void work(1, async (dataSource) => {
+  const requests = new AuthRequests(dataSource);
+  try {
+    if (dice.chance(0.5)) await expireOld(requests);
+    for (const request of await listOpen(requests)) await ask(`${QUEUES}/again`, messageFor(request));
+    await new Outbox(dataSource).requeueAll();
+    await new ProcessingLocks(dataSource).purgeExpired();
+  } catch (error) {
+    const isOfNetwork = error instanceof TypeError && error.message === 'fetch failed';
+    if (!isPassing(error) && !isOfNetwork) throw error;
+    say({ met: error instanceof PaymentEventsDbError ? error.code : 'fetch failed' });
+  }
+  await delay(CALM ? 200 : dice.between(500, 2_000));
+});
+
+async function expireOld(requests: AuthRequests): Promise<void> {
+  const correlationId = randomUUID();
+  const status = 'EXPIRED';
+  if (dice.chance(0.3)) {
+    const [stuck] = await requests.listStuck({ olderThanMs: EXPIRE_AFTER_MS / 2, limit: 1 });
+    if (!stuck) return;
+    const { restaurantId, authRequestId } = stuck;
+    const isSettled = (error: unknown) => (error as PaymentEventsDbError).code === 'AUTH_REQUEST_STATUS';
+    try {
+      await insist(() => requests.expire({ restaurantId, authRequestId, reason: 'late' }));
+      say({ did: 'expire', authRequestId, status });
+    } catch (error) {
+      if (!isSettled(error)) throw error;
+    }
+    return;
+  }
+  for (const authRequestId of await requests.expireStale({ olderThanMs: EXPIRE_AFTER_MS, correlationId })) {
+    say({ did: 'expire', authRequestId, status });
+  }
+}
+
+/** What a worker can go on with. */
+async function listOpen(requests: AuthRequests): Promise<{ restaurantId: string; authRequestId: string }[]> {
+  const window = { olderThanMs: SETTLE_AFTER_MS, limit: EVERYTHING };
+  const stuck = await requests.listStuck(window);
+  const unsettled = [];
+  for (const within of SETTLE_WITHIN) {
+    const found = await requests.listUnsettled({ ...window, settleWithinMs: within });
+    unsettled.push(
+      ...found.filter(({ restaurantId, canBeAsked }) => canBeAsked && settleWithinMs(restaurantId) === within),
+    );
+  }
+  return [...stuck.filter(({ attemptOpen }) => !attemptOpen), ...unsettled];
+}
+
+function messageFor({ restaurantId, authRequestId }: { restaurantId: string; authRequestId: string }): QueuedMessage {
+  const data = { authRequestId, restaurantId, createdAt: new Date() };
+  const payload = Buffer.from(encodeOutboxMessage({ type: 'auth_request_queued', data })).toString('base64');
+  return { id: '', aggregateId: authRequestId, messageType: 'auth_request_queued', payload };
+}

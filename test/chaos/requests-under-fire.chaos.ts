@@ -1,0 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { ReadModel } from '../../src/read-model/read-model';
+import { quietDataSource } from '../support/quiet-data-source';
+import { lostConfirmations } from './checks/confirmed';
+import { messageProblems } from './checks/messages';
+import { moneyProblems } from './checks/money';
+import { Mayhem } from './mayhem';
+import { closeByHand, settle } from './settle';
+import { forbiddenTransitions } from './transitions';
+import { until, World } from './world';
+
+/** For how long harm is done. What follows, and what goes before, takes as long as it takes. */
+const SECONDS = Number(process.env.CHAOS_SECONDS ?? 60);
+/** `CHAOS_SEED=… npm run test:chaos` makes the same decisions in each process; what they meet depends on time. */
+const SEED = process.env.CHAOS_SEED ?? randomBytes(4).toString('hex');
+
+let world: World | undefined;
+
+afterAll(() => world?.remove());
+
+test(
+  'whatever dies, hangs and lies, the ledger of the processor and the database agree line by line',
+  async () => {
+    process.stderr.write(`CHAOS_SEED=${SEED} CHAOS_SECONDS=${SECONDS}\n`);
+    world = await World.start(SEED);
+    const { journal, slots } = world;
+    world.start('api', 'worker', 'voider', 'scheduler', 'relay');
+    await until(world, () => slots.every(({ ready }) => ready));
+    await until(world, () => journal.filter((entry) => 'did' in entry && entry.did === 'authorized').length >= 20);
+
+    const mayhem = new Mayhem(world);
+    await mayhem.run(SECONDS * 1_000);
+    await settle(world);
+
+    try {
+      expect(journal.filter((entry) => 'fault' in entry)).toEqual([]);
+      expect(await forbiddenTransitions((sql, params) => world!.query(sql, params))).toEqual([]);
+      expect(await lostConfirmations(world)).toEqual([]);
+      expect(await messageProblems(world)).toEqual([]);
+      expect(await moneyProblems(world)).toEqual([]);
+      expect(await differences(world.url)).toEqual([]);
+
+      // What nobody could be asked about was listed; when a person has seen to it, nothing is left.
+      await closeByHand(world);
+      expect(await moneyProblems(world)).toEqual([]);
+      expect(await world.query('SELECT auth_request_id FROM auth_request_state WHERE attempt_open')).toEqual([]);
+      expect(await differences(world.url)).toEqual([]);
+    } finally {
+      process.stderr.write(summary(world, mayhem));
+    }
+  },
+  SECONDS * 1_000 + 1_200_000,
+);
+
+async function differences(url: string): Promise<unknown[]> {
+  const dataSource = await quietDataSource({ url, poolSize: 2 });
+  const found = [];
+  for await (const difference of new ReadModel(dataSource).verify()) found.push(difference);
+  await dataSource.destroy();
+  return found;
+}
+
+/** Whether it was as rough as it was meant to be. */
+function summary({ journal, queues }: World, { done }: Mayhem): string {
+  const counts = new Map<string, number>();
+  for (const entry of journal) {
+    const what = 'did' in entry ? entry.did : 'met' in entry ? entry.met : 'fault';
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  const told = [...counts].map(([what, count]) => `${what} ${count}`).join(', ');
+  return `${done.join('\n')}\n${told}, messages at the queues ${queues.arrivals.length}\n`;
+}
