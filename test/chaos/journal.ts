@@ -10,6 +10,8 @@ export type Entry =
       readonly authRequestId: string;
       /** The request's, as it was told. */
       readonly status: AuthRequestStatus;
+      /** What it came to, such as `settle`: for the summary. */
+      readonly how?: string;
       /** Of the event that was written; not there where somebody else had written it before. */
       readonly correlationId?: string;
       /** The processor's, where it said yes. */

@@ -3,8 +3,8 @@ import { Dice } from './dice';
 import { type Slot } from './slot';
 import { type World } from './world';
 
-/** How much of a packet's direction goes through before the connection is cut: from the first byte of a statement on. */
-const MOST_BYTES = 20_000;
+/** At most so many bytes go through before a connection is cut: the beginning of one, a statement, several of them. */
+const MOST_BYTES = [200, 1_500, 8_000];
 
 /**
  * Does harm until its time is over, decided by the seed: processes killed and paused, connections cut, networks that
@@ -13,6 +13,8 @@ const MOST_BYTES = 20_000;
 export class Mayhem {
   /** What was done, in its order. */
   readonly done: string[] = [];
+  /** Connections that were cut in the middle of what went through. */
+  cuts = 0;
   readonly #dice: Dice;
   readonly #world: World;
   readonly #began = performance.now();
@@ -62,8 +64,10 @@ export class Mayhem {
       await this.#do(`${name} paused for ${milliseconds} ms`, () => slot.process?.pause(milliseconds));
     } else if (kind < 0.8) {
       const what = this.#dice.pick(['requests', 'answers'] as const);
-      const bytes = this.#dice.between(1, MOST_BYTES);
-      await this.#do(`${what} of ${name} cut after ${bytes} bytes`, () => cutAfter(slot, what, bytes));
+      const bytes = this.#dice.between(0, this.#dice.pick(MOST_BYTES));
+      await this.#do(`${what} of ${name} cut after ${bytes} bytes`, () =>
+        cutAfter(slot, what, bytes, () => void this.cuts++),
+      );
     } else if (kind < 0.88) {
       await this.#do(`${name} cut off`, () => proxy.cut());
     } else {
@@ -93,7 +97,7 @@ function rejoin({ proxy }: Slot): void {
 }
 
 /** The connection through which the byte after these would go ends before it: in the middle of a packet, as it comes. */
-function cutAfter({ proxy }: Slot, what: 'requests' | 'answers', bytes: number): void {
+function cutAfter({ proxy }: Slot, what: 'requests' | 'answers', bytes: number, cut: () => void): void {
   let left = bytes;
   proxy.intercept = (direction, data) => {
     if (direction !== what) return undefined;
@@ -102,6 +106,7 @@ function cutAfter({ proxy }: Slot, what: 'requests' | 'answers', bytes: number):
       return undefined;
     }
     proxy.intercept = undefined;
+    cut();
     return { pass: data.subarray(0, left), end: true };
   };
 }

@@ -56,8 +56,8 @@ async function takeBack(
   const idempotencyKey = `${key} void`;
   const command = { ...ref, idempotencyKey, reason: 'guest left', correlationId: idempotencyKey };
   try {
-    const { status } = await insist(() => requests.requestVoid(command));
-    say({ did: 'void', authRequestId: ref.authRequestId, status, correlationId: idempotencyKey });
+    const { status, outcome: how } = await insist(() => requests.requestVoid(command));
+    say({ did: 'void', authRequestId: ref.authRequestId, status, correlationId: idempotencyKey, how });
   } catch (error) {
     if (!(error instanceof NotVoidableError)) throw error;
     say({ met: error.code });

@@ -52,7 +52,7 @@ async function process(requests: AuthRequests, lease: Lease, signal: AbortSignal
   };
   const attempt = await insist(() => requests.startAttempt(lease, start), TRIES);
   if (attempt.outcome === 'nothing_to_do') return 'done';
-  say({ did: 'start', authRequestId, status: attempt.status, correlationId });
+  say({ did: 'start', authRequestId, status: attempt.status, correlationId, how: attempt.outcome });
 
   const fail = async (outcome: FailureCommand['outcome']) => {
     const retryable = !happens(0.15);
@@ -64,7 +64,7 @@ async function process(requests: AuthRequests, lease: Lease, signal: AbortSignal
       correlationId: randomUUID(),
     };
     const { status } = await insist(() => requests.recordFailure(lease, failure), TRIES);
-    say({ did: 'failed', authRequestId, status, correlationId: failure.correlationId });
+    say({ did: 'failed', authRequestId, status, correlationId: failure.correlationId, how: outcome });
     return retryable ? 'later' : 'done';
   };
   if (happens(0.1)) return await fail('not_asked');
@@ -106,5 +106,10 @@ async function record(requests: AuthRequests, lease: Lease, { id, state, amountC
   }
   const yes = { processorName, processorAuthId: id, authorizedAmountCents: amountCents, currency, correlationId };
   const recorded = await insist(() => requests.recordAuthorized(lease, yes), TRIES);
-  say({ did: 'authorized', processorAuthId: id, ...told(recorded) });
+  say({
+    did: 'authorized',
+    processorAuthId: id,
+    ...told(recorded),
+    ...(recorded.voidQueued && { how: 'to be released' }),
+  });
 }
