@@ -10,6 +10,7 @@ import { alembicCatalogs } from './catalogs';
 import { compareCatalogs, type Drift } from './compare-catalogs';
 import { describeDrift } from './describe-drift';
 import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, recordingStatement } from './history';
+import { type LegacyClock, legacyClocks } from './legacy-clocks';
 import { legacyTimeZone, LegacyTimeZoneError, recordedTimeZone, recordTimeZone } from './legacy-time-zone';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
@@ -36,8 +37,10 @@ export interface Adoption {
   readonly revision: AlembicRevision | null;
   /** The migrations that are recorded as applied now. */
   readonly recorded: readonly string[];
-  /** The zone from which the times of the old rows are converted. */
+  /** The zone from which the times of the old rows are converted, but for those of `legacyClocks`. */
   readonly legacyTimeZone: string;
+  /** The times that the legacy services wrote by their own clock, and its zone. Empty where it was adopted already. */
+  readonly legacyClocks: readonly LegacyClock[];
   /** Privileges that were granted on the tables, which stay: Alembic's revisions know of none. */
   readonly grants: readonly string[];
 }
@@ -91,6 +94,7 @@ async function adoptAlone(
   const [grants, differences] = [true, false].map((are) => drift.filter((one) => isGrant(one) === are));
   if (differences!.length > 0) throw new SchemaDriftError(revision, differences!);
   const zone = await legacyTimeZone(queryRunner, given);
+  const clocks = await legacyClocks(queryRunner, zone);
 
   const mirror = knownMigrations(dataSource).slice(0, MIRRORED_REVISIONS.indexOf(revision) + 1);
   if (!dryRun) {
@@ -98,7 +102,7 @@ async function adoptAlone(
     try {
       await completeHistory(dataSource, queryRunner);
       for (const migration of mirror) await queryRunner.query(await recordingStatement(migration));
-      if (zone !== 'UTC') await recordTimeZone(queryRunner, zone);
+      if (zone !== 'UTC') await recordTimeZone(queryRunner, zone, columnsInUtc(clocks));
       await queryRunner.commitTransaction();
     } catch (error) {
       await queryRunner.rollbackTransaction();
@@ -110,9 +114,13 @@ async function adoptAlone(
     revision,
     recorded: mirror.map(nameOf),
     legacyTimeZone: zone,
+    legacyClocks: clocks,
     grants: grants!.map(({ object }) => object),
   };
 }
+
+const columnsInUtc = (clocks: readonly LegacyClock[]) =>
+  clocks.filter(({ zone }) => zone === 'UTC').map(({ column }) => column);
 
 const isGrant = ({ object }: Drift) => object.includes(': grant ');
 
@@ -124,5 +132,12 @@ async function adoptedAlready(queryRunner: QueryRunner, given: string | undefine
         'docs/how-to/take-over-from-alembic.md.',
     );
   }
-  return { outcome: 'adopted_already', revision: null, recorded: [], legacyTimeZone: recorded, grants: [] };
+  return {
+    outcome: 'adopted_already',
+    revision: null,
+    recorded: [],
+    legacyTimeZone: recorded,
+    legacyClocks: [],
+    grants: [],
+  };
 }

@@ -73,17 +73,21 @@ export async function recordedTimeZone(session: Queryable): Promise<string> {
 }
 
 /**
- * Keeps the zone with the first migration's row of the history, where ContractTimestamps looks for it. A setting of the
- * database would be the place for it, but only a superuser may make one of a name that PostgreSQL does not know.
+ * Keeps with the first migration's row of the history, where ContractTimestamps looks for it, in which zone the old
+ * times are, and which of the times that clients wrote are in UTC all the same. A setting of the database would be the place for
+ * it, but only a superuser may make one of a name that PostgreSQL does not know.
  */
-export async function recordTimeZone(session: Queryable, zone: string): Promise<void> {
-  await session.query(`ALTER TABLE ${MIGRATIONS_TABLE} ADD COLUMN IF NOT EXISTS legacy_timezone text`);
-  await session.query(RECORD, [zone]);
+export async function recordTimeZone(session: Queryable, zone: string, inUtc: readonly string[]): Promise<void> {
+  await session.query(`
+    ALTER TABLE ${MIGRATIONS_TABLE}
+      ADD COLUMN IF NOT EXISTS legacy_timezone text,
+      ADD COLUMN IF NOT EXISTS legacy_utc_columns text[]`);
+  await session.query(RECORD, [zone, inUtc]);
 }
 
 /** No other migration makes times without a zone. */
 const FIRST = 'LegacySchema1795367318204';
-const RECORD = `UPDATE ${MIGRATIONS_TABLE} SET legacy_timezone = $1 WHERE name = '${FIRST}'`;
+const RECORD = `UPDATE ${MIGRATIONS_TABLE} SET legacy_timezone = $1, legacy_utc_columns = $2 WHERE name = '${FIRST}'`;
 const RECORDED = `
   SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone
   FROM ${MIGRATIONS_TABLE} AS history WHERE name = '${FIRST}'`;

@@ -96,6 +96,10 @@ describe('adopt', () => {
       revision: '09c2b295afcd',
       recorded: MIRROR,
       legacyTimeZone: 'UTC',
+      legacyClocks: [
+        { column: 'created_at', zone: 'UTC', compared: 152 },
+        { column: 'completed_at', zone: 'UTC', compared: 111 },
+      ],
       grants: [],
     });
     expect(await hasHistory()).toBe(false);

@@ -18,7 +18,7 @@ export function adoptCommand(): Command {
     )
     .option(
       '--legacy-timezone <zone>',
-      'the zone in which the old rows were written (default: UTC, if TimeZone is UTC)',
+      "the zone of the server's clock when the old rows were written (default: UTC, if TimeZone is UTC)",
     )
     .option('--dry-run', 'only look, and say what would be done')
     .option('--json', 'print JSON')
@@ -30,7 +30,7 @@ export function adoptCommand(): Command {
     });
 }
 
-function forPeople({ outcome, revision, recorded, legacyTimeZone, grants }: Adoption): string {
+function forPeople({ outcome, revision, recorded, legacyTimeZone, legacyClocks, grants }: Adoption): string {
   if (outcome === 'adopted_already')
     return 'This database has a history of migrations already: there is nothing to adopt.';
   const isPlan = outcome === 'would_be_adopted';
@@ -38,10 +38,16 @@ function forPeople({ outcome, revision, recorded, legacyTimeZone, grants }: Adop
     `The schema is that of Alembic revision ${revision}.`,
     ...recorded.map((name) => `${isPlan ? 'Would be recorded' : 'Recorded'} as applied: ${name}.`),
     `The times of the old rows ${isPlan ? 'would be taken' : 'are taken'} for ${legacyTimeZone}.`,
+    ...legacyClocks
+      .filter(({ zone }) => zone !== legacyTimeZone)
+      .map(({ column, zone, compared }) => `But auth_request_state.${column} for ${zone}: ${told(compared)}.`),
     ...grants.map((grant) => `Stays as it is: ${grant}.`),
     ...(isPlan ? ['Next: payment-events-db adopt'] : NEXT),
   ].join('\n');
 }
+
+const told = (rows: number) =>
+  rows > 0 ? `so say ${rows} rows, each compared with its event` : 'no row tells, and the legacy services write UTC';
 
 const NEXT = [
   'Next, while the legacy services run on: payment-events-db migrate --to ExpandIndexes',
