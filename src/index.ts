@@ -117,6 +117,7 @@ export {
 } from './migrator/alembic';
 export { type Session } from './migrator/blocking-sessions';
 export { type Drift } from './migrator/compare-catalogs';
+export { type Obstacle } from './migrator/dependents';
 export { type DriftOptions, findDrift } from './migrator/drift';
 export {
   ChangedMigrationsError,
@@ -134,6 +135,7 @@ export { type LegacyClock } from './migrator/legacy-clocks';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
 export { type Say } from './migrator/migration-lock';
 export { migrate, type MigrateOptions, revert } from './migrator/migrator';
+export { ObstaclesError } from './migrator/obstacles';
 export { type MigrationPlan, planMigrations, type PlannedMigration, type PlanOptions } from './migrator/plan';
 export { stamp, type Stamp, type StampOptions } from './migrator/stamp';
 export { type FieldDifference } from './read-model/differences';

@@ -1,4 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { TIMES } from '../migrator/changes';
 import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from '../migrator/locking';
 
 /**
@@ -43,16 +44,6 @@ export class ContractTimestamps1795367842073 implements MigrationInterface {
     for (const [table, columns] of TIMES) await online(queryRunner, `ANALYZE ${table} (${columns.join(', ')})`);
   }
 }
-
-/** The columns that the legacy schema made as `timestamp`. Those of later migrations were born as timestamptz. */
-const TIMES = new Map([
-  ['payment_events', ['created_at']],
-  ['outbox', ['created_at', 'processed_at']],
-  ['auth_request_state', ['created_at', 'updated_at', 'completed_at']],
-  ['restaurant_payment_configs', ['updated_at']],
-  ['auth_idempotency_keys', ['created_at', 'expires_at']],
-  ['auth_processing_locks', ['locked_at', 'expires_at']],
-]);
 
 const OUTBOX_INDEXES = [
   `CREATE INDEX CONCURRENTLY idx_outbox_pending ON outbox (id)

@@ -7,12 +7,17 @@ import { validateSettings } from '../validation/validate-options';
 import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision } from './alembic';
 import { readCatalog } from './catalog';
 import { alembicCatalogs } from './catalogs';
+import { indexesOf } from './changes';
 import { compareCatalogs, type Drift } from './compare-catalogs';
 import { describeDrift } from './describe-drift';
 import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, recordingStatement } from './history';
 import { type LegacyClock, legacyClocks } from './legacy-clocks';
-import { legacyTimeZone, LegacyTimeZoneError, recordedTimeZone, recordTimeZone } from './legacy-time-zone';
+import { legacyTimeZone, LegacyTimeZoneError, recordedTimes, recordTimeZone } from './legacy-time-zone';
+import { withoutTimeouts } from './locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
+import { type Obstacle } from './dependents';
+import { columnsInUtc, describeObstacle, findObjects, findRows } from './obstacles';
+import { isHarmless } from './harmless-drift';
 
 export class AdoptOptions {
   /** The zone in which the old rows were written, such as `Europe/Berlin`. Default: UTC, if nothing speaks against it. */
@@ -43,6 +48,10 @@ export interface Adoption {
   readonly legacyClocks: readonly LegacyClock[];
   /** Privileges that were granted on the tables, which stay: Alembic's revisions know of none. */
   readonly grants: readonly string[];
+  /** What else differs from the revision, does no harm and stays: storage settings, an index of one's own and the like. */
+  readonly kept: readonly string[];
+  /** What would stop migrations that are still to run. They look again before they begin. */
+  readonly obstacles: readonly Obstacle[];
 }
 
 /** The schema is not the one that Alembic's revision makes. Nothing was changed. */
@@ -52,10 +61,13 @@ export class SchemaDriftError extends PaymentEventsDbError {
   constructor(
     readonly revision: string,
     readonly drift: readonly Drift[],
+    /** What would stop later migrations besides. */
+    readonly obstacles: readonly Obstacle[] = [],
   ) {
     super(
       `The schema is not that of Alembic revision ${revision} (-), but has (+):\n` +
         drift.flatMap(describeDrift).join('\n') +
+        obstacles.map((one) => `\nIn the way of ${describeObstacle(one)}`).join('') +
         '\nSomebody has changed it by hand. Change it back, then run this again.',
     );
   }
@@ -91,12 +103,21 @@ async function adoptAlone(
 
   const revision = await mirroredRevision(queryRunner);
   const drift = compareCatalogs(alembicCatalogs[revision], await readCatalog(queryRunner));
-  const [grants, differences] = [true, false].map((are) => drift.filter((one) => isGrant(one) === are));
-  if (differences!.length > 0) throw new SchemaDriftError(revision, differences!);
-  const zone = await legacyTimeZone(queryRunner, given);
-  const clocks = await legacyClocks(queryRunner, zone);
+  const known = knownMigrations(dataSource);
+  const mirrored = MIRRORED_REVISIONS.indexOf(revision) + 1;
+  const [mirror, later] = [known.slice(0, mirrored), known.slice(mirrored)];
+  const steps = later.map((migration) => ({ migration, direction: 'up' as const }));
+  const objects = await findObjects(queryRunner, steps);
+  const ourIndexes = await indexesOf(later);
+  const grants = drift.filter(isGrant);
+  const kept = drift.filter((one) => !isGrant(one) && isHarmless(one, objects, ourIndexes));
+  const differences = drift.filter((one) => !grants.includes(one) && !kept.includes(one));
+  if (differences.length > 0) throw new SchemaDriftError(revision, differences, objects);
 
-  const mirror = knownMigrations(dataSource).slice(0, MIRRORED_REVISIONS.indexOf(revision) + 1);
+  const zone = await legacyTimeZone(queryRunner, given);
+  const clocks = await withoutTimeouts(queryRunner, () => legacyClocks(queryRunner, zone));
+  const rows = await findRows(queryRunner, steps, { zone, inUtc: columnsInUtc(clocks) });
+
   if (!dryRun) {
     await queryRunner.startTransaction();
     try {
@@ -115,17 +136,16 @@ async function adoptAlone(
     recorded: mirror.map(nameOf),
     legacyTimeZone: zone,
     legacyClocks: clocks,
-    grants: grants!.map(({ object }) => object),
+    grants: grants.map(({ object }) => object),
+    kept: kept.map(({ object }) => object),
+    obstacles: [...objects, ...rows],
   };
 }
-
-const columnsInUtc = (clocks: readonly LegacyClock[]) =>
-  clocks.filter(({ zone }) => zone === 'UTC').map(({ column }) => column);
 
 const isGrant = ({ object }: Drift) => object.includes(': grant ');
 
 async function adoptedAlready(queryRunner: QueryRunner, given: string | undefined): Promise<Adoption> {
-  const recorded = await recordedTimeZone(queryRunner);
+  const { zone: recorded } = await recordedTimes(queryRunner);
   if (given !== undefined && (await legacyTimeZone(queryRunner, given)) !== recorded) {
     throw new LegacyTimeZoneError(
       `This database was adopted with times of ${recorded} before. To change that, go back and adopt it again: ` +
@@ -139,5 +159,7 @@ async function adoptedAlready(queryRunner: QueryRunner, given: string | undefine
     legacyTimeZone: recorded,
     legacyClocks: [],
     grants: [],
+    kept: [],
+    obstacles: [],
   };
 }

@@ -1,5 +1,5 @@
 import { InvalidCommandError, PaymentEventsDbError } from '../errors';
-import { type Queryable } from './catalog';
+import { hasTable, type Queryable } from './catalog';
 import { MIGRATIONS_TABLE } from './history';
 
 /** It is not clear in which time zone the old rows were written. Nothing was changed. */
@@ -67,9 +67,10 @@ const WAY_OUT =
   '--legacy-timezone UTC.';
 
 /** What {@link recordTimeZone} has recorded, else UTC. */
-export async function recordedTimeZone(session: Queryable): Promise<string> {
-  const [row] = (await session.query(RECORDED)) as { zone: string }[];
-  return row?.zone ?? 'UTC';
+export async function recordedTimes(session: Queryable): Promise<{ zone: string; inUtc: readonly string[] }> {
+  const recorded = (await hasTable(session, MIGRATIONS_TABLE)) ? await session.query(RECORDED) : [];
+  const [row] = recorded as { zone: string | null; in_utc: string[] | null }[];
+  return { zone: row?.zone ?? 'UTC', inUtc: row?.in_utc ?? [] };
 }
 
 /**
@@ -89,5 +90,5 @@ export async function recordTimeZone(session: Queryable, zone: string, inUtc: re
 const FIRST = 'LegacySchema1795367318204';
 const RECORD = `UPDATE ${MIGRATIONS_TABLE} SET legacy_timezone = $1, legacy_utc_columns = $2 WHERE name = '${FIRST}'`;
 const RECORDED = `
-  SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone
+  SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone, to_jsonb(history) -> 'legacy_utc_columns' AS in_utc
   FROM ${MIGRATIONS_TABLE} AS history WHERE name = '${FIRST}'`;

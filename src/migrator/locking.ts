@@ -67,14 +67,19 @@ export interface MigrationSettings {
 
 /**
  * Runs one statement that may take long and stops nobody: CREATE INDEX CONCURRENTLY, VALIDATE CONSTRAINT, a backfill
- * that commits by itself. The connection's time-outs are lifted for it.
+ * that commits by itself.
  */
 export async function online(queryRunner: QueryRunner, statement: string): Promise<void> {
+  await withoutTimeouts(queryRunner, () => queryRunner.query(statement));
+}
+
+/** Lifts the connection's time-outs for a while. */
+export async function withoutTimeouts<T>(queryRunner: QueryRunner, work: () => Promise<T>): Promise<T> {
   await queryRunner.query(
     `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0`,
   );
   try {
-    await queryRunner.query(statement);
+    return await work();
   } finally {
     // Where the connection itself is gone there is nothing to reset, and the first error is the one to see.
     await queryRunner

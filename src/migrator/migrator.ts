@@ -19,6 +19,7 @@ import {
 } from './history';
 import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from './locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
+import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './own-objects';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
@@ -55,8 +56,8 @@ export class MigrateOptions {
  *
  * @returns what was run
  * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
- *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, MigrationInProgressError, ConfigurationError before
- *   anything is changed
+ *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, ObstaclesError, MigrationInProgressError,
+ *   ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */
 export async function migrate(dataSource: DataSource, options?: MigrateOptions): Promise<Migration[]> {
@@ -68,6 +69,7 @@ export async function migrate(dataSource: DataSource, options?: MigrateOptions):
     const names = toRun(history, to);
     todo ??= names;
     await assertNothingInTheWay(queryRunner, stepsOf(dataSource, names, 'up'));
+    if (!executor.fake) await assertNoObstacles(queryRunner, stepsOf(dataSource, names, 'up'));
     await completeHistory(dataSource, queryRunner);
     executor.to = to;
     executor.begun = halfApplied(history);
@@ -104,6 +106,7 @@ export async function revert(dataSource: DataSource, options?: MigrateOptions): 
     assertSound(history);
     const names = toRevert(history, await executor.getExecutedMigrations(), to);
     await assertNothingInTheWay(queryRunner, stepsOf(dataSource, names, 'down'));
+    if (!executor.fake) await assertNoObstacles(queryRunner, stepsOf(dataSource, names, 'down'));
     if (names.length > 0) await completeHistory(dataSource, queryRunner);
     executor.begun = halfApplied(history);
     for (const name of names) {

@@ -1,5 +1,5 @@
 import { IsIn, IsOptional } from 'class-validator';
-import { type DataSource, MigrationExecutor, type MigrationInterface } from 'typeorm';
+import { type DataSource, MigrationExecutor, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { schemaOf } from '../database/pinned-schema';
 import { Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
@@ -24,6 +24,7 @@ import {
 import { LOCK_TIMEOUT_MS } from './locking';
 import { enterSchema, LOCK_OR_STOP } from './migration-lock';
 import { toRevert, toRun } from './migrator';
+import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './own-objects';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
@@ -65,7 +66,7 @@ export class PlanOptions {
  * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
  *
  * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, HalfAppliedError,
- *   ObjectsInTheWayError, ConfigurationError
+ *   ObjectsInTheWayError, ObstaclesError, ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
   const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
@@ -77,6 +78,7 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
   const completing = direction === 'up' || names.length > 0 ? await completingStatements(dataSource, dataSource) : [];
   const steps = stepsOf(dataSource, names, direction);
   await assertNothingInTheWay(dataSource, steps);
+  await withSession(dataSource, (queryRunner) => assertNoObstacles(queryRunner, steps));
   const migrations: PlannedMigration[] = [];
   for (const { migration } of steps) {
     const record = history.find(({ name }) => name === nameOf(migration))!;
@@ -89,6 +91,11 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
     stopWhereChanged(history),
   ];
   return { direction, preparation: migrations.length + completing.length > 0 ? preparation : [], migrations };
+}
+
+async function withSession(dataSource: DataSource, use: (queryRunner: QueryRunner) => Promise<void>): Promise<void> {
+  const queryRunner = dataSource.createQueryRunner();
+  await use(queryRunner).finally(() => queryRunner.release());
 }
 
 const executedOf = (dataSource: DataSource) => new MigrationExecutor(dataSource).getExecutedMigrations();

@@ -121,6 +121,8 @@ describe('payment-events-db adopt', () => {
     expect(JSON.parse(adopted.stdout)).toEqual({
       ...{ outcome: 'adopted', revision: '09c2b295afcd', recorded: MIRROR, ...zone },
       grants: ['table outbox: grant SELECT to PUBLIC'],
+      kept: [],
+      obstacles: [],
       legacyClocks: [
         { column: 'created_at', zone: 'America/New_York', compared: 152 },
         { column: 'completed_at', zone: 'America/New_York', compared: 111 },
@@ -137,6 +139,8 @@ describe('payment-events-db adopt', () => {
       revision: null,
       recorded: [],
       grants: [],
+      kept: [],
+      obstacles: [],
       legacyClocks: [],
       ...zone,
     });

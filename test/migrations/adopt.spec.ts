@@ -101,6 +101,8 @@ describe('adopt', () => {
         { column: 'completed_at', zone: 'UTC', compared: 111 },
       ],
       grants: [],
+      kept: [],
+      obstacles: [],
     });
     expect(await hasHistory()).toBe(false);
     const locks = `SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database

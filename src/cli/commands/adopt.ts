@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { readConfig } from '../../config';
 import { adopt, type Adoption } from '../../migrator/adopt';
+import { describeObstacle } from '../../migrator/obstacles';
+import { ExitCode } from '../exit-codes';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -25,12 +27,22 @@ export function adoptCommand(): Command {
     .action(async ({ legacyTimezone, dryRun, json }: Options) => {
       await withDataSource(readConfig(), async (dataSource) => {
         const adoption = await adopt(dataSource, { legacyTimeZone: legacyTimezone, dryRun, say: console.error });
+        if (dryRun && adoption.obstacles.length > 0) process.exitCode = ExitCode.failed;
         console.log(json ? JSON.stringify(adoption) : forPeople(adoption));
       });
     });
 }
 
-function forPeople({ outcome, revision, recorded, legacyTimeZone, legacyClocks, grants }: Adoption): string {
+function forPeople({
+  outcome,
+  revision,
+  recorded,
+  legacyTimeZone,
+  legacyClocks,
+  grants,
+  kept,
+  obstacles,
+}: Adoption): string {
   if (outcome === 'adopted_already')
     return 'This database has a history of migrations already: there is nothing to adopt.';
   const isPlan = outcome === 'would_be_adopted';
@@ -41,7 +53,8 @@ function forPeople({ outcome, revision, recorded, legacyTimeZone, legacyClocks, 
     ...legacyClocks
       .filter(({ zone }) => zone !== legacyTimeZone)
       .map(({ column, zone, compared }) => `But auth_request_state.${column} for ${zone}: ${told(compared)}.`),
-    ...grants.map((grant) => `Stays as it is: ${grant}.`),
+    ...[...grants, ...kept].map((object) => `Stays as it is: ${object}.`),
+    ...obstacles.map((one) => `Would stop ${describeObstacle(one)}.`),
     ...(isPlan ? ['Next: payment-events-db adopt'] : NEXT),
   ].join('\n');
 }

@@ -1,0 +1,92 @@
+import { type MigrationInterface } from 'typeorm';
+import { nameOf } from './history';
+import { plannedSql } from './planned-sql';
+
+/**
+ * Something that a migration does to an object of ours on which objects of others may hang:
+ *
+ * - `retype` gives a column another type, if it does not have that yet;
+ * - `drop` takes a column away;
+ * - `extend` adds columns with a default to a table;
+ * - `rekey` replaces a primary key, if it has so many columns yet;
+ * - `forget` drops a trigger's function;
+ * - `build` makes an index of that name on a table.
+ */
+export type Change =
+  | { readonly kind: 'retype'; readonly on: string; readonly name: string; readonly type: string }
+  | { readonly kind: 'drop'; readonly on: string; readonly name: string }
+  | { readonly kind: 'extend'; readonly on: string }
+  | { readonly kind: 'rekey'; readonly on: string; readonly name: string; readonly columns: number }
+  | { readonly kind: 'forget'; readonly on: string; readonly name: string }
+  | { readonly kind: 'build'; readonly on: string; readonly name: string };
+
+/** The columns that the legacy schema made as `timestamp`. Those of later migrations were born as timestamptz. */
+export const TIMES = new Map([
+  ['payment_events', ['created_at']],
+  ['outbox', ['created_at', 'processed_at']],
+  ['auth_request_state', ['created_at', 'updated_at', 'completed_at']],
+  ['restaurant_payment_configs', ['updated_at']],
+  ['auth_idempotency_keys', ['created_at', 'expires_at']],
+  ['auth_processing_locks', ['locked_at', 'expires_at']],
+]);
+
+const NEW_COLUMNS = new Map([
+  ['payment_events', ['restaurant_id']],
+  ['auth_request_state', ['attempt_open', 'retry_count']],
+  [
+    'outbox',
+    [
+      ...['restaurant_id', 'headers', 'attempts', 'next_attempt_at', 'last_error', 'failed_at'],
+      ...['discarded_at', 'discarded_by', 'discard_reason'],
+    ],
+  ],
+  ['auth_idempotency_keys', ['operation', 'outcome', 'request_fingerprint']],
+  ['restaurant_payment_configs', ['created_at', 'created_by']],
+  ['auth_processing_locks', ['restaurant_id', 'fencing_token']],
+]);
+
+const columnsOf = (tables: Map<string, string[]>) =>
+  [...tables].flatMap(([on, columns]) => columns.map((name) => ({ on, name })));
+
+const retype = (type: string) => columnsOf(TIMES).map((column): Change => ({ kind: 'retype', ...column, type }));
+const forget = (...functions: [on: string, name: string][]) =>
+  functions.map(([on, name]): Change => ({ kind: 'forget', on, name }));
+const rekey = (columns: number): Change => ({
+  kind: 'rekey',
+  on: 'restaurant_payment_configs',
+  name: 'restaurant_payment_configs_pkey',
+  columns,
+});
+
+/** By the name of the migration without its time. What is not here changes nothing that others could hang on. */
+const CHANGES: Record<string, { readonly up?: readonly Change[]; readonly down?: readonly Change[] }> = {
+  ExpandColumns: {
+    up: [...NEW_COLUMNS.keys()].map((on) => ({ kind: 'extend', on })),
+    down: columnsOf(NEW_COLUMNS).map((column) => ({ kind: 'drop', ...column })),
+  },
+  ContractTimestamps: { up: retype('timestamptz'), down: retype('timestamp') },
+  ContractKeysAndIndexes: { up: [rekey(1)], down: [rekey(2)] },
+  GuardAuthRequestState: { down: forget(['auth_request_state', 'guard_auth_request_state']) },
+  GuardConfigVersions: { down: forget(['restaurant_payment_configs', 'guard_restaurant_payment_configs']) },
+  GuardPaymentEvents: {
+    down: forget(['payment_events', 'refuse_payment_events_change'], ['payment_events', 'refuse_payment_events_gap']),
+  },
+};
+
+/** What a migration does in one direction. The indexes are those of its SQL. */
+export async function changesOf(migration: MigrationInterface, direction: 'up' | 'down'): Promise<Change[]> {
+  const { up, down } = await plannedSql(migration);
+  const indexes = [...up, ...down].flatMap((text) =>
+    [...text.matchAll(INDEX)].map(([, name, on]) => ({ name: name!, on: on! })),
+  );
+  const declared = CHANGES[nameOf(migration).slice(0, -13)]?.[direction] ?? [];
+  return [...declared, ...indexes.map((index): Change => ({ kind: 'build', ...index }))];
+}
+
+/** The names of the indexes that these migrations build. */
+export async function indexesOf(migrations: readonly MigrationInterface[]): Promise<Set<string>> {
+  const changes = (await Promise.all(migrations.map((migration) => changesOf(migration, 'up')))).flat();
+  return new Set(changes.flatMap((change) => (change.kind === 'build' ? [change.name] : [])));
+}
+
+const INDEX = /INDEX CONCURRENTLY (?!IF EXISTS)(\w+)\s+ON (\w+)/g;

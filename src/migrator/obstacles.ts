@@ -1,0 +1,125 @@
+import { type QueryRunner } from 'typeorm';
+import { PaymentEventsDbError } from '../errors';
+import { changesOf } from './changes';
+import { type ChangingStep, findDependents, type Obstacle } from './dependents';
+import { nameOf } from './history';
+import { type LegacyClock, legacyClocks } from './legacy-clocks';
+import { LegacyTimeZoneError, recordedTimes } from './legacy-time-zone';
+import { withoutTimeouts } from './locking';
+import { findMissingRights } from './missing-rights';
+import { type Step } from './own-objects';
+import { findUnfitTimes } from './unfit-times';
+import { findUnknownRestaurants } from './unknown-restaurants';
+
+/** Something that is not ours, or a row, or a right that is missing would stop migrations half-way. Nothing was changed. */
+export class ObstaclesError extends PaymentEventsDbError {
+  readonly code = 'MIGRATION_OBSTACLES';
+
+  constructor(readonly obstacles: readonly Obstacle[]) {
+    super(
+      `These would stop the migrations, of which none has run:\n${obstacles.map((one) => `  ${describeObstacle(one)}\n`).join('')}` +
+        'Drop such an object and make it anew after the migrations; mend such rows and rights. Then run this again.',
+    );
+  }
+}
+
+/** One line. */
+export const describeObstacle = ({ migration, reason }: Obstacle): string => `${migration}: ${reason}`;
+
+/** In which zones the old times are. */
+export interface LegacyTimes {
+  readonly zone: string;
+  /** Columns of auth_request_state that are in UTC all the same. */
+  readonly inUtc: readonly string[];
+}
+
+/**
+ * Looks at all that can be seen before the first of these steps begins. Reads only.
+ *
+ * @throws ObstaclesError where something would stop one of them
+ */
+export async function assertNoObstacles(queryRunner: QueryRunner, steps: readonly Step[]): Promise<void> {
+  const obstacles = [...(await findObjects(queryRunner, steps)), ...(await findRows(queryRunner, steps))];
+  if (obstacles.length > 0) throw new ObstaclesError(obstacles);
+}
+
+/** Objects of others and missing rights. */
+export async function findObjects(queryRunner: QueryRunner, steps: readonly Step[]): Promise<Obstacle[]> {
+  const changing: ChangingStep[] = [];
+  for (const { migration, direction } of steps) {
+    changing.push({ migration: nameOf(migration), changes: await changesOf(migration, direction) });
+  }
+  const [first] = changing;
+  if (!first) return [];
+  const rights = await findMissingRights(queryRunner);
+  return [
+    ...rights.map((reason) => ({ migration: first.migration, reason })),
+    ...(await findDependents(queryRunner, changing)),
+  ];
+}
+
+/**
+ * Rows. They are read in full, without the connection's time-out.
+ *
+ * @param times where they are not in the history yet
+ */
+export async function findRows(
+  queryRunner: QueryRunner,
+  steps: readonly Step[],
+  times?: LegacyTimes,
+): Promise<Obstacle[]> {
+  const obstacles: Obstacle[] = [];
+  await withoutTimeouts(queryRunner, async () => {
+    for (const step of steps.filter(({ direction }) => direction === 'up')) {
+      const migration = nameOf(step.migration);
+      const find = LOOKS[migration.slice(0, -13)];
+      if (find) obstacles.push(...(await find(queryRunner, times)).map((reason) => ({ migration, reason })));
+    }
+  });
+  return obstacles;
+}
+
+/** What is looked for, by the name of the migration without its time. */
+const LOOKS: Record<string, (queryRunner: QueryRunner, times: LegacyTimes | undefined) => Promise<string[]>> = {
+  ContractTimestamps: findWrongTimes,
+  ContractRestaurants: findUntoldRestaurants,
+};
+
+/** Legacy services may have written since they were looked at, and by another clock. */
+async function findWrongTimes(queryRunner: QueryRunner, given: LegacyTimes | undefined): Promise<string[]> {
+  const { zone, inUtc } = given ?? (await recordedTimes(queryRunner));
+  const unfit = await findUnfitTimes(queryRunner, zone, inUtc);
+  if (given || zone === 'UTC' || !(await areAllPlain(queryRunner))) return unfit;
+  try {
+    const found = columnsInUtc(await legacyClocks(queryRunner, zone));
+    const changed = [...found, ...inUtc].filter((column) => !found.includes(column) || !inUtc.includes(column));
+    return [...unfit, ...changed.map((column) => `auth_request_state.${column} ${NOT_AS_ADOPTED}`)];
+  } catch (error) {
+    if (error instanceof LegacyTimeZoneError) return [...unfit, error.message];
+    throw error;
+  }
+}
+
+/** Whether the conversion has not begun. */
+async function areAllPlain(queryRunner: QueryRunner): Promise<boolean> {
+  const plain = (await queryRunner.query(`
+    SELECT FROM pg_attribute WHERE attrelid IN (to_regclass('payment_events'), to_regclass('auth_request_state'))
+      AND attname IN ('created_at', 'completed_at') AND atttypid = 'timestamp'::regtype`)) as object[];
+  return plain.length === 3;
+}
+
+const NOT_AS_ADOPTED =
+  'is in another zone than when the database was adopted: go back and adopt it again (docs/how-to/take-over-from-alembic.md)';
+
+export const columnsInUtc = (clocks: readonly LegacyClock[]): string[] =>
+  clocks.filter(({ zone }) => zone === 'UTC').map(({ column }) => column);
+
+async function findUntoldRestaurants(queryRunner: QueryRunner): Promise<string[]> {
+  const unknown = await findUnknownRestaurants(queryRunner);
+  if (unknown.length === 0) return [];
+  return [
+    `The restaurant is unknown for: ${unknown.join(', ')}. No read model row, idempotency key or event tells it. Once ` +
+      `ExpandColumns has run, set it by hand, for example UPDATE outbox SET restaurant_id = '<restaurant>' ` +
+      `WHERE aggregate_id = '<request>'; or delete the row if it is not needed.`,
+  ];
+}
