@@ -1,3 +1,5 @@
+import { PIN_TEXT } from './pinned-settings';
+
 /** Anything that runs a statement and gives its rows: a DataSource, a query runner, an entity manager. */
 export interface Queryable {
   query(sql: string, parameters?: unknown[]): Promise<unknown>;
@@ -31,27 +33,28 @@ export async function readCatalog(database: Queryable): Promise<string> {
 
 /**
  * Not-null constraints are read off the columns: as objects they exist from PostgreSQL 18 only. Constraint triggers and
- * the like, which PostgreSQL makes itself, are left out. Names are sorted in the C collation, so that a server's locale
+ * the like, which PostgreSQL makes itself, are left out. Settings are pinned before the first object is looked at, since
+ * all of them come from a join with that. Names are sorted in the C collation, so that a server's locale
  * changes nothing.
  */
 const READ_CATALOG = `
-  WITH ours AS (
+  WITH pinned AS MATERIALIZED (${PIN_TEXT}), ours AS MATERIALIZED (
     SELECT oid, relname AS name, relowner, relacl, reloptions, relpersistence, relkind, relreplident, relrowsecurity,
       relforcerowsecurity
-    FROM pg_class
+    FROM pinned CROSS JOIN pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname IN (
       'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
       'auth_processing_locks')
-  ), functions AS (
+  ), functions AS MATERIALIZED (
     SELECT oid, proname AS name, proowner
-    FROM pg_proc
+    FROM pinned CROSS JOIN pg_proc
     WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours) AND NOT tgisinternal)
        OR pronamespace = current_schema()::regnamespace AND proname IN (
          'guard_auth_request_state', 'guard_restaurant_payment_configs',
          'refuse_payment_events_change', 'refuse_payment_events_gap')
-  ), sequences AS (
+  ), sequences AS MATERIALIZED (
     SELECT pg_class.oid, relname AS name, relowner, relacl, relpersistence
-    FROM pg_class
+    FROM pinned CROSS JOIN pg_class
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace AND (
       relname = 'auth_processing_fencing_tokens'
       OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass

@@ -4,6 +4,7 @@ import { assertPinned, schemaOf, searchPath } from '../database/pinned-schema';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
 import { type MigrationSettings } from './locking';
+import { PIN_SETTINGS, UNPIN_SETTINGS } from './pinned-settings';
 
 /** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
 const WAIT_MS = 600_000;
@@ -18,7 +19,7 @@ const SAY_AFTER_MS = 2_000;
 const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
 
 const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
-const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval; RESET search_path`;
+const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval; RESET search_path; ${UNPIN_SETTINGS}`;
 
 /**
  * A session that waits in a lock does not notice by itself that its process has died, and would keep the migration lock
@@ -95,6 +96,7 @@ export async function withMigrationLock<T>(
 }
 
 async function lock(queryRunner: QueryRunner, waitMs: number, say: Say): Promise<void> {
+  await queryRunner.query(PIN_SETTINGS);
   await queryRunner.query(NOTICE_A_DEAD_CLIENT);
   const started = performance.now();
   let nextSay = SAY_AFTER_MS;

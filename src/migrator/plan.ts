@@ -26,6 +26,7 @@ import { enterSchema, LOCK_OR_STOP } from './migration-lock';
 import { toRevert, toRun } from './migrator';
 import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './own-objects';
+import { PIN_SETTINGS } from './pinned-settings';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
 
@@ -85,6 +86,7 @@ export async function planMigrations(dataSource: DataSource, given?: PlanOptions
     migrations.push({ name: record.name, statements: await statementsOf(migration, direction, record) });
   }
   const preparation = [
+    PIN_SETTINGS,
     enterSchema(schemaOf(dataSource)),
     LOCK_OR_STOP,
     ...completing.flatMap(transaction),

@@ -3,6 +3,7 @@ import { type DataSource, type QueryRunner } from 'typeorm';
 import { poolOf } from '../database/connections';
 import { expectAnswer } from '../database/expect-answer';
 import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
+import { PIN_SETTINGS } from './pinned-settings';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */
 const LOOK_EVERY_MS = 500;
@@ -65,7 +66,7 @@ export class SessionWatch {
   async #look(): Promise<void> {
     const answered = expectAnswer(this.#client, LOOK_TAKES_MS);
     try {
-      await (this.#connected ??= this.#client.connect());
+      await (this.#connected ??= this.#client.connect().then(() => this.#client.query(PIN_SETTINGS)));
       const { rows: blockers } = await this.#client.query<Session>(BLOCKING_SESSIONS, [this.pid]);
       if (blockers.length > 0) this.blockers = blockers;
       if (performance.now() < this.#sayNext) return;
