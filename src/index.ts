@@ -131,6 +131,7 @@ export {
   UnknownMigrationsError,
 } from './migrator/errors';
 export { assertNonePending, type Begun, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
+export { ForeignMigrationsError } from './migrator/foreign-migrations';
 export { type LegacyClock } from './migrator/legacy-clocks';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
 export { type Say } from './migrator/migration-lock';

@@ -17,6 +17,7 @@ import { withoutTimeouts } from './locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { type Obstacle } from './dependents';
 import { columnsInUtc, describeObstacle, findObjects, findRows } from './obstacles';
+import { assertOursAlone } from './foreign-migrations';
 import { isHarmless } from './harmless-drift';
 
 export class AdoptOptions {
@@ -97,6 +98,7 @@ async function adoptAlone(
   queryRunner: QueryRunner,
   { legacyTimeZone: given, dryRun = false }: AdoptOptions,
 ): Promise<Adoption> {
+  assertOursAlone(dataSource);
   const history = await readHistory(dataSource, queryRunner);
   assertSound(history);
   if (history.some(({ state }) => state === 'applied')) return await adoptedAlready(queryRunner, given);

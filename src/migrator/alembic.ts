@@ -1,6 +1,7 @@
 import { PaymentEventsDbError } from '../errors';
 import { hasTable, type Queryable } from './catalog';
 import { alembicCatalogs } from './catalogs';
+import { TIMES } from './changes';
 import { type MigrationRecord } from './history';
 
 /** A revision that one of our first migrations repeats. */
@@ -21,14 +22,14 @@ export class AlembicDatabaseError extends PaymentEventsDbError {
   }
 }
 
-/** There is nothing to take over: `alembic_version` does not exist or is empty. Nothing was changed. */
+/** There is nothing to take over: `alembic_version` does not exist or is empty, or our tables do not. Nothing was changed. */
 export class NotMadeByAlembicError extends PaymentEventsDbError {
   readonly code = 'NOT_MADE_BY_ALEMBIC';
 
   constructor() {
     super(
-      'Alembic did not make this database: there is no row in alembic_version. Check DATABASE_URL. ' +
-        'A database without tables needs no taking over: payment-events-db migrate.',
+      'Alembic did not make this database: there is no row in alembic_version, or it is that of another application, ' +
+        'since none of our tables is there. Check DATABASE_URL. A database without tables needs no taking over: payment-events-db migrate.',
     );
   }
 }
@@ -48,7 +49,8 @@ export class UnknownAlembicRevisionError extends PaymentEventsDbError {
 /**
  * Stops before our first migration would fail on tables that Alembic has made.
  *
- * @throws AlembicDatabaseError with the way to go on, where `alembic_version` has a row and our history has none.
+ * @throws AlembicDatabaseError with the way to go on, where `alembic_version` has a row, our tables exist and our history
+ *   is empty.
  */
 export async function assertNotMadeByAlembic(history: readonly MigrationRecord[], session: Queryable): Promise<void> {
   if (history.some(({ state }) => state !== 'pending')) return;
@@ -69,11 +71,23 @@ export async function mirroredRevision(session: Queryable): Promise<AlembicRevis
   return revision;
 }
 
-/** What `alembic_version` holds: several revisions where branches were not merged. */
+/**
+ * What `alembic_version` holds: several revisions where branches were not merged. Nothing where none of our tables is
+ * there, since then it is that of another application.
+ */
 async function readRevisions(session: Queryable): Promise<string[]> {
-  if (!(await hasTable(session, 'alembic_version'))) return [];
-  const rows = (await session.query(`SELECT version_num FROM alembic_version ORDER BY version_num`)) as {
-    version_num: string;
-  }[];
-  return rows.map(({ version_num }) => version_num);
+  if (!(await hasTable(session, 'alembic_version')) || !(await hasAnyOfOurTables(session))) return [];
+  const rows = (await session.query(REVISIONS)) as { revision: string }[];
+  return rows.map(({ revision }) => revision);
+}
+
+/** Whatever its columns are called, where something else made a table of that name. */
+const REVISIONS = `
+  SELECT revision FROM alembic_version AS version
+  CROSS JOIN LATERAL (SELECT to_jsonb(version) ->> 'version_num' AS revision) AS row
+  WHERE revision IS NOT NULL ORDER BY revision`;
+
+async function hasAnyOfOurTables(session: Queryable): Promise<boolean> {
+  for (const table of TIMES.keys()) if (await hasTable(session, table)) return true;
+  return false;
 }

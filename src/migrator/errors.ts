@@ -100,7 +100,8 @@ export class UnknownMigrationsError extends PaymentEventsDbError {
     super(
       `The database has migrations that this version of the code does not know:\n${lines(names)}\n` +
         'It was migrated by a newer version or another branch. Check out that version and go on there, or revert them ' +
-        'with it (npm run migration:revert).',
+        'with it (npm run migration:revert). If it is a migration of your own: take it back, and run it from a second ' +
+        'DataSource with a migrationsTableName of its own.',
     );
   }
 }

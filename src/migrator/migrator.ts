@@ -5,6 +5,7 @@ import { Flag, Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
 import { HalfAppliedError, MigrationBlockedError, NoSuchMigrationError, TransactionModeError } from './errors';
+import { assertOursAlone } from './foreign-migrations';
 import {
   assertSound,
   completeHistory,
@@ -55,7 +56,7 @@ export class MigrateOptions {
  * error `statementTimeoutMs` and ten seconds later.
  *
  * @returns what was run
- * @throws TransactionModeError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
+ * @throws TransactionModeError, ForeignMigrationsError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
  *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, ObstaclesError, MigrationInProgressError,
  *   ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
@@ -153,6 +154,7 @@ async function asOnlyMigrator<T>(
   const { fake = false, say = toLogger(dataSource) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
   if (mode !== 'each') throw new TransactionModeError(mode);
+  assertOursAlone(dataSource);
   const to = options.to && fullName(dataSource, options.to);
 
   return await withMigrationLock(dataSource, say, async (queryRunner) => {

@@ -4,6 +4,7 @@ import { schemaOf } from '../database/pinned-schema';
 import { Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
+import { assertOursAlone } from './foreign-migrations';
 import {
   assertSound,
   beginningStatement,
@@ -71,6 +72,7 @@ export class PlanOptions {
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
   const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
+  assertOursAlone(dataSource);
   const to = options.to && fullName(dataSource, options.to);
   const history = await readHistory(dataSource);
   await assertNotMadeByAlembic(history, dataSource);

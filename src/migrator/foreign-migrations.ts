@@ -1,0 +1,25 @@
+import { type DataSource } from 'typeorm';
+import { PaymentEventsDbError } from '../errors';
+import { migrations } from '../migrations';
+import { knownMigrations, nameOf } from './history';
+
+/** A DataSource has migrations that are not of this package beside those that are. Nothing was changed. */
+export class ForeignMigrationsError extends PaymentEventsDbError {
+  readonly code = 'FOREIGN_MIGRATIONS';
+
+  constructor(readonly names: readonly string[]) {
+    super(
+      `These migrations are not of this package:\n${names.map((name) => `  ${name}\n`).join('')}` +
+        'In its history they would keep every other version of it from migrating. Run them from a second DataSource, ' +
+        'with a migrationsTableName of its own, on tables of your own.',
+    );
+  }
+}
+
+/** @throws ForeignMigrationsError where ours and others would share one history */
+export function assertOursAlone(dataSource: DataSource): void {
+  const ours = new Set(migrations.map(({ name }) => name));
+  const names = knownMigrations(dataSource).map(nameOf);
+  const foreign = names.filter((name) => !ours.has(name));
+  if (foreign.length > 0 && foreign.length < names.length) throw new ForeignMigrationsError(foreign);
+}
