@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import pc from 'picocolors';
+import { QueryFailedError } from 'typeorm';
 import { readConfig } from '../config';
 import { type DatabaseAddress, databaseAddress } from '../database-address';
 import { ExitCode } from './exit-codes';
@@ -17,9 +18,14 @@ export function reportError(error: unknown, { json, ...known }: { json: boolean;
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
   const explanation = error instanceof CommanderError ? usage(error) : explainError(error, addressIfKnown());
   const { code, text, exitCode } = { ...explanation, ...known };
-  if (json) console.error(JSON.stringify({ error: { code, message: text, exitCode } }));
+  if (json) {
+    console.error(JSON.stringify({ error: { code, message: text, exitCode } }));
+    return exitCode;
+  }
   // Commander has said it already, with the help.
-  else if (!(error instanceof CommanderError)) console.error(pc.red(text));
+  if (!(error instanceof CommanderError)) console.error(pc.red(text));
+  // Last, since it may be long. Values travel as parameters.
+  if (error instanceof QueryFailedError) console.error(`The statement was:\n${error.query}`);
   return exitCode;
 }
 

@@ -19,7 +19,7 @@ export async function withDataSource(
     createDataSourceOptions({
       applicationName: 'payment-events-db command line',
       ...config.dataSource,
-      logger: new FailuresOnlyLogger(),
+      logger: new SilentLogger(),
     }),
   );
   await dataSource.initialize();
@@ -37,8 +37,9 @@ function sayWhere({ databaseUrl, dataSource: { schema = DEFAULT_SCHEMA } }: Conf
   console.error(pc.dim(`Schema ${schema} of ${database} at ${host}:${port}`));
 }
 
-/** Commands say themselves how far a migration is. */
-class FailuresOnlyLogger extends RedactingLogger {
+/** Commands say themselves how far a migration is, and which statement failed: last, since it may be long. */
+class SilentLogger extends RedactingLogger {
+  override logQueryError(): void {}
   override logSchemaBuild(): void {}
   override logMigration(): void {}
 }

@@ -145,4 +145,39 @@ describe('payment-events-db adopt', () => {
       ...zone,
     });
   });
+
+  test('--dry-run ends with 1 and tells what would stop a later step', async () => {
+    await database.query(`
+      DROP TABLE payment_events_db_migrations;
+      CREATE PUBLICATION feed FOR TABLE outbox (id, created_at)`);
+    expect(await here('--dry-run', '--legacy-timezone', 'America/New_York')).toMatchObject({
+      exitCode: 1,
+      stdout: expect.stringMatching(
+        /^Would stop ContractTimestamps\d+: publication of table outbox in publication feed depends on outbox\.created_at\.$/m,
+      ) as string,
+    });
+    await database.query('DROP PUBLICATION feed');
+  });
+});
+
+describe('a migration that fails all the same', () => {
+  const database = useTestDatabase({ empty: true });
+
+  test('says first what stopped it, and the statement last', async () => {
+    await loadAlembicDatabase(database);
+    await database.query(`
+      CREATE FUNCTION stop_it() RETURNS event_trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF current_query() ~ 'fillfactor = 80' THEN
+          RAISE EXCEPTION 'cannot do this' USING ERRCODE = 'dependent_objects_still_exist', DETAIL = 'view report depends on it';
+        END IF;
+      END $$;
+      CREATE EVENT TRIGGER stop_it ON ddl_command_end EXECUTE FUNCTION stop_it()`);
+    await cliProcess(database.url, ['adopt']);
+    const { stderr, exitCode } = await cliProcess(database.url, ['migrate']);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(
+      /failed\.\nThe database says: cannot do this: view report depends on it \(2BP01\)\.\nThe statement was:\nSET LOCAL[^]*fillfactor = 80/,
+    );
+  });
 });
