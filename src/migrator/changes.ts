@@ -7,7 +7,7 @@ import { plannedSql } from './planned-sql';
  *
  * - `retype` gives a column another type, if it does not have that yet;
  * - `drop` takes a column away;
- * - `extend` adds columns with a default to a table;
+ * - `extend` adds columns to a table;
  * - `rekey` replaces a primary key, if it has so many columns yet;
  * - `forget` drops a trigger's function;
  * - `build` makes an index of that name on a table.
@@ -30,21 +30,6 @@ export const TIMES = new Map([
   ['auth_processing_locks', ['locked_at', 'expires_at']],
 ]);
 
-const NEW_COLUMNS = new Map([
-  ['payment_events', ['restaurant_id']],
-  ['auth_request_state', ['attempt_open', 'retry_count']],
-  [
-    'outbox',
-    [
-      ...['restaurant_id', 'headers', 'attempts', 'next_attempt_at', 'last_error', 'failed_at'],
-      ...['discarded_at', 'discarded_by', 'discard_reason'],
-    ],
-  ],
-  ['auth_idempotency_keys', ['operation', 'outcome', 'request_fingerprint']],
-  ['restaurant_payment_configs', ['created_at', 'created_by']],
-  ['auth_processing_locks', ['restaurant_id', 'fencing_token']],
-]);
-
 const columnsOf = (tables: Map<string, string[]>) =>
   [...tables].flatMap(([on, columns]) => columns.map((name) => ({ on, name })));
 
@@ -58,12 +43,8 @@ const rekey = (columns: number): Change => ({
   columns,
 });
 
-/** By the name of the migration without its time. What is not here changes nothing that others could hang on. */
+/** By the name of the migration without its time: what cannot be read off its SQL. */
 const CHANGES: Record<string, { readonly up?: readonly Change[]; readonly down?: readonly Change[] }> = {
-  ExpandColumns: {
-    up: [...NEW_COLUMNS.keys()].map((on) => ({ kind: 'extend', on })),
-    down: columnsOf(NEW_COLUMNS).map((column) => ({ kind: 'drop', ...column })),
-  },
   ContractTimestamps: { up: retype('timestamptz'), down: retype('timestamp') },
   ContractKeysAndIndexes: { up: [rekey(1)], down: [rekey(2)] },
   GuardAuthRequestState: { down: forget(['auth_request_state', 'guard_auth_request_state']) },
@@ -73,15 +54,23 @@ const CHANGES: Record<string, { readonly up?: readonly Change[]; readonly down?:
   },
 };
 
-/** What a migration does in one direction. The indexes are those of its SQL. */
+/** What a migration does in one direction. Columns that come or go, and indexes, are read off its SQL. */
 export async function changesOf(migration: MigrationInterface, direction: 'up' | 'down'): Promise<Change[]> {
-  const { up, down } = await plannedSql(migration);
-  const indexes = [...up, ...down].flatMap((text) =>
-    [...text.matchAll(INDEX)].map(([, name, on]) => ({ name: name!, on: on! })),
+  const sql = await plannedSql(migration);
+  const tables = sql[direction].flatMap((text) => [...text.matchAll(ALTER_TABLE)]);
+  const columns = tables.flatMap(([, on, actions]): Change[] => [
+    ...(actions!.includes('ADD COLUMN') ? [{ kind: 'extend', on: on! } as const] : []),
+    ...[...actions!.matchAll(DROP_COLUMN)].map(([, name]) => ({ kind: 'drop', on: on!, name: name! }) as const),
+  ]);
+  const indexes = [...sql.up, ...sql.down].flatMap((text) =>
+    [...text.matchAll(INDEX)].map(([, name, on]): Change => ({ kind: 'build', name: name!, on: on! })),
   );
   const declared = CHANGES[nameOf(migration).slice(0, -13)]?.[direction] ?? [];
-  return [...declared, ...indexes.map((index): Change => ({ kind: 'build', ...index }))];
+  return [...declared, ...columns, ...indexes];
 }
+
+const ALTER_TABLE = /ALTER TABLE (\w+)([^;]*)/g;
+const DROP_COLUMN = /DROP COLUMN IF EXISTS (\w+)/g;
 
 /** The names of the indexes that these migrations build. */
 export async function indexesOf(migrations: readonly MigrationInterface[]): Promise<Set<string>> {
