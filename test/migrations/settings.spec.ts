@@ -10,7 +10,7 @@ jest.setTimeout(120_000);
 
 const say = () => undefined;
 
-/** Each changes the text of the catalog, or what SQL means. */
+/** Each changes the text of the catalog, or what SQL means. Through a pooler no connection can pin them at its start. */
 const SETTINGS: [name: string, value: string][] = [
   ['IntervalStyle', 'iso_8601'],
   ['DateStyle', 'German'],
@@ -31,7 +31,7 @@ describe('settings of the database', () => {
     await database.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
     await loadAlembicDatabase(database);
     await database.query(`ALTER DATABASE ${database.name} SET ${name} = '${value}'`);
-    const dataSource = await quietDataSource({ url: database.url });
+    const dataSource = await quietDataSource({ url: database.url, timeoutsVia: 'role' });
     try {
       const shown = Object.values((await dataSource.query<object[]>(`SHOW ${name}`))[0]!)[0] as string;
       expect(shown).toMatch(value);
@@ -61,7 +61,7 @@ describe('settings of the database', () => {
     const older = await database.connect();
     await older.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
     if (known) await database.query(`ALTER DATABASE ${database.name} SET transaction_timeout = '4s'`);
-    const dataSource = await quietDataSource({ url: database.url });
+    const dataSource = await quietDataSource({ url: database.url, timeoutsVia: 'role' });
     try {
       const migrating = migrate(dataSource, { to: 'ExpandIndexes', say });
       // The build waits for the transaction that is older, and longer than it might last.
