@@ -136,7 +136,7 @@ export { type LegacyClock } from './migrator/legacy-clocks';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
 export { type Say } from './migrator/migration-lock';
 export { migrate, type MigrateOptions, revert } from './migrator/migrator';
-export { ObstaclesError } from './migrator/obstacles';
+export { MigrationObstaclesError } from './migrator/obstacles';
 export { type MigrationPlan, planMigrations, type PlannedMigration, type PlanOptions } from './migrator/plan';
 export { stamp, type Stamp, type StampOptions } from './migrator/stamp';
 export { type FieldDifference } from './read-model/differences';

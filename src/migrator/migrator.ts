@@ -57,7 +57,7 @@ export class MigrateOptions {
  *
  * @returns what was run
  * @throws TransactionModeError, ForeignMigrationsError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
- *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, ObstaclesError, MigrationInProgressError,
+ *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, MigrationObstaclesError, MigrationInProgressError,
  *   ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */

@@ -12,7 +12,7 @@ import { findUnfitTimes } from './unfit-times';
 import { findUnknownRestaurants } from './unknown-restaurants';
 
 /** Something that is not ours, or a row, or a right that is missing would stop migrations half-way. Nothing was changed. */
-export class ObstaclesError extends PaymentEventsDbError {
+export class MigrationObstaclesError extends PaymentEventsDbError {
   readonly code = 'MIGRATION_OBSTACLES';
 
   constructor(readonly obstacles: readonly Obstacle[]) {
@@ -36,11 +36,11 @@ export interface LegacyTimes {
 /**
  * Looks at all that can be seen before the first of these steps begins. Reads only.
  *
- * @throws ObstaclesError where something would stop one of them
+ * @throws MigrationObstaclesError where something would stop one of them
  */
 export async function assertNoObstacles(queryRunner: QueryRunner, steps: readonly Step[]): Promise<void> {
   const obstacles = [...(await findObjects(queryRunner, steps)), ...(await findRows(queryRunner, steps))];
-  if (obstacles.length > 0) throw new ObstaclesError(obstacles);
+  if (obstacles.length > 0) throw new MigrationObstaclesError(obstacles);
 }
 
 /** Objects of others and missing rights. */

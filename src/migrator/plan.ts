@@ -68,7 +68,7 @@ export class PlanOptions {
  * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
  *
  * @throws UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError, NoSuchMigrationError, HalfAppliedError,
- *   ObjectsInTheWayError, ObstaclesError, ConfigurationError
+ *   ObjectsInTheWayError, MigrationObstaclesError, ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
   const { direction = 'up', ...options } = validateSettings(PlanOptions, given);

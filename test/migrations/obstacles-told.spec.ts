@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { adopt, migrate, type ObstaclesError, type PaymentEventsDataSource, planMigrations, revert } from '../../src';
+import {
+  adopt,
+  migrate,
+  type MigrationObstaclesError,
+  type PaymentEventsDataSource,
+  planMigrations,
+  revert,
+} from '../../src';
 import { loadAlembicDatabase } from '../support/alembic-database';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
@@ -17,7 +24,7 @@ describe('an object in the way', () => {
   const chain = () => new MigrationChain(database);
   let dataSource: PaymentEventsDataSource;
   const reasons = async (run: Promise<unknown>) => {
-    const error = (await failureOf(run)) as ObstaclesError;
+    const error = (await failureOf(run)) as MigrationObstaclesError;
     expect(error).toMatchObject({ code: 'MIGRATION_OBSTACLES', retryable: false });
     return error.obstacles;
   };

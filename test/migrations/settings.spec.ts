@@ -25,6 +25,7 @@ const SETTINGS: [name: string, value: string][] = [
 
 describe('settings of the database', () => {
   const database = useTestDatabase({ empty: true });
+  beforeAll(() => database.query(`ALTER DATABASE ${database.name} SET search_path = "public", pg_temp`));
 
   test.each(SETTINGS)('change nothing for adopt, migrate, plan, check and revert: %s = %s', async (name, value) => {
     await database.closeSessions();
