@@ -135,12 +135,14 @@ describe('a batch', () => {
   it('of one message comes to both in the end', async () => {
     const due = [await enqueue(uuidv4(), A_SECOND_AGO), await enqueue(uuidv4(), A_SECOND_AGO)];
     const one = relay({ batchSize: 1 });
-    for (let turn = 0; turn < 200 && !due.every((id) => published().includes(id)); turn++) {
+    let others = 0;
+    for (let turn = 0; turn < 500 && (others === 0 || !due.every((id) => published().includes(id))); turn++) {
       await enqueue();
       await one.runOnce();
+      others = published().filter((id) => !due.includes(id)).length;
     }
     expect(published()).toEqual(expect.arrayContaining(due));
-    expect(published().length).toBeGreaterThan(2);
+    expect(others).toBeGreaterThan(0);
   });
 });
 
