@@ -43,10 +43,11 @@ export class Mayhem {
   /** The failover is in the middle; before it and after it the server dies, twice a minute in a long run. */
   async #harmServers(end: number): Promise<void> {
     const began = performance.now();
+    const dice = new Dice(`${this.#world.seed} servers`);
     const crashes = Math.max(1, Math.round((end - began) / 60_000));
-    const pause = (end - began) / (2 * crashes + 2);
+    const share = (end - began) / (2 * crashes + 1);
     for (let step = 1; step <= 2 * crashes + 1; step++) {
-      await delay(Math.max(0, began + step * pause - performance.now()));
+      await delay(Math.max(0, began + (step - dice.next()) * share - performance.now()));
       if (step === crashes + 1) await this.#do('failover', () => this.#world.failOver());
       // Where a crash has taken so long that there is no time for more of them.
       else if (performance.now() < end) await this.#do('server killed', () => this.#world.servers.crash());

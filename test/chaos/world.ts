@@ -17,7 +17,7 @@ const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 1, relay: 2 } as cons
 type Role = keyof typeof MEMBERS;
 
 const PACE = ['--retry-delay-ms', '20', '--max-retry-delay-ms', '500', '--max-reconnect-delay-ms', '300'];
-const BOUNDS = ['--batch-size', '20', '--publish-timeout-ms', '2000', '--max-attempts', '8'];
+const BOUNDS = ['--batch-size', '20', '--max-attempts', '8'];
 const RELAY = ['src/cli/main.ts', 'relay', '--publisher', './test/chaos/publisher.ts', ...PACE, ...BOUNDS];
 
 /** All that takes part: two servers, a processor, queues, and the processes around them. */
@@ -127,7 +127,10 @@ export class World {
   async #addSlot(role: Role, name: string): Promise<void> {
     const proxy = await Proxy.start(this.url);
     const program = (start: number) => ({
-      command: role === 'relay' ? RELAY : [`test/chaos/members/${role}.ts`],
+      command:
+        role === 'relay'
+          ? [...RELAY, '--publish-timeout-ms', this.calm ? '60000' : '2000']
+          : [`test/chaos/members/${role}.ts`],
       env: {
         ...{ CHAOS_NAME: name, CHAOS_SEED: `${this.seed} ${name} ${start}`, CHAOS_CALM: this.calm ? '1' : '' },
         ...{ CHAOS_FROM: String(this.#nextOf(name)), PAYMENT_EVENTS_DB_POOL_SIZE: '2' },

@@ -4,7 +4,7 @@ import { type Delivery } from '../queues';
 import { CALM, dice, QUEUES } from './member';
 
 /** Longer than a message takes, as a rule. */
-const HIDDEN_MS = 12_000;
+const HIDDEN_MS = CALM ? 30_000 : 12_000;
 
 /** Takes one message and deals with it. `later` leaves it in the queue, and so does what `handle` throws. */
 export async function consume(

@@ -19,8 +19,9 @@ export const QUEUES = BROKER_URL!;
 export const PROCESSOR = PROCESSOR_URL!;
 /** This process's own. */
 export const dice = new Dice(CHAOS_SEED!);
-/** Longest wait for anything over HTTP. */
-export const ANSWER_MS = 3_000;
+/** Longest wait for anything over HTTP. What is to come to rest must not need a quick machine. */
+export const ANSWER_MS = CALM ? 60_000 : 3_000;
+const STATEMENT_MS = CALM ? 30_000 : 8_000;
 
 export const isPassing = (error: unknown): error is PaymentEventsDbError =>
   error instanceof PaymentEventsDbError && (error.retryable || error instanceof OutcomeUnknownError);
@@ -40,10 +41,10 @@ export async function insist<T>(call: () => Promise<T>, tries = Infinity): Promi
 
 /** Opens the database, which may be away, and runs so many loops on it for ever. What leaves one is a fault. */
 export async function work(loops: number, loop: (dataSource: PaymentEventsDataSource) => Promise<void>): Promise<void> {
-  const settings = { url: DATABASE_URL!, applicationName: NAME, poolSize: 4, statementTimeoutMs: 8_000 };
+  const settings = { url: DATABASE_URL!, applicationName: NAME, poolSize: 4, statementTimeoutMs: STATEMENT_MS };
   let dataSource: PaymentEventsDataSource | undefined;
   while (!dataSource)
-    dataSource = await quietDataSource({ ...settings, answerTimeoutMs: 8_000 }).catch(() => undefined);
+    dataSource = await quietDataSource({ ...settings, answerTimeoutMs: STATEMENT_MS }).catch(() => undefined);
   say({ ready: NAME });
   for (let started = 0; started < loops; started++) {
     void (async () => {

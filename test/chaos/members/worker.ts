@@ -14,7 +14,7 @@ import { consume } from './consume';
 import { ANSWER_MS, CALM, dice, insist, isPassing, PROCESSOR, work } from './member';
 import { settleWithinMs } from './restaurants';
 
-const TTL_MS = 6_000;
+const TTL_MS = CALM ? 30_000 : 6_000;
 /** How often a write is made again under its lease before the message is left for the next worker. */
 const TRIES = 4;
 const happens = (probability: number) => !CALM && dice.chance(probability);
