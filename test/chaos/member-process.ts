@@ -6,6 +6,9 @@ import { type Entry } from './journal';
 
 const ROOT = join(__dirname, '../..');
 
+// A process of its own: one that stands still does not see that the test has ended, and nobody else would wake it.
+const PAUSE = 'kill -STOP "$1" && sleep "$2"; kill -CONT "$1"';
+
 /** What a process is started with. */
 export interface Program {
   /** A module and its arguments. */
@@ -20,7 +23,6 @@ export class MemberProcess {
   /** The exit code; null where it was killed. */
   readonly ended: Promise<number | null>;
   stderr = '';
-  #paused: NodeJS.Timeout | undefined;
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
 
   constructor({ command, env, hear }: Program) {
@@ -38,10 +40,7 @@ export class MemberProcess {
       for (const line of lines) hear(JSON.parse(line) as Entry);
     });
     this.#child.stderr.setEncoding('utf8').on('data', (chunk: string) => (this.stderr += chunk));
-    this.ended = (once(this.#child, 'close') as Promise<[number | null]>).then(([exitCode]) => {
-      clearTimeout(this.#paused);
-      return exitCode;
-    });
+    this.ended = (once(this.#child, 'close') as Promise<[number | null]>).then(([exitCode]) => exitCode);
   }
 
   /** Nothing is flushed, nobody is told. */
@@ -52,8 +51,7 @@ export class MemberProcess {
 
   /** It stands still for a while, as in a container that is out of CPU, and then goes on as if nothing had been. */
   pause(milliseconds: number): void {
-    clearTimeout(this.#paused);
-    this.#child.kill('SIGSTOP');
-    this.#paused = setTimeout(() => this.#child.kill('SIGCONT'), milliseconds);
+    const args = ['-c', PAUSE, 'sh', String(this.#child.pid), String(milliseconds / 1_000)];
+    spawn('/bin/sh', args, { detached: true, stdio: 'ignore' }).unref();
   }
 }

@@ -6,9 +6,7 @@ import { ask } from './http';
 import { type QueuedMessage } from './queues';
 
 const dice = new Dice(process.env.CHAOS_SEED!);
-/** No publisher can stop this: it is told to behave. */
-const TROUBLE = process.env.CHAOS_CALM ? 0 : 1;
-const happens = (probability: number) => dice.chance(probability * TROUBLE);
+const happens = (probability: number) => !process.env.CHAOS_CALM && dice.chance(probability);
 
 const send = (messages: readonly RelayMessage[], signal?: AbortSignal) =>
   ask<PublishOutcome[]>(
