@@ -107,7 +107,8 @@ export class AuthRequests {
    * lease has begun, and where the outcome is unknown not even that. A settled request keeps its status.
    *
    * @throws LockLostError, AuthRequestNotFoundError
-   * @throws AuthRequestStatusError it is settled and this lease has no attempt open; or PENDING, and to be retried
+   * @throws AuthRequestStatusError it is settled and this lease has no attempt open that it has not reported; or PENDING,
+   *   and to be retried
    */
   async recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
     return await recordFailure(this.#dataSource, validLease(lease), command, manager);

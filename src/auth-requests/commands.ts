@@ -185,7 +185,7 @@ export class StartAttemptCommand extends TracedCommand {
   @WholeNumber(0, LONGEST_AGE_MS)
   settleWithinMs?: number;
 
-  /** Of the event. Calls that carry the same one are one call, repeated. Default: drawn anew, so each is an attempt. */
+  /** Of the event. Calls under one lease that carry the same one are one call, repeated. Default: drawn anew. */
   @IsOptional()
   @Uuid()
   eventId?: string;
@@ -203,7 +203,7 @@ export class CloseUnansweredCommand extends TracedCommand {
   @Text(0, 50)
   configVersion: string;
 
-  /** Who says so. */
+  /** Who says so: a name of your staff's system. It stays in the event for good, so nothing personal. */
   @Text(1, 255)
   by: string;
 
@@ -212,8 +212,20 @@ export class CloseUnansweredCommand extends TracedCommand {
   reason: string;
 }
 
+/** What a worker says of an attempt. */
+abstract class RecordCommand extends TracedCommand {
+  /**
+   * Which attempt it is about: `attempt` of what `startAttempt` answered. Default: the last one that this lease has begun.
+   * Say it where a lease begins several, so that a late or repeated answer to an earlier one is not taken for an answer to
+   * the last; it then closes none, and what it leaves open is asked again.
+   */
+  @IsOptional()
+  @WholeNumber(1, 2_147_483_647)
+  attempt?: number;
+}
+
 /** The processor has said yes. */
-export class AuthorizedCommand extends TracedCommand {
+export class AuthorizedCommand extends RecordCommand {
   @Text(1, 50)
   processorName: string;
 
@@ -245,7 +257,7 @@ export class AuthorizedCommand extends TracedCommand {
 }
 
 /** The processor has said no. */
-export class DeniedCommand extends TracedCommand {
+export class DeniedCommand extends RecordCommand {
   @Text(1, 50)
   processorName: string;
 
@@ -264,7 +276,7 @@ export class DeniedCommand extends TracedCommand {
 }
 
 /** The attempt came to nothing. */
-export class FailureCommand extends TracedCommand {
+export class FailureCommand extends RecordCommand {
   /** Such as `PROCESSOR_TIMEOUT`. */
   @Text(1, 100)
   errorCode: string;
@@ -284,8 +296,9 @@ export class FailureCommand extends TracedCommand {
 
   /**
    * `not_asked`: this attempt did not reach the processor. `unknown`: it may have authorized, as after a time-out; the
-   * attempt then stays open until someone has asked again. `nothing_held`: the processor has answered that it holds
-   * nothing under this key, which is an answer to the earlier attempts of the version as well.
+   * attempt then stays open until someone has asked again. `nothing_held`: the processor, asked the same
+   * question again under the same key, has answered that it holds nothing, which is an answer to the earlier attempts of
+   * the version as well. What a search finds is no such answer: a question may still be on its way.
    */
   @IsIn(['not_asked', 'unknown', 'nothing_held'])
   outcome: 'not_asked' | 'unknown' | 'nothing_held';

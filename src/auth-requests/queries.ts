@@ -100,7 +100,7 @@ const FIND_UNSETTLED = statement(
    WHERE attempt_open
      AND created_at < statement_timestamp() - $1 * interval '1 millisecond'
      AND created_at >= coalesce(statement_timestamp() - $2 * interval '1 millisecond', '-infinity')
-   ORDER BY created_at LIMIT $3`,
+   ORDER BY can_be_asked DESC, created_at LIMIT $3`,
 );
 
 export async function get(

@@ -2,6 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { AuthorizationConflictError, AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
+import { textField } from '../event-store/append-fields';
 import { encodeOutboxMessage } from '../event-store/outbox-messages';
 import { type Lease } from '../locks/processing-locks';
 import { withTraceContext } from '../outbox/trace-context';
@@ -13,14 +14,15 @@ import {
   ATTEMPTS_AFTER,
   eventIdOf,
   LEASE,
-  REQUEST,
+  requestOf,
   versionsAfter,
   workerValues,
   writeUnderLease,
 } from './worker-write';
 
 /**
- * An authorization is told from others by the processor's name and its id. One that is known already (`known`, `same`) is
+ * An authorization is told from others by the processor's name and its id; from the one that an AUTHORIZED request names by
+ * the id alone, since releasing that one for a name that another client spelt otherwise would be worse. One that is known already (`known`, `same`) is
  * no second one: its event is written only where it answers an attempt that is open, and no message. One that nobody
  * needs, since the request is settled, goes to the outbox to be released, by name: the request itself names the first.
  *
@@ -30,18 +32,22 @@ import {
 export const RECORD_AUTHORIZED = statement(
   'record_authorized',
   `WITH lease AS (${LEASE}
-   ), request AS (${REQUEST}
+   ), request AS (${requestOf('$14')}
    ), earlier AS (
-     SELECT processor_name AS name, processor_auth_id AS id, authorized_amount_cents::text AS amount FROM request
+     SELECT coalesce(nullif(processor_name, ''), $7) AS name, processor_auth_id AS id, authorized_amount_cents::text AS amount,
+            status = 'AUTHORIZED' AS is_named
+     FROM request
      UNION ALL
-     SELECT metadata ->> 'processor_name', metadata ->> 'processor_auth_id', metadata ->> 'authorized_amount_cents'
+     SELECT metadata ->> 'processor_name', metadata ->> 'processor_auth_id', metadata ->> 'authorized_amount_cents', false
      FROM payment_events WHERE aggregate_id = $1 AND event_type = 'AuthResponseReceived'
    ), decided AS (
      SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')},
-       ${eventIdOf('own', '$4::bigint', `'AUTHORIZED'`, '$7::text', '$8::text')} AS new_event_id,
+       ${eventIdOf('said', '$4::bigint', `'AUTHORIZED'`, '$7::text', '$8::text')} AS new_event_id,
        status = 'PROCESSING' OR processor_auth_id IS NULL AS names_it,
-       EXISTS (SELECT FROM earlier WHERE name = $7 AND id = $8) AS known,
-       NOT EXISTS (SELECT FROM earlier WHERE name = $7 AND id = $8 AND amount <> $9::bigint::text) AS same
+       CASE WHEN status IN ('VOIDED', 'EXPIRED', 'FAILED') THEN 'voided_during_authorization' ELSE 'not_needed' END AS reason,
+       EXISTS (SELECT FROM earlier WHERE (name = $7 OR is_named) AND id = $8) AS known,
+       NOT EXISTS (SELECT FROM earlier WHERE (name = $7 OR is_named) AND id = $8
+                     AND (name <> $7 OR amount <> $9::bigint::text)) AS same
      FROM request
      WHERE status <> 'PENDING' AND amount_cents >= $9::bigint AND currency = $10
    ), changed AS (
@@ -57,7 +63,7 @@ export const RECORD_AUTHORIZED = statement(
      WHERE state.auth_request_id = decided.auth_request_id
        AND (NOT known OR same AND own_open)
        AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
-     RETURNING state.*, own, decided.status <> 'PROCESSING' AND NOT known AS void_queued
+     RETURNING state.*, own, reason, decided.status <> 'PROCESSING' AND NOT known AS void_queued
    ), event AS (
      INSERT INTO payment_events
        (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
@@ -68,7 +74,8 @@ export const RECORD_AUTHORIZED = statement(
      FROM changed
    ), message AS (
      INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
-     SELECT auth_request_id, restaurant_id, 'void_request_queued', $12::bytea, $13::jsonb FROM changed WHERE void_queued
+     SELECT auth_request_id, restaurant_id, 'void_request_queued', $12::bytea || ${textField(3, 'reason')}, $13::jsonb
+     FROM changed WHERE void_queued
    )
    SELECT status, void_queued FROM changed`,
 );
@@ -118,12 +125,13 @@ export async function recordAuthorized(
     authorizedAmountCents,
     currency,
     authorizationCode,
+    // The statement completes the message: the row says why nobody needs it.
     encodeOutboxMessage({
       type: 'void_request_queued',
       data: {
         authRequestId,
         restaurantId,
-        reason: 'voided_during_authorization',
+        reason: '',
         createdAt: now,
         processorName,
         processorAuthId,
@@ -132,6 +140,7 @@ export async function recordAuthorized(
       },
     }),
     JSON.stringify(withTraceContext(command.headers)),
+    command.attempt ?? null,
   ];
   const written = await writeUnderLease<{ status: AuthRequestStatus; void_queued: boolean }, RecordedResult>(
     dataSource,
@@ -160,6 +169,12 @@ function recordedBefore(
   { processorName, processorAuthId, authorizedAmountCents, currency }: AuthorizedCommand,
 ): RecordedResult | undefined {
   if (standing.currency !== currency) return undefined;
+  if (standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId) {
+    const isSame = !standing.processorName || standing.processorName === processorName;
+    if (!isSame || standing.authorizedAmountCents !== authorizedAmountCents) {
+      throw new AuthorizationConflictError(authRequestId);
+    }
+  }
   for (const event of standing.events) {
     if (event.type !== 'AuthResponseReceived' || event.data.status !== 'AUTHORIZED') continue;
     if (!event.own && !standing.held) continue;
@@ -169,5 +184,7 @@ function recordedBefore(
     // A legacy service's event does not say what it came to: the row does.
     return resultOf(event) ?? { status: standing.status!, replayed: true, voidQueued: false };
   }
-  return undefined;
+  // The row of another client, which wrote no event that says so.
+  const isNamed = standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId;
+  return isNamed ? { status: 'AUTHORIZED', replayed: true, voidQueued: false } : undefined;
 }

@@ -11,7 +11,7 @@ import {
   ATTEMPTS_AFTER,
   eventIdOf,
   LEASE,
-  REQUEST,
+  requestOf,
   versionsAfter,
   workerValues,
   writeUnderLease,
@@ -21,10 +21,10 @@ import {
 export const RECORD_DENIED = statement(
   'record_denied',
   `WITH lease AS (${LEASE}
-   ), request AS (${REQUEST}
+   ), request AS (${requestOf('$10')}
    ), decided AS (
      SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')}, status = 'PROCESSING' AS decides,
-       ${eventIdOf('own', '$4::bigint', `'DENIED'`, '$7::text', '$8::text')} AS new_event_id
+       ${eventIdOf('said', '$4::bigint', `'DENIED'`, '$7::text', '$8::text')} AS new_event_id
      FROM request WHERE status <> 'PENDING'
    ), changed AS (
      UPDATE auth_request_state AS state
@@ -81,12 +81,13 @@ export async function recordDenied(
     processorName,
     denialCode,
     denialReason,
+    command.attempt ?? null,
   ];
   const written = await writeUnderLease<{ status: AuthRequestStatus }, RecordedResult>(
     dataSource,
     RECORD_DENIED,
     values,
-    (standing) => recordedBefore(standing, processorName, denialCode),
+    (standing) => recordedBefore(standing, command.attempt, processorName, denialCode),
     manager,
   );
   if (written.row) return { status: written.row.status, replayed: false, voidQueued: false };
@@ -95,14 +96,19 @@ export async function recordDenied(
 }
 
 /** What the same denial of the same attempt came to before. */
-function recordedBefore(standing: Standing, processorName: string, denialCode: string): RecordedResult | undefined {
-  const attempt = lastOwnAttempt(standing);
+function recordedBefore(
+  standing: Standing,
+  attempt: number | undefined,
+  processorName: string,
+  denialCode: string,
+): RecordedResult | undefined {
+  const begun = attempt ?? lastOwnAttempt(standing) ?? 0;
   const recorded = standing.events.find(
-    ({ type, data, own, metadata }) =>
+    ({ type, data, own, sequenceNumber }) =>
       own &&
       type === 'AuthResponseReceived' &&
       data.status === 'DENIED' &&
-      metadata.attempt === attempt &&
+      sequenceNumber > begun &&
       data.result?.processorName === processorName &&
       data.result.denialCode === denialCode,
   );

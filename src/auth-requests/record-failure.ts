@@ -11,7 +11,7 @@ import {
   ATTEMPTS_AFTER,
   eventIdOf,
   LEASE,
-  REQUEST,
+  requestOf,
   versionsAfter,
   workerValues,
   writeUnderLease,
@@ -34,13 +34,13 @@ export interface RecordedFailure {
 export const RECORD_FAILURE = statement(
   'record_failure',
   `WITH lease AS (${LEASE}
-   ), request AS (${REQUEST}
+   ), request AS (${requestOf('$11')}
    ), decided AS (
      SELECT *, CASE WHEN $10::boolean THEN NULL ELSE own END AS of_attempt,
        own_open AND NOT $10 AND $8 IN ('not_asked', 'nothing_held') AS closes_attempt,
        ${versionsAfter(`own IS NOT NULL AND NOT $10 AND $8 = 'nothing_held'`)},
        CASE WHEN own IS NULL OR $10
-            THEN ${eventIdOf('own', '$4::bigint', `'FAILED'`, '$7::boolean', '$8::text', '$9::text')}
+            THEN ${eventIdOf('said', '$4::bigint', `'FAILED'`, '$7::boolean', '$8::text', '$9::text')}
             ELSE ${eventIdOf('own', `CASE $8 WHEN 'nothing_held' THEN 'NOTHING_HELD' ELSE 'FAILED' END`)} END AS new_event_id
      FROM request
      WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT $7
@@ -105,7 +105,7 @@ export async function recordFailure(
     const written = await writeUnderLease<FailedRow, RecordedFailure>(
       dataSource,
       RECORD_FAILURE,
-      [...values, further],
+      [...values, further, command.attempt ?? null],
       (standing) => recordedBefore(standing, command),
       manager,
     );
@@ -134,9 +134,9 @@ function hasFailed(standing: Standing): boolean {
 /** What the same failure under this lease came to before, since its last attempt. */
 function recordedBefore(
   standing: Standing,
-  { errorCode, retryable, outcome }: FailureCommand,
+  { errorCode, retryable, outcome, attempt: said }: FailureCommand,
 ): RecordedFailure | undefined {
-  const attempt = lastOwnAttempt(standing) ?? 0;
+  const attempt = said ?? lastOwnAttempt(standing) ?? 0;
   for (const event of standing.events) {
     if (event.type !== 'AuthAttemptFailed' || !event.own || event.sequenceNumber < attempt) continue;
     const { data, metadata } = event;

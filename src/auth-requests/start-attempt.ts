@@ -9,7 +9,7 @@ import { newId } from '../new-id';
 import { validateCommand } from '../validation/validate-command';
 import { StartAttemptCommand } from './commands';
 import { type Standing } from './read-standing';
-import { LEASE, REQUEST, workerValues, writeUnderLease } from './worker-write';
+import { LEASE, requestOf, workerValues, writeUnderLease } from './worker-write';
 
 /** What a worker is to do. */
 export type Attempt =
@@ -55,26 +55,33 @@ interface StartedRow {
 
 /**
  * `decided` chooses the version on the locked row. The one that was given: where nothing is open, where it is open itself,
- * or where the caller said so. Else one that is open. None: where the request is settled and nothing is open; where the
+ * or where the caller said so. Else one that is open, another than the last that was asked if there is one, so that a
+ * processor that is down keeps nobody from the others. None: where the request is settled and nothing is open; where the
  * processor may have forgotten the key, so that asking again could authorize anew; where only legacy attempts are open,
- * which had no key. A current attempt that is open moves its version to the unanswered ones.
+ * which had no key, and whose age therefore does not matter. A current attempt that is open moves its version to the
+ * unanswered ones.
  */
 export const START_ATTEMPT = statement(
   'start_attempt',
   `WITH lease AS (${LEASE}
-   ), request AS (${REQUEST}
+   ), request AS (${requestOf('NULL')}
    ), decided AS (
      SELECT *,
        CASE WHEN attempt_unanswered AND attempt_version <> ALL (unanswered_versions)
             THEN unanswered_versions || attempt_version::text ELSE unanswered_versions END AS versions_after,
        CASE
+         WHEN is_open AND unanswered_since < clock_timestamp() - $9 * interval '1 millisecond' THEN NULL
          WHEN status IN ('PENDING', 'PROCESSING') AND (NOT attempt_open OR $8::boolean) THEN $7::text
          WHEN NOT attempt_open OR unanswered_since < clock_timestamp() - $9 * interval '1 millisecond' THEN NULL
-         WHEN attempt_unanswered AND attempt_version = $7 OR $7 = ANY (unanswered_versions) THEN $7
-         WHEN attempt_unanswered AND attempt_version <> '' THEN attempt_version
-         ELSE (SELECT version FROM unnest(unanswered_versions) AS version WHERE version <> '' LIMIT 1)
+         WHEN is_open THEN $7
+         ELSE (SELECT version FROM unnest(unanswered_versions || CASE WHEN attempt_unanswered THEN attempt_version::text END)
+               WITH ORDINALITY AS open (version, place)
+               WHERE version <> '' ORDER BY version = attempt_version, place LIMIT 1)
        END AS version
      FROM request
+     CROSS JOIN LATERAL (
+       SELECT attempt_unanswered AND attempt_version = $7::text OR $7 = ANY (unanswered_versions) AS is_open
+     ) AS given
    ), changed AS (
      UPDATE auth_request_state AS state
      SET status = CASE decided.status WHEN 'PENDING' THEN 'PROCESSING' ELSE decided.status END,
@@ -82,7 +89,8 @@ export const START_ATTEMPT = statement(
                              THEN coalesce(decided.completed_at, now()) END,
          attempt = decided.last_event_sequence + 1, attempt_version = decided.version, attempt_token = $4,
          attempt_unanswered = true, unanswered_versions = decided.versions_after, attempt_open = true,
-         unanswered_since = coalesce(decided.unanswered_since, now()),
+         unanswered_since = CASE WHEN array_remove(decided.versions_after, '') = '{}' THEN now()
+                                 ELSE coalesce(decided.unanswered_since, now()) END,
          last_event_sequence = decided.last_event_sequence + 1, last_event_id = $10
      FROM decided
      WHERE state.auth_request_id = decided.auth_request_id AND decided.version IS NOT NULL
@@ -140,13 +148,17 @@ const started = (row: StartedRow, configVersion: string): Attempt => ({
 const outcomeOf = (status: AuthRequestStatus, version: string, asked: string) =>
   status === 'PROCESSING' && version === asked ? 'proceed' : 'settle';
 
-/** What the first call of that event id was told. */
+/**
+ * What the first call of that event id was told, as long as its attempt is the current one and open: then whatever comes of
+ * asking again is an answer to it. Else the lease decides, and where it is held there is nothing left to do.
+ */
 function startedBefore(standing: Standing, eventId: string, asked: string, idTaken: boolean): Attempt | undefined {
   const event = standing.events.find((each) => each.eventId === eventId);
   if (event?.type !== 'AuthAttemptStarted' || !event.own) {
     if (idTaken) throw new EventIdConflictError(eventId);
     return undefined;
   }
+  if (standing.attempt !== event.sequenceNumber || !standing.attemptUnanswered) return undefined;
   const { paymentToken, amountCents, currency, metadata, retryCount, unansweredVersions } = standing;
   const status = event.metadata.status_after as AuthRequestStatus;
   const configVersion = event.data.restaurantPaymentConfigVersion;

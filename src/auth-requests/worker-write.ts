@@ -22,15 +22,20 @@ export const LEASE = `
 
 /**
  * The request under the lease, as its newest version is: FOR UPDATE waits for whoever is changing it, and nobody changes
- * it from there on. `own` is the current attempt where this lease has started it; whoever holds the lease now can only
- * have started the last one.
+ * it from there on. `own` is the current attempt where this lease has started it, and where the worker speaks of no other
+ * one (`said`); whoever holds the lease now can only have started the last one.
+ *
+ * @param attempt the parameter with the attempt that the worker speaks of, NULL for the last one of its lease
  */
-export const REQUEST = `
-  SELECT *, CASE WHEN attempt_token = $4 THEN attempt END AS own,
-         coalesce(attempt_token = $4 AND attempt_unanswered, false) AS own_open
+export const requestOf = (attempt: string) => `
+  SELECT *, CASE WHEN ${isOwn(attempt)} THEN attempt END AS own,
+         coalesce(${isOwn(attempt)} AND attempt_unanswered, false) AS own_open,
+         coalesce(${attempt}::integer, CASE WHEN attempt_token = $4 THEN attempt END) AS said
   FROM auth_request_state
   WHERE auth_request_id = $1 AND restaurant_id = $2 AND EXISTS (SELECT FROM lease)
   FOR UPDATE`;
+
+const isOwn = (attempt: string) => `attempt_token = $4 AND coalesce(${attempt}::integer, attempt) = attempt`;
 
 /**
  * What is open after an event, to be set from a CTE `decided` with the row before it and two decisions: whether the event
@@ -51,12 +56,12 @@ export const versionsAfter = (closesVersion: string) => `
 /**
  * The id of an event that is written once, made of what makes it that event. A second writer of the same meets the unique
  * key, whatever it has seen. A UUIDv8 (RFC 9562) that begins as the request's own, so that it lies beside its like in the
- * index; the rest is the MD5 of request and identity.
+ * index; the rest is of the SHA-256 of request and identity.
  */
 export const eventIdOf = (...identity: string[]) => `(
   SELECT (left($1::uuid::text, 13) || '-8' || substr(digest, 1, 3) || '-8' || substr(digest, 4, 3) || '-'
           || substr(digest, 7, 12))::uuid
-  FROM md5(concat_ws(E'\\x1f', $1::uuid, ${identity.join(', ')})) AS digest)`;
+  FROM encode(sha256(convert_to(concat_ws(E'\\x1f', $1::uuid, ${identity.join(', ')}), 'UTF8')), 'hex') AS digest)`;
 
 /** The parameters $1 to $6 that every worker's write begins with. */
 export function workerValues(

@@ -49,7 +49,7 @@ const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && stat
 )
 @Check(
   'auth_request_state_attempts_consistent',
-  `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL)`,
+  `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL) AND (attempt_version IS NOT NULL OR NOT attempt_unanswered) AND array_position(unanswered_versions, NULL) IS NULL`,
 )
 @Index('idx_restaurant_created', ['restaurantId', 'createdAt'])
 @Index('idx_payment_token', ['paymentToken'])

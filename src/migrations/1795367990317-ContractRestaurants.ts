@@ -128,6 +128,7 @@ const READ_PROTOBUF_STRING = `
         WHEN 1 THEN at := at + 8;
         WHEN 5 THEN at := at + 4;
         WHEN 2 THEN
+          IF value NOT BETWEEN 0 AND length(message) THEN RETURN NULL; END IF;
           IF tag >> 3 = wanted THEN
             RETURN convert_from(substring(message FROM at + 1 FOR value::integer), 'UTF8');
           END IF;

@@ -92,6 +92,7 @@ const READ_PROTOBUF_FIELD = `
         WHEN 1 THEN at := at + 8;
         WHEN 5 THEN at := at + 4;
         WHEN 2 THEN
+          IF value NOT BETWEEN 0 AND length(message) THEN RETURN NULL; END IF;
           IF tag >> 3 = wanted THEN found := convert_from(substring(message FROM at + 1 FOR value::integer), 'UTF8'); END IF;
           at := at + value::integer;
         ELSE RETURN NULL;
@@ -138,14 +139,17 @@ const BACKFILL_ATTEMPTS = `
           AND event_type IN ('AuthAttemptStarted', 'AuthAttemptFailed', 'AuthResponseReceived')
       ), start AS (
         SELECT id, number, sequence_number, created_at,
-               CASE WHEN substring(metadata ->> 'fencing_token' FROM '^[0-9]{1,19}$')::numeric < 9223372036854775808
+               CASE WHEN jsonb_typeof(metadata -> 'fencing_token') = 'string'
+                     AND substring(metadata ->> 'fencing_token' FROM '^[0-9]{1,19}$')::numeric < 9223372036854775808
                     THEN (metadata ->> 'fencing_token')::bigint END AS token,
                CASE WHEN metadata -> 'attempt' = to_jsonb(sequence_number)
                     THEN coalesce(pg_temp.read_protobuf_field(event_data, 3), '') ELSE '' END AS version,
                number = max(number) OVER (PARTITION BY id) AS is_last
         FROM event WHERE event_type = 'AuthAttemptStarted'
       ), ending AS (
-        SELECT id, number, sequence_number, metadata -> 'attempt' AS attempt, metadata ->> 'closed_version' AS closed,
+        SELECT id, number, sequence_number, metadata -> 'attempt' AS attempt,
+               CASE WHEN event_type = 'AuthAttemptFailed' AND jsonb_typeof(metadata -> 'closed_version') = 'string'
+                    THEN metadata ->> 'closed_version' END AS closed,
                metadata ? 'status_after' AS told,
                CASE WHEN event_type = 'AuthResponseReceived' THEN 'answered'
                     WHEN metadata ? 'status_after' THEN metadata ->> 'outcome'
@@ -159,6 +163,7 @@ const BACKFILL_ATTEMPTS = `
             AND CASE
               WHEN closed IS NOT NULL THEN closed = start.version
               WHEN NOT told THEN ending.number = start.number AND outcome IN ('answered', 'not_asked')
+              WHEN own.number IS DISTINCT FROM ending.number THEN false -- told of another attempt than the current one
               WHEN outcome = 'not_asked' THEN own.number = start.number
               ELSE outcome IN ('answered', 'nothing_held')
                 AND (own.number = start.number OR own.version <> '' AND own.version = start.version) END)
@@ -170,7 +175,7 @@ const BACKFILL_ATTEMPTS = `
                (SELECT min(created_at) FROM open WHERE open.id = request.id) AS since, request.retries
         FROM (
           SELECT id, count(*) FILTER (
-            WHERE event_type = 'AuthAttemptFailed' AND NOT metadata ? 'closed_version'
+            WHERE event_type = 'AuthAttemptFailed' AND jsonb_typeof(metadata -> 'closed_version') IS DISTINCT FROM 'string'
               AND pg_temp.read_protobuf_field(event_data, 4) = '1')::integer AS retries
           FROM event GROUP BY id
         ) AS request
@@ -235,8 +240,10 @@ const CREATE_GUARD = `
       open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
       IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
         OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
+        OR NEW.attempt = OLD.attempt
+          AND (NEW.attempt_version, NEW.attempt_token) IS DISTINCT FROM (OLD.attempt_version, OLD.attempt_token)
       THEN
-        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
+        RAISE EXCEPTION 'an event ends at most one version''s attempts, a new attempt ends none, and none is rewritten' USING
           ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
       END IF;
     END IF;

@@ -83,7 +83,7 @@ const CHECKS_ON_NEW_COLUMNS: Check[] = [
   [
     'auth_request_state',
     'auth_request_state_attempts_consistent',
-    `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL)`,
+    `attempt_open = (attempt_unanswered OR unanswered_versions <> '{}') AND attempt_open = (unanswered_since IS NOT NULL) AND (attempt_version IS NOT NULL OR NOT attempt_unanswered) AND array_position(unanswered_versions, NULL) IS NULL`,
   ],
   [
     'outbox',

@@ -26,18 +26,14 @@ export const COMPARED_FIELDS = [
   'attemptOpen',
   'attemptUnanswered',
   'unansweredVersions',
+  'attempt',
+  'attemptVersion',
+  'attemptToken',
   'retryCount',
 ] as const satisfies (keyof StateRow)[];
 
 /** What `rebuild` writes. */
-export const REBUILT_FIELDS = [
-  ...COMPARED_FIELDS,
-  'attempt',
-  'attemptVersion',
-  'attemptToken',
-  'restaurantId',
-  'completedAt',
-] as const satisfies (keyof StateRow)[];
+export const REBUILT_FIELDS = [...COMPARED_FIELDS, 'restaurantId', 'completedAt'] as const satisfies (keyof StateRow)[];
 
 /** Nothing depends on them once the current attempt is closed, and legacy rows do not have them then. */
 const OF_AN_OPEN_ATTEMPT = new Set<keyof StateRow>(['attempt', 'attemptVersion', 'attemptToken']);
@@ -58,5 +54,7 @@ export function differencesBetween(
     .map((difference) => (difference.field === 'paymentToken' ? { field: difference.field } : difference));
 }
 
-const comparable = (value: FieldValue | undefined) =>
-  (typeof value === 'object' && !(value instanceof Date) ? value?.toSorted().join('\0') : value) || null;
+const comparable = (value: FieldValue | undefined) => {
+  if (typeof value !== 'object' || value instanceof Date || value === null) return value || null;
+  return value.length > 0 ? JSON.stringify(value.toSorted()) : null;
+};

@@ -119,6 +119,17 @@ describe.each(CASES)('%s of a request %s', (_name, _what, makeWrite, close) => {
 });
 
 describe('what is no repeat', () => {
+  it('a start whose attempt another worker has settled meanwhile: it is no word to ask the processor', async () => {
+    const { authRequestId, lease } = await aRequest(crowd);
+    const command = { configVersion: 'v1', eventId: eventId() };
+    await requests.startAttempt(lease, command);
+    await locks.release(lease);
+    const next = await locks.acquire({ restaurantId: RESTAURANT, authRequestId, ttlMs: 60_000 });
+    await requests.startAttempt(next!, { configVersion: 'v1' });
+    await requests.recordFailure(next!, { ...failure, retryable: false, outcome: 'nothing_held' });
+    await expect(requests.startAttempt(lease, command)).rejects.toThrow(LockLostError);
+  });
+
   it('the same failure of the next attempt under the same lease counts', async () => {
     const { lease } = await aRequest(crowd);
     for (const retryCount of [1, 2, 3]) {

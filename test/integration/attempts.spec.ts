@@ -136,6 +136,46 @@ describe('startAttempt', () => {
     });
   });
 
+  it('asks nobody who may have forgotten the key, though told to go by that version beside another', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    await database.query(
+      `UPDATE auth_request_state SET unanswered_since = now() - interval '25 hours' WHERE auth_request_id = $1`,
+      [authRequestId],
+    );
+    const told = { outcome: 'nothing_to_do', attemptOpen: true };
+    const command = { configVersion: 'v1', besideUnanswered: true };
+    expect(await requests.startAttempt(lease, command)).toMatchObject(told);
+  });
+
+  it('asks each account in turn, so that one that is down keeps nobody from the others', async () => {
+    const { authRequestId } = await aRequest(dataSource, { started: true });
+    const lease = await takeOver(authRequestId);
+    await requests.startAttempt(lease, { configVersion: 'v2', besideUnanswered: true });
+    const asked = [];
+    for (let times = 0; times < 4; times++) {
+      asked.push(await requests.startAttempt(lease, { configVersion: 'v3' }));
+    }
+    expect(asked.map((attempt) => 'configVersion' in attempt && attempt.configVersion)).toEqual([
+      'v1',
+      'v2',
+      'v1',
+      'v2',
+    ]);
+  });
+
+  it('tells what is to be done though an event of the request cannot be read', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    await requests.recordDenied(lease, { processorName: 'stripe' });
+    await database.query(
+      `INSERT INTO payment_events (aggregate_id, aggregate_type, event_type, event_data, sequence_number, restaurant_id)
+       VALUES ($1, 'auth_request', 'AuthResponseReceived', '\\x1063', 4, $2)`,
+      [authRequestId, RESTAURANT],
+    );
+    expect(await requests.startAttempt(lease, { configVersion: 'v1' })).toEqual({
+      ...{ outcome: 'nothing_to_do', status: 'DENIED' },
+    });
+  });
+
   it('asks nobody about the attempts of legacy services, which had no key to ask again under', async () => {
     const { authRequestId, lease } = await aRequest(dataSource);
     await database.query(
@@ -238,6 +278,37 @@ describe('money that crosses', () => {
     expect(await releases(authRequestId)).toEqual([]);
   });
 
+  it('the authorization that the request names is never released, however another client spelt its processor', async () => {
+    for (const name of [null, '', 'Stripe']) {
+      const { lease, authRequestId } = await aRequest(dataSource, { started: true });
+      const authorization = anAuthorization();
+      await requests.recordAuthorized(lease, authorization);
+      await database.query('UPDATE auth_request_state SET processor_name = $2 WHERE auth_request_id = $1', [
+        authRequestId,
+        name,
+      ]);
+      const again = requests.recordAuthorized(await takeOver(authRequestId), authorization);
+      if (name) await expect(again).rejects.toThrow(AuthorizationConflictError);
+      else expect(await again).toEqual({ status: 'AUTHORIZED', replayed: true, voidQueued: false });
+      expect(await releases(authRequestId)).toEqual([]);
+    }
+  });
+
+  it('an answer to an attempt that is named closes no other: not when it is repeated, nor when it is late', async () => {
+    const { authRequestId } = await aRequest(dataSource, { started: true });
+    const lease = await takeOver(authRequestId);
+    const second = await requests.startAttempt(lease, { configVersion: 'v2', besideUnanswered: true });
+    const answer = { ...anAuthorization(), attempt: 'attempt' in second ? second.attempt : 0 };
+    await requests.recordAuthorized(lease, answer);
+    await requests.startAttempt(lease, { configVersion: 'v2' });
+    expect(await requests.recordAuthorized(lease, answer)).toMatchObject({ replayed: true, voidQueued: false });
+    const late = { processorName: 'stripe', denialCode: '05', attempt: answer.attempt };
+    await requests.recordDenied(lease, late);
+    await requests.recordFailure(lease, { ...failure, outcome: 'not_asked', attempt: 2 }).catch(() => undefined);
+    expect(await get(authRequestId)).toMatchObject({ status: 'AUTHORIZED', unansweredVersions: ['v1'] });
+    for await (const difference of new ReadModel(dataSource).verify({ authRequestId })) expect(difference).toBeNull();
+  });
+
   it('a result without any attempt is refused, and one of a worker that began none is recorded', async () => {
     const pending = await aRequest(dataSource);
     await expect(requests.recordAuthorized(pending.lease, anAuthorization())).rejects.toThrow(AuthRequestStatusError);
@@ -250,6 +321,16 @@ describe('money that crosses', () => {
 
 describe('closeUnanswered', () => {
   const found = { restaurantId: RESTAURANT, configVersion: 'v1', by: 'ada', reason: 'nothing there' };
+
+  it('lists first what can still be asked', async () => {
+    await database.query(
+      `UPDATE auth_request_state SET unanswered_since = now() - interval '2 days' WHERE attempt_open`,
+    );
+    const { authRequestId } = await aRequest(dataSource, { started: true });
+    expect(await requests.listUnsettled({ olderThanMs: 0, limit: 1 })).toMatchObject([
+      { authRequestId, canBeAsked: true },
+    ]);
+  });
 
   it('closes the attempts of a version by name and reason, once, and nothing else', async () => {
     const { authRequestId } = await aRequest(dataSource, { started: true });
@@ -290,6 +371,14 @@ describe('the guard of the read model', () => {
     expect(await change(authRequestId, 'attempt = 4, attempt_version = NULL, last_event_sequence = 4')).toMatchObject({
       ...{ code: '23514', constraint: 'auth_request_state_attempts_not_forgotten' },
     });
+    const rewritten = `attempt_version = 'v9', last_event_sequence = 4`;
+    expect(await change(authRequestId, rewritten)).toMatchObject({
+      constraint: 'auth_request_state_attempts_not_forgotten',
+    });
+    for (const nothing of ['attempt_version = NULL, attempt = 4', `unanswered_versions = '{v1,NULL}'`]) {
+      const refused = await change(authRequestId, `${nothing}, last_event_sequence = 4`);
+      expect(refused).toMatchObject({ code: '23514' });
+    }
     expect(await change(authRequestId, 'attempt_open = false')).toMatchObject({
       ...{ code: '23514', constraint: 'auth_request_state_attempts_consistent' },
     });

@@ -53,7 +53,7 @@ table auth_request_state with (fillfactor=80)
   column unanswered_versions text[] not null default '{}'::text[]
   column unanswered_since timestamp with time zone
   constraint auth_request_state_amount_positive CHECK ((amount_cents > 0)) NOT VALID
-  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL))))
+  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL)) AND ((attempt_version IS NOT NULL) OR (NOT attempt_unanswered)) AND (array_position(unanswered_versions, NULL::text) IS NULL)))
   constraint auth_request_state_authorized_amount_within CHECK (((authorized_amount_cents >= 1) AND (authorized_amount_cents <= amount_cents))) NOT VALID
   constraint auth_request_state_authorized_complete CHECK ((((status)::text <> 'AUTHORIZED'::text) OR ((processor_auth_id IS NOT NULL) AND (authorized_amount_cents IS NOT NULL)))) NOT VALID
   constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
@@ -178,8 +178,10 @@ AS $function$
       open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
       IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
         OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
+        OR NEW.attempt = OLD.attempt
+          AND (NEW.attempt_version, NEW.attempt_token) IS DISTINCT FROM (OLD.attempt_version, OLD.attempt_token)
       THEN
-        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
+        RAISE EXCEPTION 'an event ends at most one version''s attempts, a new attempt ends none, and none is rewritten' USING
           ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
       END IF;
     END IF;
