@@ -145,7 +145,7 @@ export class World {
     const last = this.journal.findLast(
       (entry) => 'did' in entry && entry.did === 'authorize' && entry.key.startsWith(`${name} `),
     );
-    return last && 'key' in last ? Math.max(1, Number(last.key.split(' ')[1]) - 6) : 1;
+    return last && 'key' in last ? Math.max(1, Number(last.key.split(' ')[1]) - 10) : 1;
   }
 }
 

@@ -8,9 +8,9 @@ import { say } from '../journal';
 import { dice, FROM, insist, NAME, QUEUES, SEED, work } from './member';
 import { RESTAURANTS } from './restaurants';
 
-const CLIENTS = 4;
+const CLIENTS = 8;
 /** It takes no more than what the workers can do. */
-const BACKLOG = 150;
+const BACKLOG = 60;
 
 /** The same number, the same request: a restaurant that got no answer asks again, also after the API has died. */
 function commandOf(number: number): AuthorizeCommand {
@@ -52,7 +52,7 @@ async function takeBack(
   key: string,
 ): Promise<void> {
   // Before a worker has it, while one asks, or after the answer.
-  await delay(dice.chance(0.3) ? dice.between(0, 50) : dice.between(0, 3_000));
+  await delay(dice.chance(0.2) ? dice.between(0, 50) : dice.between(0, 8_000));
   const idempotencyKey = `${key} void`;
   const command = { ...ref, idempotencyKey, reason: 'guest left', correlationId: idempotencyKey };
   try {
