@@ -115,7 +115,11 @@ export class OutboxRelay {
    */
   start(): void {
     if (this.#signal?.aborted || (this.#run && !this.#run.stopping)) return;
-    const run: Run = { stopping: false, ended: (this.#run?.ended ?? Promise.resolve()).then(() => this.#loop(run)) };
+    const run: Run = { stopping: false, ended: Promise.resolve() };
+    const loop = () => this.#loop(run);
+    run.ended = (this.#run ? this.#run.ended.then(loop) : loop()).finally(() => {
+      if (this.#run === run) this.#run = undefined;
+    });
     this.#run = run;
   }
 
@@ -203,7 +207,7 @@ export class OutboxRelay {
 /** From a start to the stop that ends it. One begins when the one before has ended. */
 interface Run {
   stopping: boolean;
-  readonly ended: Promise<void>;
+  ended: Promise<void>;
 }
 
 const DEFAULTS = {

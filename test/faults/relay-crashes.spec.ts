@@ -154,7 +154,9 @@ test('a turn bounds its own silence by the publish time-out and five seconds', a
   await relay({ publishTimeoutMs: 700 }).runOnce();
   pool.connect = connect;
   expect(bounds).toBeDefined();
-  expect(begins[0]).toBe(`BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5700'`);
+  expect(begins[0]).toBe(
+    `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '5700'`,
+  );
 });
 
 describe('a message that kills the relay', () => {

@@ -174,6 +174,16 @@ describe('start and stop, in any order and without waiting', () => {
     }
   });
 
+  it('of a relay that is stopped at once leave it a first turn', async () => {
+    const id = await enqueue();
+    const one = relay();
+    for (let round = 0; round < 3; round++) {
+      one.start();
+      await one.stop();
+    }
+    expect(published()).toEqual([id]);
+  });
+
   it('never take two turns at a time: a stop returns when its turn has ended, a start waits for that', async () => {
     await enqueue();
     await enqueue();
