@@ -272,7 +272,8 @@ const alike = (result: unknown): unknown =>
   );
 
 /** What can be handed in and has nothing that may be left out, or needs a server, a broker or roles of its own. */
-const ELSEWHERE = /^(Amqp|Sqs|EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|CloseUnansweredCommand)$/;
+const ELSEWHERE =
+  /^(Amqp|Sqs|EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|RecordCommand|CloseUnansweredCommand)$/;
 
 const withOptions = inputClasses().filter((Class) => optionalProperties(Class).length > 0);
 

@@ -5,6 +5,8 @@ import { decodeEvent } from '../../src/event-store/event-codec';
 import { anAuthorization, aRequest } from '../support/auth-requests';
 import { useTestDatabase } from '../support/use-test-database';
 
+jest.setTimeout(120_000);
+
 const database = useTestDatabase();
 const CLIENT = join(__dirname, '../fixtures/instants-client.fixture.ts');
 

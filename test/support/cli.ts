@@ -44,7 +44,7 @@ export async function cliProcess(
 }
 
 /** What every command says first, unless it is to print JSON. */
-const PLACE = /^Schema \w+ of \S+ at \S+\n/m;
+const PLACE = /^Schema \w+ of .+ at \S+\n/m;
 const withoutPlace = (stderr: string) => stderr.replace(PLACE, '');
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
-import { PaymentEventsDbError } from '../../src/errors';
+import { OutcomeUnknownError, PaymentEventsDbError } from '../../src/errors';
 import { Outbox } from '../../src/outbox/outbox';
 import { RESTAURANT } from './auth-requests';
 
@@ -46,6 +46,8 @@ export class Enqueuers {
       });
       this.confirmed.push(id.toString());
     } catch (error) {
+      // Whether it was committed is not known: then it need not arrive.
+      if (error instanceof OutcomeUnknownError) return;
       if (!(error instanceof PaymentEventsDbError && error.retryable)) throw error;
     }
   }
