@@ -195,7 +195,12 @@ const BACKFILL_ATTEMPTS = `
 
 const FORGET_PROTOBUF = `DROP FUNCTION pg_temp.read_protobuf_field(bytea, bigint)`;
 
-/** The search path is pinned: without that, a temporary table named pg_class makes an owner of anybody. */
+/**
+ * The search path is pinned: without that, a temporary table named pg_class makes an owner of anybody.
+ *
+ * Under session_replication_role = replica it refuses what it refuses, and sets nothing: a logical subscriber and a
+ * restore of data take rows as they are, updated_at included.
+ */
 const CREATE_GUARD = `
   CREATE OR REPLACE FUNCTION guard_auth_request_state() RETURNS trigger LANGUAGE plpgsql
   SET search_path = pg_catalog, pg_temp AS $$
@@ -203,7 +208,9 @@ const CREATE_GUARD = `
     open_before text[];
     open_after text[];
   BEGIN
-    NEW.updated_at := now();
+    IF current_setting('session_replication_role') <> 'replica' THEN
+      NEW.updated_at := now();
+    END IF;
     IF TG_OP = 'INSERT' THEN
       IF NEW.status <> 'PENDING'
         AND NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')

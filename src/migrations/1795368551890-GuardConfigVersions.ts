@@ -34,11 +34,14 @@ export class GuardConfigVersions1795368551890 implements MigrationInterface {
   }
 }
 
+/** Rows that a logical subscriber or a restore of data gets keep their updated_at. */
 const CREATE_GUARD = `
   CREATE OR REPLACE FUNCTION guard_restaurant_payment_configs() RETURNS trigger LANGUAGE plpgsql
   SET search_path = pg_catalog, pg_temp AS $$
   BEGIN
-    NEW.updated_at := now();
+    IF current_setting('session_replication_role') <> 'replica' THEN
+      NEW.updated_at := now();
+    END IF;
     IF to_jsonb(NEW) - '{is_active,updated_at}'::text[] <> to_jsonb(OLD) - '{is_active,updated_at}'::text[] THEN
       RAISE EXCEPTION 'a configuration version does not change but for is_active' USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',

@@ -12,6 +12,7 @@ import { compareCatalogs, type Drift } from './compare-catalogs';
 import { HalfAppliedError, PendingMigrationsError } from './errors';
 import { readExposures } from './exposures';
 import { assertSound, halfApplied, namesOf, readHistory } from './history';
+import { findStaleSequences } from './sequences';
 
 export class DriftOptions {
   /** What the names of the services' roles begin with. Default `payment_events`. See `grantPrivileges`. */
@@ -33,6 +34,8 @@ export class DriftOptions {
  * Where every migration has run, it looks beside the tables too, at what opens them to somebody or closes them to the
  * services: settings of the database and of roles that switch guards off or allow reads alone, what the services' roles
  * are besides groups, CREATE on schema and database, default privileges, event triggers, publications of what is secret.
+ *
+ * Sequences that are behind what their tables have differ too, of those that the role may read: the owner may all.
  *
  * A database that has every migration is compared with the newest schema; one that Alembic made, be it taken over just
  * now or not yet, with that of its revision.
@@ -66,7 +69,7 @@ export async function compareSchema(
   const { name, catalog, isNewest, roles } = await expectedSchema(dataSource, rolePrefix);
   const actual = await readCatalog(dataSource);
   const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];
-  const drift = [...compareCatalogs(catalog, actual), ...beside];
+  const drift = [...compareCatalogs(catalog, actual), ...(await findStaleSequences(dataSource)), ...beside];
   if (ignorePrivileges) return { name, drift: drift.filter((one) => !isPrivilege(one)) };
   const groups = roles.map((role) => roleName(role, rolePrefix));
   return { name, drift: isGranted(actual, groups) ? drift : withoutMissing(drift, groups) };

@@ -136,3 +136,43 @@ test('updated_at is the time of the change by the database, whatever a client sa
   );
   expect(changed).toEqual([{ by_the_database: true }]);
 });
+
+describe('under the replica role, as a subscriber and a restore of data write', () => {
+  let session: Client;
+  beforeAll(async () => {
+    session = await database.connect();
+    await session.query('SET session_replication_role = replica');
+  });
+
+  test('a row keeps the updated_at that it comes with, on insert and on update', async () => {
+    const id = randomUUID();
+    const day = `updated_at::date::text AS day`;
+    const inserted = await session.query(`${INSERT} RETURNING ${day}`, [id, 'PROCESSING']);
+    expect(inserted.rows).toEqual([{ day: '2026-01-01' }]);
+    const change = `UPDATE auth_request_state SET status = 'AUTHORIZED', updated_at = '2026-02-03Z' WHERE auth_request_id = $1`;
+    expect((await session.query(`${change} RETURNING ${day}`, [id])).rows).toEqual([{ day: '2026-02-03' }]);
+  });
+
+  test.each([
+    ['restaurant_id = gen_random_uuid()', 'auth_request_state_request_immutable'],
+    ['amount_cents = 101', 'auth_request_state_request_immutable'],
+    ['last_event_sequence = 4', 'auth_request_state_sequence_never_falls'],
+    [`attempt = 2, attempt_unanswered = true, attempt_open = true`, 'auth_request_state_attempts_need_event'],
+  ])('it refuses what it refuses: %s', async (change, constraint) => {
+    const update = `UPDATE auth_request_state SET ${change} WHERE auth_request_id = $1`;
+    expect(await refusal(session.query(update, [await request()]))).toMatchObject({ code: '23514', constraint });
+  });
+
+  test('an application that may take that role still cannot insert a request that is settled', async () => {
+    await database.query(`GRANT SET ON PARAMETER session_replication_role TO ${APPLICATION}`);
+    const client = await database.connect();
+    try {
+      await client.query(`SET ROLE ${APPLICATION}; SET session_replication_role = replica`);
+      const refused = await refusal(client.query(INSERT, [randomUUID(), 'AUTHORIZED']));
+      expect(refused).toMatchObject({ code: '23514', constraint: 'auth_request_state_begins_pending' });
+    } finally {
+      await client.end();
+      await database.query(`REVOKE SET ON PARAMETER session_replication_role FROM ${APPLICATION}`);
+    }
+  });
+});

@@ -207,4 +207,20 @@ describe('the versions of a configuration', () => {
       expect(changed[0]?.updated_at.valueOf()).toBeGreaterThan(LATER.valueOf());
     }
   });
+
+  test('under the replica role it keeps the updated_at that it comes with, and changes no more than otherwise', async () => {
+    const row = config();
+    await insert('restaurant_payment_configs', row);
+    const session = await database.connect();
+    await session.query('SET session_replication_role = replica');
+    const change = (columns: string) =>
+      session.query<{ day: string }>(
+        `UPDATE restaurant_payment_configs SET ${columns} WHERE restaurant_id = $1 RETURNING updated_at::date::text AS day`,
+        [row.restaurant_id],
+      );
+    expect((await change(`is_active = false, updated_at = '2026-02-03Z'`)).rows).toEqual([{ day: '2026-02-03' }]);
+    const refused = await refusal(change(`processor_config = '{}'`));
+    expect(refused).toMatchObject({ code: '23514', constraint: 'restaurant_payment_configs_version_immutable' });
+    await session.end();
+  });
 });

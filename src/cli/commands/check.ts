@@ -18,9 +18,9 @@ export function checkCommand(): Command {
   return new Command('check')
     .description(
       'Compares the schema of the database with what the migrations make, down to guards that are switched off, ' +
-        'indexes that are INVALID and privileges, and prints every object that differs; and what else opens the tables: ' +
-        'settings of roles, what roles may besides, default privileges, event triggers, publications. Reads only. Run it ' +
-        'after every restore: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
+        'indexes that are INVALID and privileges, and prints every object that differs; sequences that are behind their ' +
+        'tables; and what else opens the tables: settings of roles, what roles may besides, default privileges, event ' +
+        'triggers, publications. Reads only. Run it after every restore and move: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
         'something differs.',
     )
     .option('--role-prefix <name>', "what the names of the services' roles begin with", DEFAULT_ROLE_PREFIX)

@@ -141,7 +141,9 @@ AS $function$
     open_before text[];
     open_after text[];
   BEGIN
-    NEW.updated_at := now();
+    IF current_setting('session_replication_role') <> 'replica' THEN
+      NEW.updated_at := now();
+    END IF;
     IF TG_OP = 'INSERT' THEN
       IF NEW.status <> 'PENDING'
         AND NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
@@ -202,7 +204,9 @@ CREATE OR REPLACE FUNCTION guard_restaurant_payment_configs()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   BEGIN
-    NEW.updated_at := now();
+    IF current_setting('session_replication_role') <> 'replica' THEN
+      NEW.updated_at := now();
+    END IF;
     IF to_jsonb(NEW) - '{is_active,updated_at}'::text[] <> to_jsonb(OLD) - '{is_active,updated_at}'::text[] THEN
       RAISE EXCEPTION 'a configuration version does not change but for is_active' USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',
