@@ -12,8 +12,8 @@ export interface Drift {
 }
 
 /**
- * Compares two texts of `readCatalog`, object by object. The order of columns and the white space of a function's body
- * mean nothing.
+ * Compares two texts of `readCatalog`, object by object. The order of columns, the white space of a function's body and
+ * what a dump and its restore do to the text of a condition mean nothing.
  *
  * @returns what differs, table by table
  */
@@ -34,8 +34,24 @@ export function compareCatalogs(expected: string, actual: string): Drift[] {
 const relationOf = (object: string) => object.split(': ', 1)[0];
 
 function meaningOf(object: string, text: string | null): string | undefined {
-  return object.startsWith('function ') ? text?.replace(/\s+/g, ' ') : text?.trim();
+  if (text === null) return undefined;
+  return object.startsWith('function ') ? text.replace(/\s+/g, ' ') : restored(text.trim());
 }
+
+/**
+ * As it reads once it has been dumped and restored: PostgreSQL then casts each text of a list instead of the whole list
+ * (`IN ('a', 'b')` on a varchar), which is the same condition. The parentheses are those of either way to print it.
+ */
+const restored = (text: string) =>
+  text
+    .replace(
+      /\(ARRAY\[([^\]]*)\]\)::text\[\]|ARRAY\[([^\]]*)\]::text\[\]/g,
+      (_list, one?: string, other?: string) => `ARRAY[${one ?? other}]`,
+    )
+    .replace(
+      /\(('(?:[^']|'')*'::character varying)\)::text|('(?:[^']|'')*'::character varying)::text(?!\[)/g,
+      (_text, one?: string, other?: string) => (one ?? other)!,
+    );
 
 /** Its objects by name. One whose name another has already is called by its whole text. */
 function objectsOf(catalog: string): Map<string, string> {

@@ -270,6 +270,14 @@ describe('what a database is compared with', () => {
     expect(await drift()).toEqual([]);
   });
 
+  test.each([LEGACY_LEVEL, LATEST_LEVEL])('is the same once it was dumped and restored, at level %i', async (level) => {
+    await chain().downTo(level);
+    await chain().upTo(level);
+    await database.query(DUMP_AND_RESTORE);
+    expect(await drift()).toEqual([]);
+    await chain().upTo(LATEST_LEVEL);
+  });
+
   test('is the revision of Alembic where that has made it', async () => {
     await chain().downTo(LEGACY_LEVEL);
     await database.query(`
@@ -283,3 +291,23 @@ describe('what a database is compared with', () => {
     await expect(drift()).rejects.toMatchObject({ code: 'UNKNOWN_ALEMBIC_REVISION', revisions: ['abcdef012345'] });
   });
 });
+
+/** What is left of conditions when their texts are run as a dump has them. What was a list cast whole is a list of casts then. */
+const DUMP_AND_RESTORE = `
+  DO $$
+  DECLARE
+    made record;
+  BEGIN
+    FOR made IN SELECT conrelid::regclass AS relation, conname AS name, pg_get_constraintdef(oid) AS definition
+      FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace
+    LOOP
+      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %2$I %3$s', made.relation, made.name, made.definition);
+    END LOOP;
+    FOR made IN SELECT indexrelid::regclass AS name, pg_get_indexdef(indexrelid) AS definition
+      FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+      WHERE relnamespace = 'public'::regnamespace AND indpred IS NOT NULL
+    LOOP
+      EXECUTE format('DROP INDEX %s', made.name);
+      EXECUTE made.definition;
+    END LOOP;
+  END $$`;
