@@ -7,7 +7,7 @@ import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAlembicError } from './alembic';
 import { type Queryable, readCatalog } from './catalog';
-import { alembicCatalogs, targetCatalog } from './catalogs';
+import { alembicCatalogs, catalogAfter, targetCatalog } from './catalogs';
 import { compareCatalogs, type Drift } from './compare-catalogs';
 import { HalfAppliedError, PendingMigrationsError } from './errors';
 import { readExposures } from './exposures';
@@ -37,8 +37,9 @@ export class DriftOptions {
  *
  * Sequences that are behind what their tables have differ too, of those that the role may read: the owner may all.
  *
- * A database that has every migration is compared with the newest schema; one that Alembic made, be it taken over just
- * now or not yet, with that of its revision.
+ * A database is compared with what the migrations make that it has; one that Alembic made, be it taken over just now or
+ * not yet, with what Alembic made. Privileges that the services lack count once every migration has run, since `grants`
+ * comes after it; those that they have before, as a revert leaves them, are to be no more than they will have.
  *
  * ```ts
  * for (const { kind, object } of await findDrift(dataSource)) logger.warn(`${kind}: ${object}`);
@@ -47,7 +48,7 @@ export class DriftOptions {
  * Where the network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
  *
  * @returns what differs; nothing where all is as it should be
- * @throws PendingMigrationsError where the database is on its way from one to the other
+ * @throws PendingMigrationsError where no migration has run, or one was left out
  * @throws HalfAppliedError where a migration did not come to its end
  * @throws UnknownMigrationsError, ChangedMigrationsError, UnknownAlembicRevisionError where it is not known what to expect
  * @throws ConfigurationError the prefix is malformed
@@ -69,13 +70,16 @@ export async function compareSchema(
   const { name, catalog, isNewest, roles } = await expectedSchema(dataSource, rolePrefix);
   const actual = await readCatalog(dataSource);
   const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];
-  const drift = [...compareCatalogs(catalog, actual), ...(await findStaleSequences(dataSource)), ...beside];
+  const different = compareCatalogs(catalog, actual).filter((one) => isNewest || !isMissingPrivilege(one));
+  const drift = [...different, ...(await findStaleSequences(dataSource)), ...beside];
   if (ignorePrivileges) return { name, drift: drift.filter((one) => !isPrivilege(one)) };
   const groups = roles.map((role) => roleName(role, rolePrefix));
   return { name, drift: isGranted(actual, groups) ? drift : withoutMissing(drift, groups) };
 }
 
 const isPrivilege = ({ object }: Drift) => object.includes(': grant ');
+
+const isMissingPrivilege = (one: Drift) => isPrivilege(one) && one.kind === 'missing';
 
 /** Whether any of them has anything: `grants` gives each of them something. */
 const isGranted = (catalog: string, groups: string[]) =>
@@ -86,7 +90,7 @@ function withoutMissing(drift: Drift[], groups: string[]): Drift[] {
   const object =
     `privileges of ${groups.join(', ')}: grants has not run on this database. Run payment-events-db grants, or leave ` +
     'them out with --ignore-privileges';
-  const rest = drift.filter((one) => !(isPrivilege(one) && one.kind === 'missing'));
+  const rest = drift.filter((one) => !isMissingPrivilege(one));
   return [...rest, { kind: 'missing', object, expected: null, actual: null }];
 }
 
@@ -96,7 +100,7 @@ interface ExpectedSchema {
   readonly name: string;
   readonly catalog: string;
   readonly isNewest: boolean;
-  /** Of the services, those that have their privileges in it. */
+  /** Of the services, those that must have their privileges. */
   readonly roles: readonly Role[];
 }
 
@@ -107,18 +111,19 @@ async function expectedSchema(dataSource: DataSource, rolePrefix: string | undef
   const begun = halfApplied(history);
   if (begun) throw new HalfAppliedError(begun);
   const [applied, pending] = [namesOf(history, 'applied'), namesOf(history, 'pending')];
+  const roles = await existingRoles(dataSource, rolePrefix);
+  const granted = (catalog: string) => withGrants(catalog, roles, rolePrefix);
   if (pending.length === 0) {
-    const roles = await existingRoles(dataSource, rolePrefix);
-    return {
-      name: 'the newest migration',
-      catalog: withGrants(targetCatalog, roles, rolePrefix),
-      isNewest: true,
-      roles,
-    };
+    return { name: 'the newest migration', catalog: granted(targetCatalog), isNewest: true, roles };
   }
+  const onTheWay = { isNewest: false, roles: [] };
   const revision = applied.length === 0 ? await revisionOf(dataSource) : MIRRORED_REVISIONS[applied.length - 1];
-  if (!revision) throw new PendingMigrationsError(pending);
-  return { name: `Alembic revision ${revision}`, catalog: alembicCatalogs[revision], isNewest: false, roles: [] };
+  if (revision) return { name: `Alembic revision ${revision}`, catalog: alembicCatalogs[revision], ...onTheWay };
+  const newest = applied.at(-1);
+  const hasGap = history[applied.length - 1]?.name !== newest;
+  const catalog = newest === undefined || hasGap ? undefined : catalogAfter(newest);
+  if (catalog === undefined) throw new PendingMigrationsError(pending);
+  return { name: `migration ${newest}`, catalog: granted(catalog), ...onTheWay };
 }
 
 async function revisionOf(session: Queryable): Promise<AlembicRevision | undefined> {

@@ -1,4 +1,5 @@
 import { type StateRow } from './read-records';
+import { type ReadShape } from './read-shape';
 
 export type FieldValue = string | number | bigint | boolean | Date | readonly string[] | null;
 
@@ -10,8 +11,7 @@ export interface FieldDifference {
   byEvents?: FieldValue;
 }
 
-/** What `verify` compares: never times, metadata or last_event_id. */
-export const COMPARED_FIELDS = [
+const COMPARED_FIELDS = [
   'status',
   'lastEventSequence',
   'amountCents',
@@ -32,8 +32,25 @@ export const COMPARED_FIELDS = [
   'retryCount',
 ] as const satisfies (keyof StateRow)[];
 
+const REBUILT_FIELDS = [...COMPARED_FIELDS, 'restaurantId', 'completedAt'] as const satisfies (keyof StateRow)[];
+
+const OF_ATTEMPTS = new Set<keyof StateRow>([
+  'attemptOpen',
+  'attemptUnanswered',
+  'unansweredVersions',
+  'retryCount',
+  'attempt',
+  'attemptVersion',
+  'attemptToken',
+]);
+
+const thereIn = (shape: ReadShape) => (field: keyof StateRow) => shape.hasAttempts || !OF_ATTEMPTS.has(field);
+
+/** What `verify` compares: never times, metadata or last_event_id, and of attempts what rows hold by now. */
+export const comparedFields = (shape: ReadShape): (keyof StateRow)[] => COMPARED_FIELDS.filter(thereIn(shape));
+
 /** What `rebuild` writes. */
-export const REBUILT_FIELDS = [...COMPARED_FIELDS, 'restaurantId', 'completedAt'] as const satisfies (keyof StateRow)[];
+export const rebuiltFields = (shape: ReadShape): (keyof StateRow)[] => REBUILT_FIELDS.filter(thereIn(shape));
 
 /** Nothing depends on them once the current attempt is closed, and legacy rows do not have them then. */
 const OF_AN_OPEN_ATTEMPT = new Set<keyof StateRow>(['attempt', 'attemptVersion', 'attemptToken']);

@@ -7,6 +7,7 @@ import { Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { planRebuild, type Rebuild, type RebuildPlan } from './plan-rebuild';
+import { inZone, type ReadShape, type Zones } from './read-shape';
 import { Verification, VerificationScope } from './verification';
 
 /** Only the owner of the table may rebuild its rows. Nothing was changed. */
@@ -42,7 +43,10 @@ export class ReadModel {
 
   /**
    * Compares rows with their events: status, last_event_sequence, amount, currency, payment token, the processor's and
-   * the denial fields. Reads only, and in pages: any number of requests, while they change.
+   * the denial fields, and attempts. Reads only, and in pages: any number of requests, while they change.
+   *
+   * Works at every step of the migrations, and compares what rows hold by then: attempts once the guard of the table is
+   * there, whose migration fills them in.
    *
    * A difference is something to look into before it is mended. A row that is AUTHORIZED where the events say VOIDED,
    * EXPIRED or FAILED may hold money that nobody has released.
@@ -51,6 +55,7 @@ export class ReadModel {
    *
    * @throws {InvalidCommandError} an id is not a UUID, or the scope has something else
    * @throws {AuthRequestNotFoundError} while iterating: the scope names a request that does not exist there
+   * @throws {PendingMigrationsError} while iterating: the tables are not there yet
    */
   verify(scope?: VerificationScope, manager?: EntityManager): Verification {
     return new Verification(this.#dataSource, validateOptions(VerificationScope, scope), manager);
@@ -79,6 +84,9 @@ export class ReadModel {
    * Plain reads go on. The lock is held for two short statements, and waited for at most two seconds: during these, too,
    * writers wait. In a transaction of the caller's it is waited for under that one's lock_timeout and held to its end.
    *
+   * Works at every step of the migrations. Times without a zone are written in the zone that taking over the database has
+   * recorded for them.
+   *
    * @throws {InvalidCommandError} the id is not a UUID
    * @throws {RebuildNotAllowedError} the role is not the owner of the table
    * @throws {AuthRequestNotFoundError} it has neither a row nor events
@@ -87,6 +95,8 @@ export class ReadModel {
    *   the processor
    * @throws {DatabaseTimeoutError} retryable: a long transaction is writing
    * @throws {TransactionRequiredError} the manager given has no open transaction
+   * @throws {PendingMigrationsError} the tables are not there yet
+   * @throws {LegacyTimeZoneError} times have no zone yet, and the database was not taken over: nothing says which it is
    */
   async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
     validateCommand(RebuildCommand, { authRequestId });
@@ -113,47 +123,64 @@ export class ReadModel {
 
   async #replace(authRequestId: string, manager: EntityManager): Promise<Rebuild> {
     await run(this.#dataSource, LOCK, [], manager);
-    // Whatever was committed before the lock was granted is seen from here on.
+    await run(this.#dataSource, KEEP_EVENTS_AS_THEY_ARE, [], manager);
+    // Whatever was committed before the locks were granted is seen from here on.
     const plan = await planRebuild(this.#dataSource, authRequestId, manager);
-    if (plan.rebuild.outcome !== 'unchanged') await run(this.#dataSource, REPLACE, replacement(plan), manager);
-    return plan.rebuild;
+    const { rebuild, shape, zones } = plan;
+    if (rebuild.outcome !== 'unchanged') {
+      const values = replacement(plan);
+      await run(
+        this.#dataSource,
+        replaceStatement(shape, zones),
+        shape.hasAttempts ? values : values.slice(0, 16),
+        manager,
+      );
+    }
+    return rebuild;
   }
 }
 
 const OWNER = statement(
   'read_model_owner',
   `SELECT relowner::regrole::text AS owner, pg_has_role(current_user, relowner, 'USAGE') AS allowed
-   FROM pg_class WHERE oid = 'auth_request_state'::regclass`,
+   FROM pg_class WHERE oid = to_regclass('auth_request_state')`,
 );
 
 /** Longer than deadlock_timeout (1 s), after which a vacuum that is in the way gives up its own lock. */
 const WAIT_BRIEFLY = statement('read_model_wait', `SET LOCAL lock_timeout = '2s'`);
 const LOCK = statement('read_model_lock', `LOCK TABLE auth_request_state IN EXCLUSIVE MODE`);
 
-const REPLACE = statement(
-  'read_model_replace',
-  `WITH deleted AS (
+/** No migration changes the type of a column between the look at it and the statement that relies on it. */
+const KEEP_EVENTS_AS_THEY_ARE = statement('read_model_keep_events', `LOCK TABLE payment_events IN ACCESS SHARE MODE`);
+
+/** $17 and what follows only where rows have attempts; earlier the backfill looks for rows that have none yet. */
+const replaceStatement = (shape: ReadShape, zones: Zones) =>
+  statement(
+    'read_model_replace',
+    `WITH deleted AS (
      DELETE FROM auth_request_state WHERE auth_request_id = $1
      RETURNING created_at, metadata, last_event_id, completed_at
    ), kept AS (
      SELECT * FROM deleted
      UNION ALL
-     SELECT created_at, $2::jsonb, $3::uuid, NULL FROM payment_events
+     SELECT ${inZone(inZone('created_at', zones.event), zones.createdAt)}, $2::jsonb, $3::uuid, NULL FROM payment_events
      WHERE aggregate_id = $1 AND sequence_number = 1 AND NOT EXISTS (SELECT FROM deleted)
    )
    INSERT INTO auth_request_state (
-     auth_request_id, created_at, metadata, last_event_id, completed_at,
+     auth_request_id, created_at, updated_at, metadata, last_event_id, completed_at,
      restaurant_id, payment_token, status, amount_cents, currency,
      processor_auth_id, processor_name, authorized_amount_cents, authorization_code,
-     denial_code, denial_reason, last_event_sequence, attempt_open, retry_count,
-     attempt, attempt_version, attempt_token, attempt_unanswered, unanswered_versions, unanswered_since
+     denial_code, denial_reason, last_event_sequence${shape.hasAttempts ? ATTEMPTS : ''}
    )
-   SELECT $1, created_at, metadata, last_event_id,
-     CASE WHEN $4::timestamptz IS NOT NULL THEN coalesce(completed_at, $4) END,
-     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-     $19, $20, $21, $22, $23, $24
+   SELECT $1, created_at, ${inZone('now()', zones.updatedAt)}, metadata, last_event_id,
+     CASE WHEN $4::timestamptz IS NOT NULL THEN coalesce(completed_at, ${inZone('$4::timestamptz', zones.completedAt)}) END,
+     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16${shape.hasAttempts ? ', $17, $18, $19, $20, $21, $22, $23, $24' : ''}
    FROM kept`,
-);
+  );
+
+const ATTEMPTS = `,
+     attempt_open, retry_count, attempt, attempt_version, attempt_token, attempt_unanswered, unanswered_versions,
+     unanswered_since`;
 
 function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
   return [

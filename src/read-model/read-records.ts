@@ -2,6 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { type FoldedRequest } from './fold';
+import { inZone, type ReadShape, type Zones } from './read-shape';
 
 /** An event as it is stored. */
 export interface EventRow {
@@ -24,8 +25,18 @@ export type StateRow = Omit<FoldedRequest, 'metadata' | 'status' | 'amountCents'
 /** A request as it is stored: its row, if there is one, and its events in order. */
 export interface RequestRecord {
   authRequestId: string;
+  /** Null where neither its row nor its events have it in a column. */
+  restaurantId: string | null;
   row: StateRow | undefined;
   events: EventRow[];
+}
+
+/** What to read, and from which tables. */
+export interface ReadScope {
+  shape: ReadShape;
+  zones: Zones;
+  /** Only its requests, and those of which no column says whose they are. Default: all. */
+  restaurantId?: string;
 }
 
 /**
@@ -35,21 +46,23 @@ export interface RequestRecord {
  * OFFSET 0 keeps both joins what they are meant to be, one index probe a request: without it, on a table that has not
  * been analyzed, the planner sorts all events for every page.
  */
-const READ_RECORDS = statement(
-  'read_model_records',
-  `SELECT requested.id AS "authRequestId", state.auth_request_id IS NOT NULL AS "hasRow",
+const readStatement = (shape: ReadShape, zones: Zones) => {
+  const restaurant = shape.hasRestaurants
+    ? 'coalesce(state.restaurant_id, event.restaurant_id)'
+    : 'state.restaurant_id';
+  return statement(
+    'read_model_records',
+    `SELECT requested.id AS "authRequestId", state.auth_request_id IS NOT NULL AS "hasRow",
+     ${restaurant} AS "knownRestaurantId",
      state.restaurant_id AS "restaurantId", state.payment_token AS "paymentToken", state.status,
      state.amount_cents AS "amountCents", state.currency,
      state.processor_auth_id AS "processorAuthId", state.processor_name AS "processorName",
      state.authorized_amount_cents AS "authorizedAmountCents", state.authorization_code AS "authorizationCode",
      state.denial_code AS "denialCode", state.denial_reason AS "denialReason",
-     state.completed_at AS "completedAt", state.last_event_sequence AS "lastEventSequence",
-     state.attempt_open AS "attemptOpen", state.attempt, state.attempt_version AS "attemptVersion",
-     state.attempt_token AS "attemptToken", state.attempt_unanswered AS "attemptUnanswered",
-     state.unanswered_versions AS "unansweredVersions", state.unanswered_since AS "unansweredSince",
-     state.retry_count AS "retryCount",
+     ${inZone('state.completed_at', zones.completedAt)} AS "completedAt", state.last_event_sequence AS "lastEventSequence",
+     ${shape.hasAttempts ? ATTEMPTS : NO_ATTEMPTS},
      event.sequence_number AS "sequenceNumber", event.event_id AS "eventId", event.event_type AS "eventType",
-     event.event_data AS "eventData", event.metadata, event.created_at AS "createdAt"
+     event.event_data AS "eventData", event.metadata, ${inZone('event.created_at', zones.event)} AS "createdAt"
    FROM unnest($1::uuid[]) AS requested (id)
    LEFT JOIN LATERAL (
      SELECT * FROM auth_request_state WHERE auth_request_id = requested.id OFFSET 0
@@ -58,31 +71,42 @@ const READ_RECORDS = statement(
      SELECT * FROM payment_events WHERE aggregate_id = requested.id OFFSET 0
    ) AS event ON true
    WHERE coalesce(state.auth_request_id, event.aggregate_id) IS NOT NULL
-     AND ($2::uuid IS NULL OR coalesce(state.restaurant_id, event.restaurant_id) = $2)
+     AND ($2::uuid IS NULL OR coalesce(${restaurant}, $2) = $2)
    ORDER BY requested.id, event.sequence_number`,
-);
+  );
+};
+
+const ATTEMPTS = `
+     state.attempt_open AS "attemptOpen", state.attempt, state.attempt_version AS "attemptVersion",
+     state.attempt_token AS "attemptToken", state.attempt_unanswered AS "attemptUnanswered",
+     state.unanswered_versions AS "unansweredVersions", state.unanswered_since AS "unansweredSince",
+     state.retry_count AS "retryCount"`;
+
+const NO_ATTEMPTS = `NULL AS "attemptToken", NULL AS "unansweredSince"`;
 
 /** One line of it: the row, or nulls, beside one event, or nulls. Amounts are as `pg` gives a bigint. */
 type Line = { [K in keyof StateRow]: StateRow[K] | null } & { [K in keyof EventRow]: EventRow[K] | null } & {
   authRequestId: string;
   hasRow: boolean;
+  knownRestaurantId: string | null;
 };
 
-/** Reads requests by id, those that exist and, where one is named, belong to the restaurant. */
+/** Reads requests by id, those that exist and may belong to the restaurant, where one is named. */
 export async function readRecords(
   dataSource: DataSource,
   authRequestIds: readonly string[],
-  restaurantId?: string,
+  { shape, zones, restaurantId }: ReadScope,
   manager?: EntityManager,
 ): Promise<RequestRecord[]> {
-  const lines = await run<Line>(dataSource, READ_RECORDS, [authRequestIds, restaurantId], manager);
+  const lines = await run<Line>(dataSource, readStatement(shape, zones), [authRequestIds, restaurantId], manager);
   const records: RequestRecord[] = [];
   for (const line of lines) {
     let record = records.at(-1);
     if (record?.authRequestId !== line.authRequestId) {
-      record = { authRequestId: line.authRequestId, row: rowOf(line), events: [] };
+      record = { authRequestId: line.authRequestId, restaurantId: null, row: rowOf(line), events: [] };
       records.push(record);
     }
+    record.restaurantId ??= line.knownRestaurantId;
     if (line.sequenceNumber !== null) record.events.push(line as EventRow);
   }
   return records;

@@ -4,9 +4,10 @@ import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError } from '../errors';
 import { Uuid } from '../validation/rules';
-import { COMPARED_FIELDS, type FieldDifference, differencesBetween } from './differences';
+import { comparedFields, type FieldDifference, differencesBetween } from './differences';
 import { foldStream, type UnfoldableReason, UnfoldableStreamError } from './fold-stream';
 import { readRecords, type RequestRecord } from './read-records';
+import { AS_THEY_ARE, type ReadShape, readShape } from './read-shape';
 
 /** One request whose row is not what its events say. */
 export type RequestDifference = { readonly authRequestId: string } & (
@@ -66,10 +67,14 @@ export class Verification implements AsyncIterable<RequestDifference> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<RequestDifference, void, undefined> {
     this.#checked = this.#differing = 0;
+    const shape = await readShape(this.#dataSource, this.#manager);
+    const { restaurantId } = this.#scope;
+    const scope = { shape, zones: AS_THEY_ARE, restaurantId };
     for await (const ids of this.#pages()) {
-      for (const record of await readRecords(this.#dataSource, ids, this.#scope.restaurantId, this.#manager)) {
+      for (const record of await readRecords(this.#dataSource, ids, scope, this.#manager)) {
+        if (restaurantId && !belongsTo(record, restaurantId)) continue;
         this.#checked += 1;
-        const difference = compare(record);
+        const difference = compare(record, shape);
         if (!difference) continue;
         this.#differing += 1;
         yield difference;
@@ -120,9 +125,20 @@ const PAGE_OF_IDS = statement(
    ORDER BY id LIMIT ${PAGE_SIZE + 1}`,
 );
 
-function compare({ authRequestId, row, events }: RequestRecord): RequestDifference | undefined {
+/** Events have no column for it at first, and say it themselves if they can be read. */
+function belongsTo({ authRequestId, restaurantId, events }: RequestRecord, wanted: string): boolean {
+  if (restaurantId !== null) return true;
   try {
-    const differences = differencesBetween(row, foldStream(authRequestId, events), COMPARED_FIELDS);
+    return foldStream(authRequestId, events).restaurantId.toLowerCase() === wanted.toLowerCase();
+  } catch (error) {
+    if (!(error instanceof UnfoldableStreamError)) throw error;
+    return false;
+  }
+}
+
+function compare({ authRequestId, row, events }: RequestRecord, shape: ReadShape): RequestDifference | undefined {
+  try {
+    const differences = differencesBetween(row, foldStream(authRequestId, events), comparedFields(shape));
     if (!row) return { authRequestId, kind: 'row_missing', differences };
     return differences.length > 0 ? { authRequestId, kind: 'row_differs', differences } : undefined;
   } catch (error) {

@@ -53,12 +53,7 @@ describe('deploy-migrations', () => {
     for (const words of commands) {
       // What it would do is tried where there is nothing to lose; the last one has been reverted by then.
       const { exitCode, stderr } = await run(database.url, words);
-      const reverted = ['check', 'verify'].includes(words[0]!) && commands.indexOf(words) > 3;
-      expect({ words, exitCode, stderr }).toEqual({
-        words,
-        exitCode: reverted ? 4 : 0,
-        stderr: expect.anything() as string,
-      });
+      expect({ words, exitCode, stderr }).toEqual({ words, exitCode: 0, stderr: expect.anything() as string });
     }
   });
 });

@@ -8,7 +8,7 @@ import { type PaymentEventsDataSource } from '../../src/data-source';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory, type TestDatabase } from '../../src/testing';
 import { anAuthorization, aRequest } from '../support/auth-requests';
 import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
+import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
 import { quietDataSource } from '../support/quiet-data-source';
 
 // Two servers, and commands that take seconds to start.
@@ -169,7 +169,7 @@ describe('from PostgreSQL 15 to 18', () => {
   });
 
   test('by a dump: every row arrives as it is, at the end of the migrations and at the end of expand', async () => {
-    for (const level of [LATEST_LEVEL]) {
+    for (const level of [LATEST_LEVEL, EXPANDED_LEVEL]) {
       const move = await Move.begin(level);
       await move.source.query(blocksOf('Dump and restore', 'sql')[0]!);
       await move.run(...blocksOf('Dump and restore'));

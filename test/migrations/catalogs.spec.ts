@@ -1,6 +1,7 @@
-import { alembicCatalogs, targetCatalog } from '../../src/migrator/catalogs';
+import { migrations } from '../../src/migrations';
+import { alembicCatalogs, catalogAfter, targetCatalog } from '../../src/migrator/catalogs';
 import { readCatalog } from '../../src/migrator/catalog';
-import { MigrationChain } from '../support/migration-chain';
+import { LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 
 // What differs is shown as a diff. Where it is meant to: npm run catalog:update, and look at the diff of the file.
@@ -14,6 +15,19 @@ describe('an empty database', () => {
     const chain = new MigrationChain(database);
     await chain.upTo(level);
     expect(await chain.catalog()).toBe(catalog);
+  });
+});
+
+describe('a database between the first migration and the last', () => {
+  const database = useTestDatabase({ empty: true });
+  const between = migrations
+    .slice(LEGACY_LEVEL, -1)
+    .map(({ name }, index) => ({ name, level: LEGACY_LEVEL + index + 1 }));
+
+  test.each(between)('has the committed schema of $name', async ({ name, level }) => {
+    const chain = new MigrationChain(database);
+    await chain.upTo(level);
+    expect(await chain.catalog()).toBe(catalogAfter(name));
   });
 });
 

@@ -250,24 +250,49 @@ describe('what a database is compared with', () => {
   const database = useTestDatabase({ empty: true });
   const chain = () => new MigrationChain(database);
   const drift = async () => inShort(await findDrift(await database.dataSource(), { rolePrefix: database.name }));
-  const isPending = (level: number) => ({
-    code: 'PENDING_MIGRATIONS',
-    names: migrations.slice(level).map(({ name }) => name),
-  });
 
   test('follows it from Alembic to the newest migration', async () => {
-    await expect(drift()).rejects.toMatchObject(isPending(0));
-    for (const level of [LEGACY_LEVEL - 1, LEGACY_LEVEL]) {
+    await expect(drift()).rejects.toMatchObject({
+      code: 'PENDING_MIGRATIONS',
+      names: migrations.map(({ name }) => name),
+    });
+    for (let level = 1; level <= LATEST_LEVEL; level++) {
       await chain().upTo(level);
-      expect(await drift()).toEqual([]);
+      expect({ level, drift: await drift() }).toEqual({ level, drift: [] });
+      await database.query('ALTER TABLE outbox ADD COLUMN note text; GRANT DELETE ON payment_events TO PUBLIC');
+      const changed = ['+ table outbox: column note', '+ table payment_events: grant DELETE to PUBLIC'];
+      expect({ level, drift: await drift() }).toEqual({ level, drift: changed });
+      await database.query('ALTER TABLE outbox DROP COLUMN note; REVOKE DELETE ON payment_events FROM PUBLIC');
     }
-    await database.query('ALTER TABLE outbox ADD COLUMN note text');
-    expect(await drift()).toEqual(['+ table outbox: column note']);
-    await database.query('ALTER TABLE outbox DROP COLUMN note');
-    await chain().upTo(EXPANDED_LEVEL);
-    await expect(drift()).rejects.toMatchObject(isPending(EXPANDED_LEVEL));
+  });
+
+  test('is known by what has run without a gap alone', async () => {
+    const [removed] = await database.query('DELETE FROM payment_events_db_migrations WHERE id = 5 RETURNING *');
+    await expect(drift()).rejects.toMatchObject({ code: 'PENDING_MIGRATIONS', names: [removed!.name] });
+    await database.query(
+      'INSERT INTO payment_events_db_migrations SELECT * FROM jsonb_populate_record(NULL::payment_events_db_migrations, $1)',
+      [removed],
+    );
+  });
+
+  test('has no privilege of the services before the end, and allows those that a revert leaves', async () => {
+    const dataSource = await database.dataSource();
     await chain().upTo(LATEST_LEVEL);
-    expect(await drift()).toEqual([]);
+    await grantPrivileges(dataSource, { rolePrefix: database.name });
+    const roles = roleNames(database.name).join(', ');
+    try {
+      for (const level of [EXPANDED_LEVEL, LATEST_LEVEL - 1]) {
+        await chain().downTo(level);
+        expect({ level, drift: await drift() }).toEqual({ level, drift: [] });
+        await database.query(`GRANT DELETE ON payment_events TO ${roleNames(database.name)[0]}`);
+        const more = `+ table payment_events: grant DELETE to ${roleNames(database.name)[0]}`;
+        expect({ level, drift: await drift() }).toEqual({ level, drift: [more] });
+        await database.query(`REVOKE DELETE ON payment_events FROM ${roleNames(database.name)[0]}`);
+        await chain().upTo(LATEST_LEVEL);
+      }
+    } finally {
+      await database.query(`DROP OWNED BY ${roles}; DROP ROLE ${roles}`);
+    }
   });
 
   test.each([LEGACY_LEVEL, LATEST_LEVEL])('is the same once it was dumped and restored, at level %i', async (level) => {

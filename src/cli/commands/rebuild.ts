@@ -3,7 +3,6 @@ import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { type Rebuild } from '../../read-model/plan-rebuild';
 import { ReadModel } from '../../read-model/read-model';
-import { assertNonePending, readHistory } from '../../migrator/history';
 import { printDifferences } from '../print-differences';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
@@ -27,7 +26,6 @@ export function rebuildCommand(): Command {
     .option('--json', 'print one JSON object a line, one a request')
     .action(async (ids: string[], { dryRun, json }: Options) => {
       await withDataSource(readConfig(), async (dataSource) => {
-        assertNonePending(await readHistory(dataSource));
         const readModel = new ReadModel(dataSource);
         for (const id of ids) {
           const rebuild = dryRun ? await readModel.previewRebuild(id) : await readModel.rebuild(id);

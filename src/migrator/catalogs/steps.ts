@@ -1,0 +1,239 @@
+/** Made by `npm run catalog:update`; do not edit. */
+export const STEPS: Readonly<Record<string, string>> = {
+  ExpandColumns1795367529418: `@@ -6,0 +7,3 @@ table auth_idempotency_keys
++  column operation character varying(20) not null default 'authorize'::character varying
++  column outcome character varying(20)
++  column request_fingerprint bytea
+@@ -14,0 +18,2 @@ table auth_processing_locks
++  column restaurant_id uuid
++  column fencing_token bigint default nextval('auth_processing_fencing_tokens'::regclass)
+@@ -19 +24 @@ table auth_processing_locks
+-table auth_request_state
++table auth_request_state with (fillfactor=80)
+@@ -37,0 +43,8 @@ table auth_request_state
++  column attempt_open boolean not null default false
++  column retry_count integer not null default 0
++  column attempt integer
++  column attempt_version character varying(50)
++  column attempt_token bigint
++  column attempt_unanswered boolean not null default false
++  column unanswered_versions text[] not null default '{}'::text[]
++  column unanswered_since timestamp with time zone
+@@ -46 +59 @@ table auth_request_state
+-table outbox
++table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=5000, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=10000)
+@@ -52,0 +66,9 @@ table outbox
++  column restaurant_id uuid
++  column headers jsonb not null default '{}'::jsonb
++  column attempts integer not null default 0
++  column next_attempt_at timestamp with time zone
++  column last_error text
++  column failed_at timestamp with time zone
++  column discarded_at timestamp with time zone
++  column discarded_by character varying(255)
++  column discard_reason text
+@@ -65,0 +88 @@ table payment_events
++  column restaurant_id uuid
+@@ -82,0 +106,2 @@ table restaurant_payment_configs
++  column created_at timestamp with time zone default now()
++  column created_by character varying(255)
+@@ -86,0 +112 @@ table restaurant_payment_configs
++sequence auth_processing_fencing_tokens bigint start 1 increment 1 range 1 to 9223372036854775807
+`,
+  ExpandIndexes1795367683950: `@@ -75,0 +76,4 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
++  index CREATE INDEX idx_outbox_next_attempt ON outbox USING btree (next_attempt_at) WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NOT NULL
++  index CREATE INDEX idx_outbox_pending ON outbox USING btree (id) WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
++  index CREATE INDEX idx_outbox_refused ON outbox USING btree (failed_at, id) WHERE processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)
++  index CREATE INDEX idx_outbox_unprocessed_aggregate ON outbox USING btree (aggregate_id, id) WHERE processed_at IS NULL
+@@ -110,0 +115 @@ table restaurant_payment_configs
++  index CREATE UNIQUE INDEX restaurant_payment_configs_one_active ON restaurant_payment_configs USING btree (restaurant_id) WHERE is_active
+@@ -111,0 +117 @@ table restaurant_payment_configs
++  index CREATE UNIQUE INDEX restaurant_payment_configs_version_key ON restaurant_payment_configs USING btree (restaurant_id, config_version)
+`,
+  ContractTimestamps1795367842073: `@@ -5,2 +5,2 @@ table auth_idempotency_keys
+-  column created_at timestamp without time zone not null default now()
+-  column expires_at timestamp without time zone not null default (now() + '24:00:00'::interval)
++  column created_at timestamp with time zone not null default now()
++  column expires_at timestamp with time zone not null default (now() + '24:00:00'::interval)
+@@ -16,2 +16,2 @@ table auth_processing_locks
+-  column locked_at timestamp without time zone not null default now()
+-  column expires_at timestamp without time zone not null default (now() + '00:00:30'::interval)
++  column locked_at timestamp with time zone not null default now()
++  column expires_at timestamp with time zone not null default (now() + '00:00:30'::interval)
+@@ -23 +22,0 @@ table auth_processing_locks
+-  index CREATE INDEX idx_lock_expires ON auth_processing_locks USING btree (expires_at)
+@@ -37,3 +36,3 @@ table auth_request_state with (fillfactor=80)
+-  column created_at timestamp without time zone not null
+-  column updated_at timestamp without time zone not null default now()
+-  column completed_at timestamp without time zone
++  column created_at timestamp with time zone not null
++  column updated_at timestamp with time zone not null default now()
++  column completed_at timestamp with time zone
+@@ -54 +53 @@ table auth_request_state with (fillfactor=80)
+-  index CREATE INDEX idx_completed_at ON auth_request_state USING btree (completed_at DESC) WHERE completed_at IS NOT NULL
++  index CREATE INDEX idx_auth_request_state_created_at ON auth_request_state USING brin (created_at)
+@@ -64,2 +63,2 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
+-  column created_at timestamp without time zone not null default now()
+-  column processed_at timestamp without time zone
++  column created_at timestamp with time zone not null default now()
++  column processed_at timestamp with time zone
+@@ -77,0 +77 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
++  index CREATE INDEX idx_outbox_processed_at ON outbox USING brin (processed_at) WITH (autosummarize='on')
+@@ -80 +79,0 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
+-  index CREATE INDEX idx_unprocessed ON outbox USING btree (created_at) WHERE processed_at IS NULL
+@@ -90 +89 @@ table payment_events
+-  column created_at timestamp without time zone not null default now()
++  column created_at timestamp with time zone not null default now()
+@@ -98,2 +97 @@ table payment_events
+-  index CREATE INDEX idx_created_at ON payment_events USING btree (created_at DESC)
+-  index CREATE INDEX idx_event_type_created ON payment_events USING btree (event_type, created_at DESC)
++  index CREATE INDEX idx_payment_events_created_at ON payment_events USING brin (created_at)
+@@ -109 +107 @@ table restaurant_payment_configs
+-  column updated_at timestamp without time zone not null default now()
++  column updated_at timestamp with time zone not null default now()
+`,
+  ContractRestaurants1795367990317: `@@ -18,2 +18,2 @@ table auth_processing_locks
+-  column restaurant_id uuid
+-  column fencing_token bigint default nextval('auth_processing_fencing_tokens'::regclass)
++  column restaurant_id uuid not null
++  column fencing_token bigint not null default nextval('auth_processing_fencing_tokens'::regclass)
+@@ -65 +65 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
+-  column restaurant_id uuid
++  column restaurant_id uuid not null
+@@ -91 +91 @@ table payment_events
+-  column restaurant_id uuid
++  column restaurant_id uuid not null
+`,
+  ContractKeysAndIndexes1795368131744: `@@ -56 +55,0 @@ table auth_request_state with (fillfactor=80)
+-  index CREATE INDEX idx_status ON auth_request_state USING btree (status) WHERE status::text = ANY (ARRAY['PENDING'::character varying, 'PROCESSING'::character varying]::text[])
+@@ -96 +94,0 @@ table payment_events
+-  index CREATE INDEX idx_aggregate_events ON payment_events USING btree (aggregate_id, sequence_number)
+@@ -108 +106 @@ table restaurant_payment_configs
+-  column created_at timestamp with time zone default now()
++  column created_at timestamp with time zone not null default now()
+@@ -111,2 +109 @@ table restaurant_payment_configs
+-  constraint restaurant_payment_configs_pkey PRIMARY KEY (restaurant_id)
+-  index CREATE INDEX idx_active_configs ON restaurant_payment_configs USING btree (is_active) WHERE is_active = true
++  constraint restaurant_payment_configs_pkey PRIMARY KEY (restaurant_id, config_version)
+@@ -114,2 +111 @@ table restaurant_payment_configs
+-  index CREATE UNIQUE INDEX restaurant_payment_configs_pkey ON restaurant_payment_configs USING btree (restaurant_id)
+-  index CREATE UNIQUE INDEX restaurant_payment_configs_version_key ON restaurant_payment_configs USING btree (restaurant_id, config_version)
++  index CREATE UNIQUE INDEX restaurant_payment_configs_pkey ON restaurant_payment_configs USING btree (restaurant_id, config_version)
+`,
+  GuardAuthRequestState1795368279561: `@@ -56 +56,2 @@ table auth_request_state with (fillfactor=80)
+-  trigger CREATE TRIGGER update_auth_request_state_updated_at BEFORE UPDATE ON auth_request_state FOR EACH ROW EXECUTE FUNCTION update_updated_at_column() enabled
++  trigger CREATE TRIGGER guard_auth_request_state BEFORE UPDATE ON auth_request_state FOR EACH ROW EXECUTE FUNCTION guard_auth_request_state() enabled always
++  trigger CREATE TRIGGER guard_new_auth_request_state BEFORE INSERT ON auth_request_state FOR EACH ROW WHEN (new.status::text <> 'PENDING'::text OR new.updated_at IS DISTINCT FROM now()) EXECUTE FUNCTION guard_auth_request_state() enabled always
+@@ -115,2 +116,2 @@ sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 92233720368
+-function update_updated_at_column
+-CREATE OR REPLACE FUNCTION update_updated_at_column()
++function guard_auth_request_state
++CREATE OR REPLACE FUNCTION guard_auth_request_state()
+@@ -118,0 +120 @@ CREATE OR REPLACE FUNCTION update_updated_at_column()
++ SET search_path TO 'pg_catalog', 'pg_temp'
+@@ -119,0 +122,3 @@ AS $function$
++  DECLARE
++    open_before text[];
++    open_after text[];
+@@ -121 +126,51 @@ AS $function$
+-    NEW.updated_at = NOW();
++    IF current_setting('session_replication_role') <> 'replica' THEN
++      NEW.updated_at := now();
++    END IF;
++    IF TG_OP = 'INSERT' THEN
++      IF NEW.status <> 'PENDING'
++        AND NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE')
++      THEN
++        RAISE EXCEPTION 'a request begins PENDING, not %', NEW.status USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_begins_pending',
++          HINT = 'Only the owner of the table may insert other rows, to rebuild them from their events.';
++      END IF;
++      RETURN NEW;
++    END IF;
++    IF NEW.status <> OLD.status AND NEW.status <> ALL (CASE OLD.status
++      WHEN 'PENDING' THEN ARRAY['PROCESSING', 'FAILED', 'VOIDED', 'EXPIRED']
++      WHEN 'PROCESSING' THEN ARRAY['AUTHORIZED', 'DENIED', 'FAILED', 'VOIDED', 'EXPIRED']
++      WHEN 'AUTHORIZED' THEN ARRAY['VOIDED']
++      WHEN 'VOIDED' THEN ARRAY['EXPIRED']
++      ELSE ARRAY[]::text[] END)
++    THEN
++      RAISE EXCEPTION 'a request does not go from % to %', OLD.status, NEW.status USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_status_change';
++    END IF;
++    IF NEW.last_event_sequence < OLD.last_event_sequence THEN
++      RAISE EXCEPTION 'last_event_sequence never falls' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_sequence_never_falls';
++    END IF;
++    IF (NEW.attempt, NEW.attempt_version, NEW.attempt_token, NEW.attempt_unanswered, NEW.unanswered_versions)
++      IS DISTINCT FROM
++       (OLD.attempt, OLD.attempt_version, OLD.attempt_token, OLD.attempt_unanswered, OLD.unanswered_versions)
++    THEN
++      IF NEW.last_event_sequence = OLD.last_event_sequence THEN
++        RAISE EXCEPTION 'attempts change only with an event' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_need_event';
++      END IF;
++      open_before := ARRAY(SELECT unnest(OLD.unanswered_versions) UNION SELECT OLD.attempt_version WHERE OLD.attempt_unanswered);
++      open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
++      IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
++        OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
++      THEN
++        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
++      END IF;
++    END IF;
++    IF (NEW.auth_request_id, NEW.restaurant_id, NEW.payment_token, NEW.amount_cents, NEW.currency, NEW.created_at)
++      IS DISTINCT FROM
++       (OLD.auth_request_id, OLD.restaurant_id, OLD.payment_token, OLD.amount_cents, OLD.currency, OLD.created_at)
++    THEN
++      RAISE EXCEPTION 'what was asked for does not change: id, restaurant, token, amount, currency, created_at' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_request_immutable';
++    END IF;
+@@ -123,2 +178 @@ AS $function$
+-  END;
+-  $function$
++  END $function$
+`,
+  ContractChecks1795368418205: `@@ -9,0 +10,4 @@ table auth_idempotency_keys
++  constraint auth_idempotency_keys_expires_after_created CHECK ((expires_at > created_at)) NOT VALID
++  constraint auth_idempotency_keys_fingerprint_sha256 CHECK ((octet_length(request_fingerprint) = 32))
++  constraint auth_idempotency_keys_key_present CHECK (((idempotency_key)::text <> ''::text)) NOT VALID
++  constraint auth_idempotency_keys_operation_present CHECK (((operation)::text <> ''::text))
+@@ -49,0 +54,5 @@ table auth_request_state with (fillfactor=80)
++  constraint auth_request_state_amount_positive CHECK ((amount_cents > 0)) NOT VALID
++  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL))))
++  constraint auth_request_state_authorized_amount_within CHECK (((authorized_amount_cents >= 1) AND (authorized_amount_cents <= amount_cents))) NOT VALID
++  constraint auth_request_state_authorized_complete CHECK ((((status)::text <> 'AUTHORIZED'::text) OR ((processor_auth_id IS NOT NULL) AND (authorized_amount_cents IS NOT NULL)))) NOT VALID
++  constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
+@@ -51 +60,2 @@ table auth_request_state with (fillfactor=80)
+-  constraint check_status CHECK (((status)::text = ANY ((ARRAY['PENDING'::character varying, 'PROCESSING'::character varying, 'AUTHORIZED'::character varying, 'DENIED'::character varying, 'FAILED'::character varying, 'VOIDED'::character varying, 'EXPIRED'::character varying])::text[])))
++  constraint auth_request_state_settled_completed CHECK (((completed_at IS NOT NULL) OR ((status)::text = ANY ('{PENDING,PROCESSING}'::text[])))) NOT VALID
++  constraint check_status CHECK (((status)::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])))
+@@ -73,0 +84,2 @@ table outbox with (autovacuum_analyze_scale_factor=0, autovacuum_analyze_thresho
++  constraint outbox_discard_attributed CHECK (((discarded_at IS NULL) OR ((discarded_by IS NOT NULL) AND (discard_reason IS NOT NULL) AND (processed_at IS NOT NULL))))
++  constraint outbox_headers_texts CHECK ((headers @@ 'strict ($.type() == "object" && !(exists ($.*?(@.type() != "string"))))'::jsonpath))
+@@ -93,0 +106 @@ table payment_events
++  constraint payment_events_metadata_present CHECK ((metadata IS NOT NULL)) NOT VALID
+`,
+  GuardConfigVersions1795368551890: `@@ -125,0 +126 @@ table restaurant_payment_configs
++  trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON restaurant_payment_configs FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled always
+@@ -192,0 +194,18 @@ AS $function$
++function guard_restaurant_payment_configs
++CREATE OR REPLACE FUNCTION guard_restaurant_payment_configs()
++ RETURNS trigger
++ LANGUAGE plpgsql
++ SET search_path TO 'pg_catalog', 'pg_temp'
++AS $function$
++  BEGIN
++    IF current_setting('session_replication_role') <> 'replica' THEN
++      NEW.updated_at := now();
++    END IF;
++    IF to_jsonb(NEW) - '{is_active,updated_at}'::text[] <> to_jsonb(OLD) - '{is_active,updated_at}'::text[] THEN
++      RAISE EXCEPTION 'a configuration version does not change but for is_active' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',
++        HINT = 'Insert a new config_version, and switch the old one off in the same transaction.';
++    END IF;
++    RETURN NEW;
++  END $function$
++
+`,
+};
