@@ -114,7 +114,7 @@ const READ_PROTOBUF_FIELD = `
  *   nothing about another.
  *
  * The last one is the current attempt; the versions of earlier ones that are open are unanswered. A row is written only
- * where that is not what it says. A batch is locked before its events are read: whoever appends one holds the lock of the
+ * where that is not what it says: also one that holds what was so before a revert. A batch is locked before its events are read: whoever appends one holds the lock of the
  * request's row, so that no attempt starts or ends in between.
  */
 const BACKFILL_ATTEMPTS = `
@@ -187,8 +187,10 @@ const BACKFILL_ATTEMPTS = `
           retry_count = retries
       FROM attempts
       WHERE state.auth_request_id = attempts.id
-        AND (state.attempt_unanswered, state.unanswered_versions, state.attempt_open, state.retry_count)
-            IS DISTINCT FROM (unanswered, versions, since IS NOT NULL, retries);
+        AND ((state.attempt_unanswered, state.unanswered_versions, state.attempt_open, state.retry_count)
+              IS DISTINCT FROM (unanswered, versions, since IS NOT NULL, retries)
+          OR unanswered AND (state.attempt, state.attempt_version, state.attempt_token)
+              IS DISTINCT FROM (attempts.attempt, version, token));
       COMMIT;
     END LOOP;
   END $$`;

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { adopt, ReadModel } from '../../src';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { checkCommand } from '../../src/cli/commands/check';
 import { rebuildCommand } from '../../src/cli/commands/rebuild';
 import { verifyCommand } from '../../src/cli/commands/verify';
+import { encodeEvent, type PaymentEventBody } from '../../src/event-store/event-codec';
 import { migrations } from '../../src/migrations';
 import { type RequestDifference } from '../../src/read-model/verification';
 import { loadAlembicDatabase } from '../support/alembic-database';
@@ -27,19 +29,20 @@ async function differencesIn(dataSource: PaymentEventsDataSource, restaurantId?:
 }
 
 /** Undone again, so that every step finds the same. */
-async function afterRebuild<T>(dataSource: PaymentEventsDataSource, id: string, look: (query: Query) => Promise<T>) {
+async function afterRebuild(dataSource: PaymentEventsDataSource, id: string, look?: (query: Query) => Promise<Row[]>) {
   const queryRunner = dataSource.createQueryRunner();
   await queryRunner.startTransaction();
   try {
     const rebuild = await new ReadModel(dataSource).rebuild(id, queryRunner.manager);
     const again = await new ReadModel(dataSource).previewRebuild(id, queryRunner.manager);
-    return { rebuild, again, found: await look((sql, values) => queryRunner.query(sql, values)) };
+    return { rebuild, again, found: await look?.((sql, values) => queryRunner.query(sql, values)) };
   } finally {
     await queryRunner.rollbackTransaction();
     await queryRunner.release();
   }
 }
-type Query = (sql: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
+type Row = Record<string, unknown>;
+type Query = (sql: string, values?: unknown[]) => Promise<Row[]>;
 
 const ROW = 'SELECT to_jsonb(state) AS row FROM auth_request_state AS state WHERE auth_request_id = $1';
 
@@ -82,7 +85,7 @@ describe('at every step of the way', () => {
     }
 
     for (const id of broken) {
-      const { rebuild, again } = await afterRebuild(dataSource, id, async () => undefined);
+      const { rebuild, again } = await afterRebuild(dataSource, id);
       expect(rebuild.outcome).toMatch(/replaced|created/);
       expect(again).toEqual({ authRequestId: id, outcome: 'unchanged', differences: [] });
     }
@@ -113,7 +116,7 @@ describe('at every step of the way', () => {
     expect(await cli(checkCommand(), ['--role-prefix', database.name])).toMatchObject({ stderr: '', exitCode: 0 });
     expect((await differencesIn(dataSource)).map(({ authRequestId }) => authRequestId).sort()).toEqual(broken);
     for (const id of broken) {
-      const { again } = await afterRebuild(dataSource, id, async () => undefined);
+      const { again } = await afterRebuild(dataSource, id);
       expect(again.outcome).toBe('unchanged');
     }
   });
@@ -158,14 +161,34 @@ describe('in a zone other than UTC', () => {
     await database.query('DELETE FROM auth_request_state WHERE auth_request_id = $1', [settled.authRequestId]);
     for (let level = LEGACY_LEVEL; level < levelOf('ContractTimestamps'); level++) {
       await new MigrationChain(database).upTo(level);
-      const { found } = await afterRebuild(dataSource, settled.authRequestId, times);
-      const [{ created, completed, created_at: createdAt, completed_at: completedAt, updated }] = found as [
-        Record<string, string | boolean>,
-      ];
-      expect({ level, createdAt, updated }).toEqual({ level, createdAt: created, updated: true });
+      const [row] = (await afterRebuild(dataSource, settled.authRequestId, times)).found!;
+      expect({ level, ...row }).toMatchObject({ level, created_at: row!.created, updated: true });
       // A Date has milliseconds.
-      expect(String(completedAt).slice(0, 23)).toBe(String(completed).slice(0, 23));
+      expect(String(row!.completed_at).slice(0, 23)).toBe(String(row!.completed).slice(0, 23));
     }
+  });
+
+  test('also where clients wrote by a clock in UTC, and where a step stopped half-way', async () => {
+    await database.query(`
+      ALTER TABLE payment_events_db_migrations ADD COLUMN IF NOT EXISTS legacy_utc_columns text[];
+      UPDATE payment_events_db_migrations SET legacy_utc_columns = '{created_at,completed_at}' WHERE id = 1`);
+    const inUtc = `SELECT ($1::timestamp AT TIME ZONE '${ZONE}' AT TIME ZONE 'UTC')::text AS at`;
+    const before = await afterRebuild(dataSource, settled.authRequestId, times);
+    const [row] = before.found!;
+    const [created] = await database.query(inUtc, [row!.created]);
+    const [completed] = await database.query(inUtc, [row!.completed]);
+    expect(row).toMatchObject({ created_at: created!.at, updated: true });
+    expect(String(row!.completed_at).slice(0, 23)).toBe(String(completed!.at).slice(0, 23));
+
+    // As ContractTimestamps converts them, one table after the other.
+    await database.query(`
+      SET TimeZone = '${ZONE}'; ALTER TABLE payment_events ALTER COLUMN created_at TYPE timestamptz; RESET TimeZone`);
+    expect((await differencesIn(dataSource)).map(({ authRequestId }) => authRequestId)).toEqual(
+      expect.arrayContaining(broken),
+    );
+    const [half] = (await afterRebuild(dataSource, settled.authRequestId, times)).found!;
+    expect(half).toMatchObject({ created_at: row!.created_at, completed_at: row!.completed_at, updated: true });
+    await database.query('ALTER TABLE payment_events_db_migrations DROP COLUMN legacy_utc_columns');
   });
 
   test('and is the same instant to every client afterwards', async () => {
@@ -181,5 +204,88 @@ describe('in a zone other than UTC', () => {
     );
     expect(row).toEqual({ completed: true, created: true, updated: true });
     expect((await readModel.previewRebuild(settled.authRequestId)).outcome).toBe('unchanged');
+  });
+});
+
+describe('attempts of the legacy services', () => {
+  const database = useTestDatabase();
+  const id = randomUUID();
+  const restaurantId = randomUUID();
+  const events: PaymentEventBody[] = [
+    {
+      type: 'AuthRequestCreated',
+      data: {
+        authRequestId: id,
+        restaurantId,
+        paymentToken: 'tok',
+        amountCents: 1050,
+        currency: 'USD',
+        createdAt: undefined,
+        metadata: {},
+      },
+    },
+    started(),
+    failed(),
+    started(),
+  ];
+  function started(): PaymentEventBody {
+    return {
+      type: 'AuthAttemptStarted',
+      data: { authRequestId: id, workerId: 'w', restaurantPaymentConfigVersion: '', startedAt: undefined },
+    };
+  }
+  function failed(): PaymentEventBody {
+    const data = {
+      errorCode: 'TokenNotFound',
+      errorMessage: '',
+      isRetryable: false,
+      retryCount: 0,
+      nextRetryAt: undefined,
+    };
+    return { type: 'AuthAttemptFailed', data: { authRequestId: id, ...data, failedAt: undefined } };
+  }
+
+  const append = async (from: number, to: number) => {
+    for (const [index, event] of events.slice(0, to).entries()) {
+      if (index + 1 < from) continue;
+      await database.query(
+        `INSERT INTO payment_events (aggregate_id, aggregate_type, event_type, event_data, sequence_number, metadata)
+         VALUES ($1, 'auth_request', $2, $3, $4, '"{}"')`,
+        [id, event.type, encodeEvent(event), index + 1],
+      );
+    }
+    await database.query(
+      `UPDATE auth_request_state SET status = 'PROCESSING', last_event_sequence = $2 WHERE auth_request_id = $1`,
+      [id, to],
+    );
+  };
+  const attempt = async () =>
+    await database.query('SELECT attempt, attempt_unanswered FROM auth_request_state WHERE auth_request_id = $1', [id]);
+
+  test('are told to rows anew after a revert, and to a row that was rebuilt meanwhile', async () => {
+    const chain = new MigrationChain(database);
+    await chain.downTo(EXPANDED_LEVEL);
+    await database.query(
+      `INSERT INTO auth_request_state (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at)
+       VALUES ($1, $2, 'tok', 'PENDING', 1050, 'USD', now())`,
+      [id, restaurantId],
+    );
+    await append(1, 2);
+    await chain.upTo(LATEST_LEVEL);
+    expect(await attempt()).toEqual([{ attempt: 2, attempt_unanswered: true }]);
+    await chain.downTo(EXPANDED_LEVEL);
+    await append(3, 4);
+    await chain.upTo(LATEST_LEVEL);
+    expect(await attempt()).toEqual([{ attempt: 4, attempt_unanswered: true }]);
+
+    await chain.downTo(EXPANDED_LEVEL);
+    const dataSource = await quietDataSource({ url: database.url });
+    await database.query('DELETE FROM auth_request_state WHERE auth_request_id = $1', [id]);
+    expect(await new ReadModel(dataSource).rebuild(id)).toMatchObject({ outcome: 'created' });
+    await chain.upTo(LATEST_LEVEL);
+    expect(await attempt()).toEqual([{ attempt: 4, attempt_unanswered: true }]);
+    expect(await differencesIn(dataSource)).toEqual([]);
+    expect(await new ReadModel(dataSource).previewRebuild(id)).toMatchObject({ outcome: 'unchanged' });
+    await dataSource.destroy();
   });
 });
