@@ -2,8 +2,9 @@ import { type Queryable } from './catalog';
 import { type Drift } from './compare-catalogs';
 import { MIGRATIONS_TABLE } from './history';
 
-/** A column that numbers the rows of its table, and the sequence that it owns for that. Names are quoted. */
+/** A column that numbers the rows of its table, and the sequence that it owns for that. Names are quoted, with their schema. */
 interface Numbering {
+  name: string;
   sequence: string;
   table: string;
   column: string;
@@ -11,7 +12,8 @@ interface Numbering {
 
 /** Of our tables, what this role may read. Fencing tokens are none: they are drawn at random, by most. */
 const NUMBERINGS = `
-  SELECT sequence.oid::regclass::text AS sequence, relation.oid::regclass::text AS table, quote_ident(attname) AS column
+  SELECT sequence.relname AS name, format('%I.%I', sequence.relnamespace::regnamespace, sequence.relname) AS sequence,
+    format('%I.%I', relation.relnamespace::regnamespace, relation.relname) AS table, quote_ident(attname) AS column
   FROM pg_class AS relation
   JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = relation.oid
     AND classid = 'pg_class'::regclass AND deptype IN ('i', 'a')
@@ -21,7 +23,7 @@ const NUMBERINGS = `
       'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
       'auth_processing_locks', '${MIGRATIONS_TABLE}')
     AND has_table_privilege(sequence.oid, 'SELECT') AND has_column_privilege(relation.oid, attnum, 'SELECT')
-  ORDER BY sequence`;
+  ORDER BY name`;
 
 /**
  * Sequences that would give out again what their table has already, as they do after logical replication, which copies
@@ -32,7 +34,7 @@ const NUMBERINGS = `
  */
 export async function findStaleSequences(session: Queryable): Promise<Drift[]> {
   const stale: Drift[] = [];
-  for (const { sequence, table, column } of (await session.query(NUMBERINGS)) as Numbering[]) {
+  for (const { name, sequence, table, column } of (await session.query(NUMBERINGS)) as Numbering[]) {
     const used = `SELECT max(${column}) FROM ${table}`;
     const [found] = (await session.query(`
       SELECT used::text, last_value::text AS last FROM (${used}) AS rows (used) CROSS JOIN ${sequence}
@@ -40,7 +42,7 @@ export async function findStaleSequences(session: Queryable): Promise<Drift[]> {
     if (!found) continue;
     stale.push({
       kind: 'different',
-      object: `sequence ${sequence}: last value`,
+      object: `sequence ${name}: last value`,
       expected: `last value ${found.used} or more, which rows have already`,
       actual: `last value ${found.last}`,
       remedy: `SELECT setval('${sequence.replaceAll("'", "''")}', (${used}))`,

@@ -3,7 +3,7 @@ import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { PendingMigrationsError } from '../migrator/errors';
 import { namesOf, readHistory } from '../migrator/history';
-import { LegacyTimeZoneError } from '../migrator/legacy-time-zone';
+import { LegacyTimeZoneError, recordedTimes } from '../migrator/legacy-time-zone';
 
 /** How far the tables are that are read, which any step of the migrations may have left, also one that was cut off. */
 export interface ReadShape {
@@ -63,9 +63,8 @@ export async function readZones(dataSource: DataSource, shape: ReadShape, manage
         'database over first, with payment-events-db adopt.',
     );
   }
-  const [recorded] = await run<{ zone: string; inUtc: string[] | null }>(dataSource, RECORDED, [], manager);
-  const { zone, inUtc } = recorded!;
-  const clientsZone = (column: string) => (inUtc?.includes(column) ? 'UTC' : zone);
+  const { zone, inUtc } = await recordedTimes(manager ?? dataSource);
+  const clientsZone = (column: string) => (inUtc.includes(column) ? 'UTC' : zone);
   const ofRow = (name: string) => (shape.rowsLackZone ? name : null);
   return {
     event: shape.eventsLackZone ? zone : null,
@@ -76,13 +75,6 @@ export async function readZones(dataSource: DataSource, shape: ReadShape, manage
 }
 
 const FIRST = 'LegacySchema1795367318204';
-
-/** Either column is there where there was something to record. */
-const RECORDED = statement(
-  'read_model_zones',
-  `SELECT coalesce(to_jsonb(history) ->> 'legacy_timezone', 'UTC') AS zone, to_jsonb(history) -> 'legacy_utc_columns' AS "inUtc"
-   FROM payment_events_db_migrations AS history WHERE name = '${FIRST}'`,
-);
 
 /** SQL that reads a column without a zone as an instant, or an instant as such a column holds it. */
 export const inZone = (sql: string, zone: string | null): string =>
