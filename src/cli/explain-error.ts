@@ -1,4 +1,4 @@
-import { isSqlState, sqlStateRule } from '../database/sql-states';
+import { isSqlState, READ_ONLY_TRANSACTION, sqlStateRule } from '../database/sql-states';
 import { type DatabaseAddress } from '../database-address';
 import { disarm } from '../disarm';
 import {
@@ -40,7 +40,7 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
   if (error instanceof ConfigurationError || error instanceof InvalidCommandError) {
     return { text: error.message, exitCode: ExitCode.usage };
   }
-  if (code === READ_ONLY) {
+  if (code === READ_ONLY_TRANSACTION) {
     return unreachable(
       `The server at ${where} only reads (25006): it is a standby, or default_transaction_read_only is on for user ` +
         `${user}, database ${database} or the server.`,
@@ -136,8 +136,6 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
       return failed(...unforeseen(error, code));
   }
 }
-
-const READ_ONLY = '25006';
 
 const START_ONE = [
   'Start one with either of:',

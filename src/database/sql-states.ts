@@ -23,6 +23,9 @@ export interface SqlStateRule {
   readonly reason: string;
 }
 
+/** The server takes no writes: a standby, or default_transaction_read_only. */
+export const READ_ONLY_TRANSACTION = '25006';
+
 /**
  * The one table of SQLSTATEs. Whoever judges an error of the server looks here, and docs/reference/errors.md shows it
  * (PostgreSQL manual, "PostgreSQL Error Codes").
@@ -35,7 +38,7 @@ export const SQL_STATES: readonly SqlStateRule[] = [
     reason: 'The connection failed or is gone.',
   },
   {
-    codes: ['25006'],
+    codes: [READ_ONLY_TRANSACTION],
     kind: 'unavailable',
     unfit: true,
     reason:

@@ -11,7 +11,7 @@ import {
   TransactionAbortedError,
   TransactionConflictError,
 } from '../errors';
-import { isSqlState, sqlStateRule } from './sql-states';
+import { isSqlState, sqlStateRule, READ_ONLY_TRANSACTION } from './sql-states';
 
 /** What `pg` tells of an error that the server reported; `message`, `detail` and `where` may quote rows and parameters. */
 interface ServerError extends Error {
@@ -100,7 +100,7 @@ export function isFitAfter(error: unknown): boolean {
 
 /** Whether the server said that it takes no writes. */
 export const isReadOnly = (error: unknown): boolean =>
-  types.isNativeError(error) && (originalOf(error) as Partial<ServerError>).code === '25006';
+  types.isNativeError(error) && (originalOf(error) as Partial<ServerError>).code === READ_ONLY_TRANSACTION;
 
 /**
  * Whether a prepared statement must be prepared anew: a migration changed a table that it reads ("cached plan must not

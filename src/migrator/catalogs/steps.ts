@@ -135,7 +135,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +  DECLARE
 +    open_before text[];
 +    open_after text[];
-@@ -121 +126,51 @@ AS $function$
+@@ -121 +126,53 @@ AS $function$
 -    NEW.updated_at = NOW();
 +    IF current_setting('session_replication_role') <> 'replica' THEN
 +      NEW.updated_at := now();
@@ -176,8 +176,10 @@ export const STEPS: Readonly<Record<string, string>> = {
 +      open_after := ARRAY(SELECT unnest(NEW.unanswered_versions) UNION SELECT NEW.attempt_version WHERE NEW.attempt_unanswered);
 +      IF cardinality(ARRAY(SELECT unnest(open_before) EXCEPT SELECT unnest(open_after))) > 1
 +        OR NEW.attempt IS DISTINCT FROM OLD.attempt AND NOT open_before <@ open_after
++        OR NEW.attempt = OLD.attempt
++          AND (NEW.attempt_version, NEW.attempt_token) IS DISTINCT FROM (OLD.attempt_version, OLD.attempt_token)
 +      THEN
-+        RAISE EXCEPTION 'an event ends at most one version''s attempts, and a new attempt ends none' USING
++        RAISE EXCEPTION 'an event ends at most one version''s attempts, a new attempt ends none, and none is rewritten' USING
 +          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_attempts_not_forgotten';
 +      END IF;
 +    END IF;
@@ -188,7 +190,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +      RAISE EXCEPTION 'what was asked for does not change: id, restaurant, token, amount, currency, created_at' USING
 +        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_request_state_request_immutable';
 +    END IF;
-@@ -123,2 +178 @@ AS $function$
+@@ -123,2 +180 @@ AS $function$
 -  END;
 -  $function$
 +  END $function$
@@ -200,7 +202,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +  constraint auth_idempotency_keys_operation_present CHECK (((operation)::text <> ''::text))
 @@ -49,0 +54,5 @@ table auth_request_state with (fillfactor=80)
 +  constraint auth_request_state_amount_positive CHECK ((amount_cents > 0)) NOT VALID
-+  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL))))
++  constraint auth_request_state_attempts_consistent CHECK (((attempt_open = (attempt_unanswered OR (unanswered_versions <> '{}'::text[]))) AND (attempt_open = (unanswered_since IS NOT NULL)) AND ((attempt_version IS NOT NULL) OR (NOT attempt_unanswered)) AND (array_position(unanswered_versions, NULL::text) IS NULL)))
 +  constraint auth_request_state_authorized_amount_within CHECK (((authorized_amount_cents >= 1) AND (authorized_amount_cents <= amount_cents))) NOT VALID
 +  constraint auth_request_state_authorized_complete CHECK ((((status)::text <> 'AUTHORIZED'::text) OR ((processor_auth_id IS NOT NULL) AND (authorized_amount_cents IS NOT NULL)))) NOT VALID
 +  constraint auth_request_state_currency_iso CHECK (((currency)::text ~ '^[A-Z]{3}$'::text)) NOT VALID
@@ -216,7 +218,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 `,
   GuardConfigVersions1795368551890: `@@ -125,0 +126 @@ table restaurant_payment_configs
 +  trigger CREATE TRIGGER guard_restaurant_payment_configs BEFORE UPDATE ON restaurant_payment_configs FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled always
-@@ -192,0 +194,18 @@ AS $function$
+@@ -194,0 +196,18 @@ AS $function$
 +function guard_restaurant_payment_configs
 +CREATE OR REPLACE FUNCTION guard_restaurant_payment_configs()
 + RETURNS trigger
