@@ -1,5 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { online, whileLocked } from '../migrator/locking';
+import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from '../migrator/read-protobuf';
 
 /**
  * Gives every event, outbox message and lock its restaurant, then requires it. Expired locks are purged first; live
@@ -24,7 +25,7 @@ export class ContractRestaurants1795367990317 implements MigrationInterface {
     await online(queryRunner, backfillFromReadModel('payment_events'));
     await online(queryRunner, backfillFromReadModel('outbox'));
     await online(queryRunner, BACKFILL_LOCKS_FROM_READ_MODEL);
-    await online(queryRunner, [READ_PROTOBUF_STRING, BACKFILL_WITHOUT_READ_MODEL, FORGET_PROTOBUF].join(';'));
+    await online(queryRunner, [READ_PROTOBUF_FIELD, BACKFILL_WITHOUT_READ_MODEL, FORGET_PROTOBUF].join(';'));
     await online(queryRunner, STOP_WHERE_RESTAURANT_IS_UNKNOWN);
     for (const [table, column] of REQUIRED) await requireColumn(queryRunner, table, column);
   }
@@ -97,50 +98,6 @@ const BACKFILL_LOCKS_FROM_READ_MODEL = `
   WHERE source.auth_request_id = target.auth_request_id
     AND (target.restaurant_id IS NULL OR target.fencing_token IS NULL)`;
 
-/**
- * A string field of a protobuf message, null where the message has none or cannot be read. Enough of the wire format
- * (protobuf.dev, "Encoding") to skip what comes before. In pg_temp, and dropped after use.
- */
-const READ_PROTOBUF_STRING = `
-  CREATE OR REPLACE FUNCTION pg_temp.read_protobuf_string(message bytea, wanted bigint) RETURNS text
-  LANGUAGE plpgsql AS $$
-  DECLARE
-    at integer := 0;
-    value bigint;
-    shift integer;
-    tag bigint;
-  BEGIN
-    WHILE at < length(message) LOOP
-      FOR part IN 1..2 LOOP -- the tag; then, for a varint or a length-delimited field, its value or length
-        value := 0;
-        shift := 0;
-        LOOP
-          value := value | ((get_byte(message, at) & 127)::bigint << shift);
-          shift := shift + 7;
-          at := at + 1;
-          EXIT WHEN get_byte(message, at - 1) < 128;
-        END LOOP;
-        IF part = 1 THEN tag := value; END IF;
-        EXIT WHEN tag & 7 NOT IN (0, 2);
-      END LOOP;
-      CASE tag & 7
-        WHEN 0 THEN NULL;
-        WHEN 1 THEN at := at + 8;
-        WHEN 5 THEN at := at + 4;
-        WHEN 2 THEN
-          IF value NOT BETWEEN 0 AND length(message) THEN RETURN NULL; END IF;
-          IF tag >> 3 = wanted THEN
-            RETURN convert_from(substring(message FROM at + 1 FOR value::integer), 'UTF8');
-          END IF;
-          at := at + value::integer;
-        ELSE RETURN NULL;
-      END CASE;
-    END LOOP;
-    RETURN NULL;
-  EXCEPTION WHEN others THEN
-    RETURN NULL;
-  END $$`;
-
 /** The few requests that the read model lacks. Field 3 of AuthRequestCreated is the restaurant's id. */
 const BACKFILL_WITHOUT_READ_MODEL = `
   DO $$
@@ -155,7 +112,7 @@ const BACKFILL_WITHOUT_READ_MODEL = `
       FROM auth_idempotency_keys WHERE auth_request_id IN (SELECT id FROM request)
       ORDER BY auth_request_id, created_at
     ), created AS (
-      SELECT aggregate_id, pg_temp.read_protobuf_string(event_data, 3) AS restaurant_id
+      SELECT aggregate_id, pg_temp.read_protobuf_field(event_data, 3) AS restaurant_id
       FROM payment_events WHERE event_type = 'AuthRequestCreated' AND aggregate_id IN (SELECT id FROM request)
     ), sibling AS (
       SELECT aggregate_id, min(restaurant_id::text) AS restaurant_id
@@ -180,8 +137,6 @@ const BACKFILL_WITHOUT_READ_MODEL = `
     UPDATE auth_processing_locks SET restaurant_id = known.restaurant_id FROM restaurant_of_request AS known
       WHERE auth_request_id = known.id AND auth_processing_locks.restaurant_id IS NULL;
   END $$`;
-
-const FORGET_PROTOBUF = `DROP FUNCTION pg_temp.read_protobuf_string(bytea, bigint)`;
 
 const STOP_WHERE_RESTAURANT_IS_UNKNOWN = `
   DO $$
