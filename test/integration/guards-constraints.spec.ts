@@ -219,7 +219,7 @@ describe('the versions of a configuration', () => {
         [row.restaurant_id],
       );
     expect((await change(`is_active = false, updated_at = '2026-02-03Z'`)).rows).toEqual([{ day: '2026-02-03' }]);
-    const refused = await refusal(change(`processor_config = '{}'`));
+    const refused = await refusal(change(`processor_config = '{"other": 1}'`));
     expect(refused).toMatchObject({ code: '23514', constraint: 'restaurant_payment_configs_version_immutable' });
     await session.end();
   });
