@@ -73,7 +73,14 @@ class Move {
   }
 
   async run(...scripts: string[]): Promise<string> {
-    const env = { ...process.env, OLD: this.from.url, NEW: this.to.url, PATH: `${folder}:${process.env.PATH}` };
+    const env = {
+      ...process.env,
+      FORCE_COLOR: undefined,
+      NO_COLOR: '1',
+      OLD: this.from.url,
+      NEW: this.to.url,
+      PATH: `${folder}:${process.env.PATH}`,
+    };
     let printed = '';
     for (const script of scripts) {
       const bash = promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: folder, env });
