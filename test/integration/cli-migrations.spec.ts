@@ -121,7 +121,7 @@ test('revert takes back the last one, or all that came after another, newest fir
 test('goes on to its end when nobody reads it any more', async () => {
   const toNobody = '"$0" --import tsx src/cli/main.ts plan | true';
   const ended = promisify(execFile)('bash', ['-o', 'pipefail', '-c', toNobody, process.execPath], {
-    env: { ...process.env, DATABASE_URL: database.url },
+    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: database.url },
   });
   expect(await ended).toMatchObject({ stderr: expect.stringMatching(/^Schema public of .+\n$/) as string });
 });
