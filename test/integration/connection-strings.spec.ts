@@ -6,9 +6,12 @@ import { readConfig } from '../../src/config';
 import { migrate } from '../../src/migrator/migrator';
 import { cliProcess, programHere } from '../support/cli';
 import { quietDataSource } from '../support/quiet-data-source';
-import { CERTIFICATE, TlsServer } from '../support/tls-server';
+import { CERTIFICATE as CERTIFICATE_FILE, TlsServer } from '../support/tls-server';
 import { useTestDatabase } from '../support/use-test-database';
 import { within } from '../support/within';
+
+/** As a URL has it: the path may have spaces. */
+const CERTIFICATE = encodeURIComponent(CERTIFICATE_FILE);
 
 jest.setTimeout(120_000);
 

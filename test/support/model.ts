@@ -216,7 +216,8 @@ export class Model {
     const { status } = request;
     if (status === 'PENDING') return 'AUTH_REQUEST_STATUS';
     const crossed = status !== 'PROCESSING' && !before;
-    if (crossed) request.messages.push('void_request_queued: voided_during_authorization');
+    const why = ['VOIDED', 'EXPIRED', 'FAILED'].includes(status) ? 'voided_during_authorization' : 'not_needed';
+    if (crossed) request.messages.push(`void_request_queued: ${why}`);
     if (status === 'PROCESSING' || !request.authId) request.authId = answer;
     if (status === 'PROCESSING') request.status = 'AUTHORIZED';
     closeVersion(request, own);
