@@ -19,7 +19,14 @@ export class ForeignMigrationsError extends PaymentEventsDbError {
 /** @throws ForeignMigrationsError where ours and others would share one history */
 export function assertOursAlone(dataSource: DataSource): void {
   const ours = new Set(migrations.map(({ name }) => name));
-  const names = knownMigrations(dataSource).map(nameOf);
+  const names = givenNames(dataSource);
   const foreign = names.filter((name) => !ours.has(name));
   if (foreign.length > 0 && foreign.length < names.length) throw new ForeignMigrationsError(foreign);
+}
+
+/** What the DataSource was given: classes, whose name is the migration's, or the names of files. */
+function givenNames(dataSource: DataSource): string[] {
+  const given: unknown[] = Object.values(dataSource.options.migrations ?? {});
+  const classes = given.filter((each) => typeof each === 'function');
+  return classes.length === given.length ? classes.map(({ name }) => name) : knownMigrations(dataSource).map(nameOf);
 }

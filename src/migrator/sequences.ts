@@ -12,12 +12,13 @@ interface Numbering {
 
 /** Of our tables, what this role may read. Fencing tokens are none: they are drawn at random, by most. */
 const NUMBERINGS = `
-  SELECT sequence.relname AS name, format('%I.%I', sequence.relnamespace::regnamespace, sequence.relname) AS sequence,
-    format('%I.%I', relation.relnamespace::regnamespace, relation.relname) AS table, quote_ident(attname) AS column
+  SELECT sequence.relname AS name, format('%I.%I', current_schema(), sequence.relname) AS sequence,
+    format('%I.%I', current_schema(), relation.relname) AS table, quote_ident(attname) AS column
   FROM pg_class AS relation
   JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = relation.oid
     AND classid = 'pg_class'::regclass AND deptype IN ('i', 'a')
-  JOIN pg_class AS sequence ON sequence.oid = objid AND sequence.relkind = 'S'
+  JOIN pg_class AS sequence
+    ON sequence.oid = objid AND sequence.relkind = 'S' AND sequence.relnamespace = relation.relnamespace
   JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
   WHERE relation.relnamespace = current_schema()::regnamespace AND relation.relname IN (
       'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
