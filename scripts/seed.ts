@@ -4,6 +4,7 @@ import { seedDatabase } from '../src/cli/migrate-database';
 import { runCommand } from '../src/cli/run-command';
 import { withDataSource } from '../src/cli/with-data-source';
 import { readConfig } from '../src/config';
+import { type PaymentEventsDataSource } from '../src/data-source';
 import { databaseAddress } from '../src/database-address';
 import { assertDevelopmentDatabase } from '../src/seeds/development-only';
 
@@ -14,9 +15,10 @@ void runCommand(
     .action(async (options: { force?: boolean }) => {
       const config = readConfig();
       if (!options.force) assertDevelopmentDatabase(databaseAddress(config.databaseUrl), config.nodeEnv);
-      await withDataSource(config, async (dataSource) => {
+      const seed = async (dataSource: PaymentEventsDataSource) => {
         assertNonePending(await readHistory(dataSource));
         await seedDatabase(dataSource, options);
-      });
+      };
+      await withDataSource(config, seed, { isSilent: true });
     }),
 );
