@@ -169,7 +169,8 @@ function recordedBefore(
   { processorName, processorAuthId, authorizedAmountCents, currency }: AuthorizedCommand,
 ): RecordedResult | undefined {
   if (standing.currency !== currency) return undefined;
-  if (standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId) {
+  const isNamed = standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId;
+  if (isNamed) {
     const isSame = !standing.processorName || standing.processorName === processorName;
     if (!isSame || standing.authorizedAmountCents !== authorizedAmountCents) {
       throw new AuthorizationConflictError(authRequestId);
@@ -185,6 +186,5 @@ function recordedBefore(
     return resultOf(event) ?? { status: standing.status!, replayed: true, voidQueued: false };
   }
   // The row of another client, which wrote no event that says so.
-  const isNamed = standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId;
   return isNamed ? { status: 'AUTHORIZED', replayed: true, voidQueued: false } : undefined;
 }

@@ -100,22 +100,20 @@ export async function recordFailure(
     outcome,
     errorCode,
   ];
-  // The second time as a failure of no attempt, where the attempt has had another one.
-  for (const further of [false, true]) {
-    const written = await writeUnderLease<FailedRow, RecordedFailure>(
+  const write = (further: boolean) =>
+    writeUnderLease<FailedRow, RecordedFailure>(
       dataSource,
       RECORD_FAILURE,
       [...values, further, command.attempt ?? null],
       (standing) => recordedBefore(standing, command),
       manager,
     );
-    if (written.row) return { status: written.row.status, retryCount: written.row.retry_count };
-    if (written.repeat) return written.repeat;
-    if (further || !hasFailed(written.standing)) {
-      throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
-    }
-  }
-  throw new Error('unreachable');
+  let written = await write(false);
+  // Where the attempt has had another failure, this one is of no attempt.
+  if ('standing' in written && hasFailed(written.standing)) written = await write(true);
+  if (written.row) return { status: written.row.status, retryCount: written.row.retry_count };
+  if (written.repeat) return written.repeat;
+  throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
 }
 
 interface FailedRow {
