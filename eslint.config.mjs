@@ -3,7 +3,7 @@ import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  { ignores: ['dist/', 'dist-bench/', 'coverage/', '.postgres/', 'bench/', 'src/event-store/generated/'] },
+  { ignores: ['dist/', 'dist-bench/', 'coverage/', '.postgres/', 'bench/', 'src/protobuf/generated/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,
   {

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { recreateDatabase } from '../src/cli/create-database';
-import { migrateDatabase } from '../src/cli/migrate-database';
+import { recreateDatabase } from './support/create-database';
+import { migrateDatabase } from './support/migrate-database';
 import { runCommand } from '../src/cli/run-command';
 import { readConfig } from '../src/config';
-import { databaseAddress } from '../src/database-address';
+import { databaseAddress } from '../src/database/database-address';
 import { assertDevelopmentDatabase } from '../src/seeds/development-only';
 import { assertMayDelete } from './support/confirm-deletion';
 import { ensureServer } from './support/ensure-server';

@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { assertNonePending, readHistory } from '../src/migrator/history';
-import { seedDatabase } from '../src/cli/migrate-database';
+import { seedDatabase } from './support/migrate-database';
 import { runCommand } from '../src/cli/run-command';
 import { withDataSource } from '../src/cli/with-data-source';
 import { readConfig } from '../src/config';
 import { type PaymentEventsDataSource } from '../src/data-source';
-import { databaseAddress } from '../src/database-address';
+import { databaseAddress } from '../src/database/database-address';
 import { assertDevelopmentDatabase } from '../src/seeds/development-only';
 
 void runCommand(

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../src/data-source';
 import { migrations } from '../src/migrations';
-import { readCatalog } from '../src/migrator/catalog';
+import { readCatalog } from '../src/schema/catalog';
 import { createTestDatabase, startTestServer } from '../src/testing';
 
-/** The files in src/migrator/catalogs with a whole catalog: what each is of, and how many migrations make it. */
+/** The files in src/schema/catalogs with a whole catalog: what each is of, and how many migrations make it. */
 const WHOLE = [
   { file: 'alembic-9a82c6d3b654', constant: 'ALEMBIC_9A82C6D3B654', level: 1 },
   { file: 'alembic-09c2b295afcd', constant: 'ALEMBIC_09C2B295AFCD', level: 2 },
@@ -79,7 +79,7 @@ function patchBetween(before: string, after: string): string {
 const literal = (text: string) => `\`${text.replace(/\\|`|\$\{/g, (special) => `\\${special}`)}\``;
 
 function write(file: string, code: string): void {
-  const path = join(__dirname, '../src/migrator/catalogs', `${file}.ts`);
+  const path = join(__dirname, '../src/schema/catalogs', `${file}.ts`);
   writeFileSync(path, `/** Made by \`npm run catalog:update\`; do not edit. */\n${code}`);
 }
 

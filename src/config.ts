@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { SCHEMA_NAME, SCHEMA_NAMES } from './database/pinned-schema';
 import { type PaymentEventsDataSourceSettings } from './data-source';
-import { readDatabaseUrl } from './database-url';
+import { readDatabaseUrl } from './database/database-url';
 import { ConfigurationError } from './errors';
 
 /** Where the database is when nobody says otherwise: what Docker Compose and the embedded server offer. */

@@ -85,8 +85,8 @@ export {
   isOutboxMessageType,
   type OutboxMessageBody,
   type OutboxMessageType,
-} from './event-store/outbox-messages';
-export { type AuthStatusName } from './event-store/plain-message';
+} from './outbox/message-codec';
+export { type AuthStatusName } from './protobuf/plain-message';
 
 export { StreamRef } from './event-store/append-command';
 export { type EventMetadata } from './event-store/event-metadata';
@@ -116,9 +116,9 @@ export {
   UnknownAlembicRevisionError,
 } from './migrator/alembic';
 export { type Session } from './migrator/blocking-sessions';
-export { type Drift } from './migrator/compare-catalogs';
+export { type Drift } from './schema/compare-catalogs';
 export { type Obstacle } from './migrator/dependents';
-export { type DriftOptions, findDrift } from './migrator/drift';
+export { type DriftOptions, findDrift } from './check/drift';
 export {
   ChangedMigrationsError,
   HalfAppliedError,
@@ -130,7 +130,7 @@ export {
   TransactionModeError,
   UnknownMigrationsError,
 } from './migrator/errors';
-export { assertNonePending, type Begun, type MigrationRecord, MIGRATIONS_TABLE, readHistory } from './migrator/history';
+export { assertNonePending, type Begun, type MigrationRecord, readHistory } from './migrator/history';
 export { ForeignMigrationsError } from './migrator/foreign-migrations';
 export { type LegacyClock } from './migrator/legacy-clocks';
 export { LegacyTimeZoneError } from './migrator/legacy-time-zone';
@@ -145,5 +145,6 @@ export { UnfoldableStreamError } from './read-model/fold-stream';
 export { type Rebuild } from './read-model/plan-rebuild';
 export { ReadModel, RebuildNotAllowedError } from './read-model/read-model';
 export { type RequestDifference, type Verification, type VerificationScope } from './read-model/verification';
-export { RedactingLogger } from './redacting-logger';
+export { RedactingLogger } from './database/redacting-logger';
 export { DEVELOPMENT_RESTAURANT_ID, DevelopmentOnlyError, DevelopmentSeeder, type SeedOptions } from './seeds';
+export { MIGRATIONS_TABLE } from './schema/objects';

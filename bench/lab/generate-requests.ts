@@ -1,5 +1,5 @@
 import { encodeEvent } from '../../src/event-store/event-codec';
-import { encodeOutboxMessage } from '../../src/event-store/outbox-messages';
+import { encodeOutboxMessage } from '../../src/outbox/message-codec';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { poolOf } from './lab';
 

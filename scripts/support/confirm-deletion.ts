@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline/promises';
-import { type DatabaseAddress } from '../../src/database-address';
+import { type DatabaseAddress } from '../../src/database/database-address';
 import { PaymentEventsDbError } from '../../src/errors';
 
 /** Nobody has agreed to the deletion, so nothing was deleted. */

@@ -3,7 +3,7 @@ import { run } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError, AuthRequestStatusError } from '../errors';
 import { encodeEvent } from '../event-store/event-codec';
-import { newId } from '../new-id';
+import { newId } from '../database/new-id';
 import { validateCommand } from '../validation/validate-command';
 import { ExpireCommand, ExpireStaleCommand, origin } from './commands';
 import { toColumn } from '../event-store/event-metadata';

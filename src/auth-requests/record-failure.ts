@@ -2,7 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { statement } from '../database/statement';
 import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
 import { AuthRequestStatusError } from '../errors';
-import { int64Field } from '../event-store/append-fields';
+import { int64Field } from '../protobuf/append-fields';
 import { type Lease } from '../locks/processing-locks';
 import { validateCommand } from '../validation/validate-command';
 import { FailureCommand } from './commands';

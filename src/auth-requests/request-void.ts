@@ -8,12 +8,12 @@ import {
   NotVoidableError,
   TransactionConflictError,
 } from '../errors';
-import { int64Field, textField } from '../event-store/append-fields';
+import { int64Field, textField } from '../protobuf/append-fields';
 import { encodeEvent } from '../event-store/event-codec';
-import { encodeOutboxMessage } from '../event-store/outbox-messages';
+import { encodeOutboxMessage } from '../outbox/message-codec';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
-import { newId } from '../new-id';
+import { newId } from '../database/new-id';
 import { withTraceContext } from '../outbox/trace-context';
 import { validateCommand } from '../validation/validate-command';
 import { VoidCommand, origin } from './commands';

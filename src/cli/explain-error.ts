@@ -1,6 +1,6 @@
 import { isSqlState, READ_ONLY_TRANSACTION, sqlStateRule } from '../database/sql-states';
-import { type DatabaseAddress } from '../database-address';
-import { disarm } from '../disarm';
+import { type DatabaseAddress } from '../database/database-address';
+import { disarm } from '../database/disarm';
 import {
   ConfigurationError,
   DatabaseError,

@@ -1,5 +1,5 @@
 import { type MigrationPlan } from '../migrator/plan';
-import { VERSION } from '../version';
+import { VERSION } from '../migrator/version';
 
 /** Prints a plan as a file for psql, or as JSON with a statement a string. */
 export function printPlan(plan: MigrationPlan, { json }: { json?: boolean }): void {

@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import { disarm } from '../disarm';
+import { disarm } from '../database/disarm';
 
 type Cell = string | number | bigint | Date | null | undefined;
 

@@ -12,7 +12,7 @@ import { revertCommand } from './commands/revert';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
 import { verifyCommand } from './commands/verify';
-import { VERSION } from '../version';
+import { VERSION } from '../migrator/version';
 
 const COMMANDS = [
   statusCommand,

@@ -2,7 +2,7 @@ import { CommanderError } from 'commander';
 import pc from 'picocolors';
 import { QueryFailedError } from 'typeorm';
 import { readConfig } from '../config';
-import { type DatabaseAddress, databaseAddress } from '../database-address';
+import { type DatabaseAddress, databaseAddress } from '../database/database-address';
 import { ExitCode } from './exit-codes';
 import { explainError, type Explanation } from './explain-error';
 

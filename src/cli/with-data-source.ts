@@ -1,9 +1,9 @@
 import pc from 'picocolors';
 import { type Config } from '../config';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
-import { databaseAddress } from '../database-address';
+import { databaseAddress } from '../database/database-address';
 import { DEFAULT_SCHEMA } from '../database/pinned-schema';
-import { RedactingLogger } from '../redacting-logger';
+import { RedactingLogger } from '../database/redacting-logger';
 
 /**
  * Opens the database for one command and closes it whatever happens.

@@ -1,6 +1,6 @@
 import { type MessageShape } from '@bufbuild/protobuf';
 import { UndecodableEventError, UnencodableMessageError, UnknownEventTypeError } from '../errors';
-import { encodePlain } from './encode-plain';
+import { encodePlain } from '../protobuf/encode-plain';
 import {
   AuthAttemptFailedSchema,
   AuthAttemptStartedSchema,
@@ -8,8 +8,8 @@ import {
   AuthRequestExpiredSchema,
   AuthResponseReceivedSchema,
   AuthVoidRequestedSchema,
-} from './generated/payments/v1/events_pb';
-import { decodePlain, type Plain } from './plain-message';
+} from '../protobuf/generated/payments/v1/events_pb';
+import { decodePlain, type Plain } from '../protobuf/plain-message';
 
 const schemas = {
   AuthRequestCreated: AuthRequestCreatedSchema,

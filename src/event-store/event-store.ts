@@ -7,7 +7,7 @@ import {
   ConstraintViolationError,
   EventIdConflictError,
 } from '../errors';
-import { newId } from '../new-id';
+import { newId } from '../database/new-id';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { AppendCommand, AppendOptions, IterateOptions, ReadStreamOptions, StreamRef } from './append-command';

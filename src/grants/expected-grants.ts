@@ -1,4 +1,4 @@
-import { type Queryable } from '../migrator/catalog';
+import { type Queryable } from '../database/queryable';
 import { PRIVILEGES, type Role, ROLES, WHOLE } from './privileges';
 import { roleName, roleNames } from './role-name';
 

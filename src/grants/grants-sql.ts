@@ -1,4 +1,4 @@
-import { FUNCTIONS, SEQUENCES, TABLES } from './objects';
+import { GRANTED } from '../schema/objects';
 import { type Grant, PRIVILEGES, type Role, ROLES, WHOLE } from './privileges';
 import { roleName, roleNames } from './role-name';
 
@@ -30,11 +30,11 @@ ${ROLES.map((role) => creation(roleName(role, rolePrefix))).join('\n')}
 REVOKE ALL ON DATABASE ${database} FROM ${roles} CASCADE;
 REVOKE TEMPORARY, CREATE ON DATABASE ${database} FROM PUBLIC CASCADE;
 REVOKE ALL ON SCHEMA ${schema} FROM PUBLIC, ${roles} CASCADE;
-REVOKE ALL ON ${TABLES.join(', ')}
+REVOKE ALL ON ${GRANTED.tables.join(', ')}
   FROM PUBLIC, ${roles} CASCADE;
-REVOKE ALL ON SEQUENCE ${SEQUENCES.join(', ')}
+REVOKE ALL ON SEQUENCE ${GRANTED.sequences.join(', ')}
   FROM PUBLIC, ${roles} CASCADE;
-REVOKE ALL ON FUNCTION ${FUNCTIONS.map((name) => `${name}()`).join(', ')}
+REVOKE ALL ON FUNCTION ${GRANTED.functions.map((name) => `${name}()`).join(', ')}
   FROM PUBLIC, ${roles} CASCADE;
 
 GRANT CONNECT ON DATABASE ${database} TO ${roles};

@@ -1,11 +1,11 @@
-import { type Queryable } from '../migrator/catalog';
+import { type Queryable } from '../database/queryable';
 import { GrantsRefusedError } from './errors';
-import { FUNCTIONS, SEQUENCES, TABLES } from './objects';
+import { GRANTED } from '../schema/objects';
 
 /** @throws GrantsRefusedError saying all that is in the way of this user's granting to these roles */
 export async function assertAllowed(session: Queryable, roles: string[]): Promise<void> {
-  const objects = [...TABLES, ...SEQUENCES];
-  const rows = (await session.query(READ_OBSTACLES, [roles, objects, FUNCTIONS])) as { reason: string }[];
+  const objects = [...GRANTED.tables, ...GRANTED.sequences];
+  const rows = (await session.query(READ_OBSTACLES, [roles, objects, GRANTED.functions])) as { reason: string }[];
   if (rows.length > 0) throw new GrantsRefusedError(rows.map(({ reason }) => reason));
 }
 

@@ -1,4 +1,4 @@
-import { MIGRATIONS_TABLE } from '../migrator/history';
+import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** Groups without a login; see {@link roleName} for their names. */
 export const ROLES = ['api', 'worker', 'relay', 'readonly'] as const;

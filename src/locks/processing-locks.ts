@@ -8,7 +8,7 @@ import { repeatOnce } from '../database/repeat-once';
 import { run, write, writeInBatches } from '../database/run';
 import { statement } from '../database/statement';
 import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
-import { newId } from '../new-id';
+import { newId } from '../database/new-id';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { holdLease } from './hold-lease';

@@ -1,10 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { lookFirst } from '../migrator/own-objects';
-import {
-  CREATE_UPDATED_AT_TRIGGER,
-  DROP_UPDATED_AT_TRIGGER,
-  LOOK_FOR_UPDATED_AT,
-} from '../migrator/updated-at-trigger';
+import { lookFirst } from './helpers/own-objects';
+import { CREATE_UPDATED_AT_TRIGGER, DROP_UPDATED_AT_TRIGGER, LOOK_FOR_UPDATED_AT } from './helpers/updated-at-trigger';
 
 /**
  * The schema of Alembic revision 9a82c6d3b654, object for object, so that fresh and taken-over databases walk one path.

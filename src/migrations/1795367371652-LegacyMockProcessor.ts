@@ -1,5 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { whileLocked } from '../migrator/locking';
+import { whileLocked } from './helpers/locking';
 
 /**
  * The schema of Alembic revision 09c2b295afcd: a restaurant may be configured for the `mock` processor.

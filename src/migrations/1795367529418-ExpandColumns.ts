@@ -1,6 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { online, whileLocked } from '../migrator/locking';
-import { lookFirst, lookForSequence } from '../migrator/own-objects';
+import { online, whileLocked } from './helpers/locking';
+import { lookFirst, lookForSequence } from './helpers/own-objects';
 
 /**
  * Adds every column that this package writes and the legacy services do not know: restaurants on events, outbox and

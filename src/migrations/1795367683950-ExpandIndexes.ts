@@ -1,5 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { createIndexOnline, dropIndexOnline, indexName } from '../migrator/locking';
+import { createIndexOnline, dropIndexOnline, indexName } from './helpers/locking';
 
 /**
  * Builds the indexes of the outbox and of versioned configurations. Expand ends here: legacy clients keep working up to and

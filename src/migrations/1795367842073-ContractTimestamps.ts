@@ -1,6 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { TIMES } from '../migrator/changes';
-import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from '../migrator/locking';
+import { TIMES } from './helpers/legacy-times';
+import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from './helpers/locking';
 
 /**
  * Turns every `timestamp` into `timestamptz`, so that an instant is the same instant to every client, and replaces the

@@ -1,6 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { online, whileLocked } from '../migrator/locking';
-import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from '../migrator/read-protobuf';
+import { online, whileLocked } from './helpers/locking';
+import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from './helpers/read-protobuf';
 
 /**
  * Gives every event, outbox message and lock its restaurant, then requires it. Expired locks are purged first; live

@@ -1,5 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from '../migrator/locking';
+import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } from './helpers/locking';
 
 /**
  * A configuration becomes one row a version: its key is (restaurant_id, config_version), and the unique index on active

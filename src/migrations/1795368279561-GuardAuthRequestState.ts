@@ -1,12 +1,8 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { online, whileLocked } from '../migrator/locking';
-import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from '../migrator/read-protobuf';
-import { lookFirst, lookForFunction } from '../migrator/own-objects';
-import {
-  CREATE_UPDATED_AT_TRIGGER,
-  DROP_UPDATED_AT_TRIGGER,
-  LOOK_FOR_UPDATED_AT,
-} from '../migrator/updated-at-trigger';
+import { online, whileLocked } from './helpers/locking';
+import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from './helpers/read-protobuf';
+import { lookFirst, lookForFunction } from './helpers/own-objects';
+import { CREATE_UPDATED_AT_TRIGGER, DROP_UPDATED_AT_TRIGGER, LOOK_FOR_UPDATED_AT } from './helpers/updated-at-trigger';
 
 /**
  * Guards the read model: a request begins PENDING, changes status only as its life allows, never loses an event and

@@ -1,5 +1,5 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { online, whileLocked } from '../migrator/locking';
+import { online, whileLocked } from './helpers/locking';
 
 /**
  * States in the database what a row may hold.

@@ -1,6 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { whileLocked } from '../migrator/locking';
-import { lookFirst, lookForFunction } from '../migrator/own-objects';
+import { whileLocked } from './helpers/locking';
+import { lookFirst, lookForFunction } from './helpers/own-objects';
 
 /**
  * Makes a configuration version immutable but for is_active: an attempt that names a version can be explained years

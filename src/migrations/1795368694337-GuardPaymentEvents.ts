@@ -1,6 +1,6 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { whileLocked } from '../migrator/locking';
-import { lookFirst, lookForFunction } from '../migrator/own-objects';
+import { whileLocked } from './helpers/locking';
+import { lookFirst, lookForFunction } from './helpers/own-objects';
 
 /**
  * Makes the event store append-only, for everybody: no UPDATE, DELETE or TRUNCATE, by the owner, a superuser or under

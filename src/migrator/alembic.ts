@@ -1,7 +1,7 @@
 import { PaymentEventsDbError } from '../errors';
-import { hasTable, type Queryable } from './catalog';
-import { alembicCatalogs } from './catalogs';
-import { TIMES } from './changes';
+import { hasTable, type Queryable } from '../database/queryable';
+import { alembicCatalogs } from '../schema/catalogs';
+import { TIMES } from '../migrations/helpers/legacy-times';
 import { type MigrationRecord } from './history';
 
 /** A revision that one of our first migrations repeats. */

@@ -1,4 +1,5 @@
 import { type MigrationInterface } from 'typeorm';
+import { TIMES } from '../migrations/helpers/legacy-times';
 import { nameOf } from './history';
 import { plannedSql } from './planned-sql';
 
@@ -19,16 +20,6 @@ export type Change =
   | { readonly kind: 'rekey'; readonly on: string; readonly name: string; readonly columns: number }
   | { readonly kind: 'forget'; readonly on: string; readonly name: string }
   | { readonly kind: 'build'; readonly on: string; readonly name: string };
-
-/** The columns that the legacy schema made as `timestamp`. Those of later migrations were born as timestamptz. */
-export const TIMES = new Map([
-  ['payment_events', ['created_at']],
-  ['outbox', ['created_at', 'processed_at']],
-  ['auth_request_state', ['created_at', 'updated_at', 'completed_at']],
-  ['restaurant_payment_configs', ['updated_at']],
-  ['auth_idempotency_keys', ['created_at', 'expires_at']],
-  ['auth_processing_locks', ['locked_at', 'expires_at']],
-]);
 
 const columnsOf = (tables: Map<string, string[]>) =>
   [...tables].flatMap(([on, columns]) => columns.map((name) => ({ on, name })));

@@ -1,5 +1,5 @@
 import { type Change } from './changes';
-import { type Queryable } from './catalog';
+import { type Queryable } from '../database/queryable';
 
 /** What stands in the way of a migration. */
 export interface Obstacle {

@@ -1,4 +1,4 @@
-import { type Drift } from './compare-catalogs';
+import { type Drift } from '../schema/compare-catalogs';
 import { type Obstacle } from './dependents';
 
 /**

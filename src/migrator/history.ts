@@ -1,6 +1,6 @@
 import { type DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';
-import { VERSION } from '../version';
-import { hasTable, type Queryable } from './catalog';
+import { VERSION } from './version';
+import { hasTable, type Queryable } from '../database/queryable';
 import {
   ChangedMigrationsError,
   HalfAppliedError,
@@ -8,11 +8,9 @@ import {
   PendingMigrationsError,
   UnknownMigrationsError,
 } from './errors';
-import { type Step } from './own-objects';
+import { MIGRATIONS_TABLE } from '../schema/objects';
+import { type Step } from './names-taken';
 import { checksumOf } from './planned-sql';
-
-/** The name of the history table: ours by name, so that a service may keep its own `migrations` beside it. */
-export const MIGRATIONS_TABLE = 'payment_events_db_migrations';
 
 /** A migration that was begun and did not end, as the history keeps it until it does. */
 export interface Begun {

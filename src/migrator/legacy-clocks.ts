@@ -1,4 +1,4 @@
-import { type Queryable } from './catalog';
+import { type Queryable } from '../database/queryable';
 import { LegacyTimeZoneError } from './legacy-time-zone';
 
 /** Times of auth_request_state that the legacy services write by their own clock, and not by the server's now(). */

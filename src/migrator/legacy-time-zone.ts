@@ -1,6 +1,6 @@
 import { InvalidCommandError, PaymentEventsDbError } from '../errors';
-import { hasTable, type Queryable } from './catalog';
-import { MIGRATIONS_TABLE } from './history';
+import { hasTable, type Queryable } from '../database/queryable';
+import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** It is not clear in which time zone the old rows were written. Nothing was changed. */
 export class LegacyTimeZoneError extends PaymentEventsDbError {

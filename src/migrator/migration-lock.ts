@@ -3,8 +3,8 @@ import { type DataSource, type QueryRunner } from 'typeorm';
 import { assertPinned, schemaOf, searchPath } from '../database/pinned-schema';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
-import { type MigrationSettings } from './locking';
-import { PIN_SETTINGS, UNPIN_SETTINGS } from './pinned-settings';
+import { type MigrationSettings } from '../migrations/helpers/locking';
+import { PIN_SETTINGS, UNPIN_SETTINGS } from '../database/pinned-settings';
 
 /** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
 const WAIT_MS = 600_000;

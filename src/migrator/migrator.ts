@@ -18,10 +18,10 @@ import {
   stepsOf,
   timestampOf,
 } from './history';
-import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from './locking';
+import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from '../migrations/helpers/locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { assertNoObstacles } from './obstacles';
-import { assertNothingInTheWay } from './own-objects';
+import { assertNothingInTheWay } from './names-taken';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';

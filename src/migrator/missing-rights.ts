@@ -1,4 +1,4 @@
-import { type Queryable } from './catalog';
+import { type Queryable } from '../database/queryable';
 
 /** What the user of this session may not do and migrations have to, each with who can mend it. Reads only. */
 export async function findMissingRights(session: Queryable): Promise<string[]> {

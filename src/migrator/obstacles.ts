@@ -5,9 +5,9 @@ import { type ChangingStep, findDependents, type Obstacle } from './dependents';
 import { nameOf } from './history';
 import { type LegacyClock, legacyClocks } from './legacy-clocks';
 import { LegacyTimeZoneError, recordedTimes } from './legacy-time-zone';
-import { withoutTimeouts } from './locking';
+import { withoutTimeouts } from '../migrations/helpers/locking';
 import { findMissingRights } from './missing-rights';
-import { type Step } from './own-objects';
+import { type Step } from './names-taken';
 import { findUnfitTimes } from './unfit-times';
 import { findUnknownRestaurants } from './unknown-restaurants';
 

@@ -5,6 +5,7 @@ import { Text } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
 import { assertNotMadeByAlembic } from './alembic';
 import { assertOursAlone } from './foreign-migrations';
+import { MIGRATIONS_TABLE } from '../schema/objects';
 import {
   assertSound,
   beginningStatement,
@@ -15,19 +16,18 @@ import {
   halfApplied,
   isMarked,
   isRecorded,
-  MIGRATIONS_TABLE,
   type MigrationRecord,
   nameOf,
   readHistory,
   recordingStatement,
   stepsOf,
 } from './history';
-import { LOCK_TIMEOUT_MS } from './locking';
+import { LOCK_TIMEOUT_MS } from '../migrations/helpers/locking';
 import { enterSchema, LOCK_OR_STOP } from './migration-lock';
 import { toRevert, toRun } from './migrator';
 import { assertNoObstacles } from './obstacles';
-import { assertNothingInTheWay } from './own-objects';
-import { PIN_SETTINGS } from './pinned-settings';
+import { assertNothingInTheWay } from './names-taken';
+import { PIN_SETTINGS } from '../database/pinned-settings';
 import { plannedSql } from './planned-sql';
 import { splitStatements } from './split-sql';
 

@@ -1,5 +1,6 @@
 import { type DataSource, Migration, MigrationExecutor, type MigrationInterface, type QueryRunner } from 'typeorm';
-import { type Queryable, readCatalog } from './catalog';
+import { type Queryable } from '../database/queryable';
+import { readCatalog } from '../schema/catalog';
 import {
   type Begun,
   beginningStatement,
@@ -11,7 +12,7 @@ import {
   recordingStatement,
   timestampOf,
 } from './history';
-import { LOCK_TIMEOUT_MS } from './locking';
+import { LOCK_TIMEOUT_MS } from '../migrations/helpers/locking';
 
 /** What {@link RecordingExecutor} is told besides. */
 export interface ExecutorSettings {

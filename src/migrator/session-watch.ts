@@ -3,7 +3,7 @@ import { type DataSource, type QueryRunner } from 'typeorm';
 import { poolOf } from '../database/connections';
 import { expectAnswer } from '../database/expect-answer';
 import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
-import { PIN_SETTINGS } from './pinned-settings';
+import { PIN_SETTINGS } from '../database/pinned-settings';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */
 const LOOK_EVERY_MS = 500;

@@ -3,6 +3,7 @@ import { type DataSource, type MigrationInterface } from 'typeorm';
 import { Callable } from '../validation/option-rules';
 import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
+import { MIGRATIONS_TABLE } from '../schema/objects';
 import {
   completeHistory,
   ENDING_STATEMENT,
@@ -11,7 +12,6 @@ import {
   isRecorded,
   knownMigrations,
   type MigrationRecord,
-  MIGRATIONS_TABLE,
   nameOf,
   namesOf,
   readHistory,

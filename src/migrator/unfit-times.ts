@@ -1,5 +1,5 @@
-import { type Queryable } from './catalog';
-import { TIMES } from './changes';
+import { type Queryable } from '../database/queryable';
+import { TIMES } from '../migrations/helpers/legacy-times';
 
 /**
  * Old times that cannot be converted from their zone and back: those that lie outside of what PostgreSQL holds once they

@@ -1,4 +1,4 @@
-import { type DatabaseAddress } from '../database-address';
+import { type DatabaseAddress } from '../database/database-address';
 import { PaymentEventsDbError } from '../errors';
 
 /** What was asked for belongs on a developer's own database, and this one may not be one. Nothing was changed. */

@@ -1,7 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { type PostgresOptions } from '../data-source';
-import { databaseAddress } from '../database-address';
+import { databaseAddress } from '../database/database-address';
 import { ConfigurationError } from '../errors';
 import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';

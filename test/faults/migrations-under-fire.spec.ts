@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { QueryFailedError } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { migrations } from '../../src/migrations';
-import { LOCK_TIMEOUT_MS, MAX_LOCK_HOLD_MS } from '../../src/migrator/locking';
+import { LOCK_TIMEOUT_MS, MAX_LOCK_HOLD_MS } from '../../src/migrations/helpers/locking';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { anAuthorizeCommand } from '../support/auth-requests';
 import { LegacyClient } from '../support/legacy-client';

@@ -7,7 +7,7 @@ import { PaymentEventsDataSource, type PostgresOptions } from '../../src/data-so
 import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
-import { findDrift } from '../../src/migrator/drift';
+import { findDrift } from '../../src/check/drift';
 import { readHistory } from '../../src/migrator/history';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';

@@ -8,7 +8,7 @@ import {
   LockHeldError,
   LockLostError,
 } from '../../src/errors';
-import { decodeOutboxMessage } from '../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { ReadModel } from '../../src/read-model/read-model';
 import { anAuthorization, aRequest, RESTAURANT } from '../support/auth-requests';

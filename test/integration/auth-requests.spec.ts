@@ -11,7 +11,7 @@ import {
   NotVoidableError,
 } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
-import { decodeOutboxMessage } from '../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
 import { useTestDatabase } from '../support/use-test-database';
 

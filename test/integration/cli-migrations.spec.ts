@@ -11,7 +11,7 @@ import { statusCommand } from '../../src/cli/commands/status';
 import { migrations } from '../../src/migrations';
 import { LOCK_OR_STOP } from '../../src/migrator/migration-lock';
 import { type MigrationPlan } from '../../src/migrator/plan';
-import { VERSION } from '../../src/version';
+import { VERSION } from '../../src/migrator/version';
 import { cliHere, cliProcess } from '../support/cli';
 import { useTestDatabase } from '../support/use-test-database';
 

@@ -1,7 +1,7 @@
 import { type Command } from 'commander';
 import { v4 as uuidv4 } from 'uuid';
 import { createProgram } from '../../src/cli/program';
-import { VERSION } from '../../src/version';
+import { VERSION } from '../../src/migrator/version';
 import { aRequest, RESTAURANT } from '../support/auth-requests';
 import { cliProcess, type Finished, programHere } from '../support/cli';
 import { useTestDatabase } from '../support/use-test-database';

@@ -7,7 +7,7 @@ import { EventStore, type StoredEvent } from '../../src/event-store/event-store'
 import { IdempotencyKeys } from '../../src/idempotency/idempotency-keys';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { adopt } from '../../src/migrator/adopt';
-import { findDrift } from '../../src/migrator/drift';
+import { findDrift } from '../../src/check/drift';
 import { migrate } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';

@@ -141,7 +141,7 @@ describe('who follows the README', () => {
         const { exitCode, output } = await checkout.run(command, { env: env() });
         expect({ command, exitCode, output }).toMatchObject({ exitCode: 0 });
       }
-      const catalog = await readFile(join(checkout.folder, 'src/migrator/catalogs/target.ts'), 'utf8');
+      const catalog = await readFile(join(checkout.folder, 'src/schema/catalogs/target.ts'), 'utf8');
       expect(catalog).toContain('idx_auth_request_state_terminal');
     });
   });

@@ -7,7 +7,7 @@ import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';
 import { ConfigurationError } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
-import { findDrift } from '../../src/migrator/drift';
+import { findDrift } from '../../src/check/drift';
 import { readHistory } from '../../src/migrator/history';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';

@@ -1,6 +1,6 @@
 import { adopt, migrations, type PaymentEventsDataSource, type SchemaDriftError } from '../../src';
-import { readCatalog } from '../../src/migrator/catalog';
-import { targetCatalog } from '../../src/migrator/catalogs';
+import { readCatalog } from '../../src/schema/catalog';
+import { targetCatalog } from '../../src/schema/catalogs';
 import { loadAlembicDatabase } from '../support/alembic-database';
 import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
 import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';

@@ -1,6 +1,6 @@
 import { migrations } from '../../src/migrations';
-import { alembicCatalogs, catalogAfter, targetCatalog } from '../../src/migrator/catalogs';
-import { readCatalog } from '../../src/migrator/catalog';
+import { alembicCatalogs, catalogAfter, targetCatalog } from '../../src/schema/catalogs';
+import { readCatalog } from '../../src/schema/catalog';
 import { LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 

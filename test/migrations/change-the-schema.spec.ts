@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type MigrationInterface } from 'typeorm';
-import { readCatalog } from '../../src/migrator/catalog';
-import { targetCatalog } from '../../src/migrator/catalogs';
-import { compareCatalogs } from '../../src/migrator/compare-catalogs';
+import { readCatalog } from '../../src/schema/catalog';
+import { targetCatalog } from '../../src/schema/catalogs';
+import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { checksumOf } from '../../src/migrator/planned-sql';
 import { isCutOff } from '../support/cut-off';
@@ -21,7 +21,7 @@ const database = useTestDatabase();
 beforeAll(() => {
   mkdirSync(join(folder, 'src/migrations'), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  symlinkSync(join(ROOT, 'src/migrator'), join(folder, 'src/migrator'));
+  symlinkSync(join(ROOT, 'src/migrations/helpers'), join(folder, 'src/migrations/helpers'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -2,10 +2,10 @@ import { type DataSource } from 'typeorm';
 import { findDrift, migrations } from '../../src';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
 import { roleNames } from '../../src/grants/role-name';
-import { readCatalog } from '../../src/migrator/catalog';
-import { targetCatalog } from '../../src/migrator/catalogs';
-import { compareCatalogs, type Drift } from '../../src/migrator/compare-catalogs';
-import { describeDrift } from '../../src/migrator/describe-drift';
+import { readCatalog } from '../../src/schema/catalog';
+import { targetCatalog } from '../../src/schema/catalogs';
+import { compareCatalogs, type Drift } from '../../src/schema/compare-catalogs';
+import { describeDrift } from '../../src/schema/describe-drift';
 import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 

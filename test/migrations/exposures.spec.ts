@@ -1,7 +1,7 @@
 import { checkCommand } from '../../src/cli/commands/check';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
-import { compareSchema, findDrift } from '../../src/migrator/drift';
-import { readExposures } from '../../src/migrator/exposures';
+import { compareSchema, findDrift } from '../../src/check/drift';
+import { readExposures } from '../../src/check/exposures';
 import { cliHere } from '../support/cli';
 import { useRoles } from '../support/use-roles';
 import { useTestDatabase } from '../support/use-test-database';

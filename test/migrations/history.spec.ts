@@ -5,7 +5,7 @@ import { assertNonePending, readHistory } from '../../src/migrator/history';
 import { checksumOf } from '../../src/migrator/planned-sql';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
-import { VERSION } from '../../src/version';
+import { VERSION } from '../../src/migrator/version';
 import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
 import { quietDataSource } from '../support/quiet-data-source';
 import { useTestDatabase } from '../support/use-test-database';

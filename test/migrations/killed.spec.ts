@@ -1,5 +1,5 @@
 import { migrations } from '../../src/migrations';
-import { compareCatalogs } from '../../src/migrator/compare-catalogs';
+import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { halfApplied, readHistory } from '../../src/migrator/history';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { plannedSql } from '../../src/migrator/planned-sql';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { AuthRequestCreatedSchema } from '../../src/event-store/generated/payments/v1/events_pb';
+import { AuthRequestCreatedSchema } from '../../src/protobuf/generated/payments/v1/events_pb';
 import { levelOf, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
 import { refusal } from '../support/refusal';
 import { type DatabaseOfFile, useTestDatabase } from '../support/use-test-database';

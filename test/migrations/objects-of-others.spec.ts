@@ -1,8 +1,8 @@
 import { AbstractLogger, DataSource } from 'typeorm';
 import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
-import { readCatalog } from '../../src/migrator/catalog';
-import { alembicCatalogs, targetCatalog } from '../../src/migrator/catalogs';
-import { compareCatalogs } from '../../src/migrator/compare-catalogs';
+import { readCatalog } from '../../src/schema/catalog';
+import { alembicCatalogs, targetCatalog } from '../../src/schema/catalogs';
+import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { namesOf, readHistory } from '../../src/migrator/history';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';

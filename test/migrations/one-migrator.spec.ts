@@ -1,8 +1,8 @@
 import { AbstractLogger } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
-import { readCatalog } from '../../src/migrator/catalog';
-import { targetCatalog } from '../../src/migrator/catalogs';
+import { readCatalog } from '../../src/schema/catalog';
+import { targetCatalog } from '../../src/schema/catalogs';
 import { migrate } from '../../src/migrator/migrator';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';

@@ -2,7 +2,7 @@ import { type MigrationInterface } from 'typeorm';
 import { adopt, migrate, planMigrations } from '../../src';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
-import { targetCatalog } from '../../src/migrator/catalogs';
+import { targetCatalog } from '../../src/schema/catalogs';
 import { MigrationChain } from '../support/migration-chain';
 import { quietDataSource } from '../support/quiet-data-source';
 import { useTestDatabase } from '../support/use-test-database';

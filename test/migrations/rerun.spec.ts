@@ -1,7 +1,7 @@
 import { type QueryRunner } from 'typeorm';
 import { migrations } from '../../src/migrations';
-import { readCatalog } from '../../src/migrator/catalog';
-import { compareCatalogs } from '../../src/migrator/compare-catalogs';
+import { readCatalog } from '../../src/schema/catalog';
+import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { isCutOff } from '../support/cut-off';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
 import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { findDrift } from '../../src';
 import { checkCommand } from '../../src/cli/commands/check';
-import { findStaleSequences } from '../../src/migrator/sequences';
+import { findStaleSequences } from '../../src/check/sequences';
 import { cliHere } from '../support/cli';
 import { LATEST_LEVEL } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';

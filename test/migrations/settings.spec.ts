@@ -1,5 +1,5 @@
 import { adopt, findDrift, migrate, planMigrations, revert } from '../../src';
-import { targetCatalog } from '../../src/migrator/catalogs';
+import { targetCatalog } from '../../src/schema/catalogs';
 import { loadAlembicDatabase } from '../support/alembic-database';
 import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
 import { EXPANDED_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';

@@ -1,4 +1,4 @@
-import { type Queryable } from '../../src/migrator/catalog';
+import { type Queryable } from '../../src/database/queryable';
 
 /** Who has what on the database, its schema and all that is in it, but for the owners: a line a privilege. */
 export async function readAccessLists(database: Queryable): Promise<string[]> {

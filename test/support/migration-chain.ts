@@ -1,7 +1,8 @@
 import { AbstractLogger, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
-import { type Queryable, readCatalog } from '../../src/migrator/catalog';
+import { type Queryable } from '../../src/database/queryable';
+import { readCatalog } from '../../src/schema/catalog';
 
 /** How many migrations make the schema of the last Alembic revision. */
 export const LEGACY_LEVEL = 2;

@@ -1,7 +1,7 @@
 import { decodeEvent } from '../../src/event-store/event-codec';
 import { type EventMetadata, fromColumn } from '../../src/event-store/event-metadata';
 import { type StoredEvent } from '../../src/event-store/event-store';
-import { decodeOutboxMessage } from '../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { fold } from '../../src/read-model/fold';
 import { type DatabaseOfFile } from './use-test-database';
 

@@ -1,4 +1,4 @@
-import { databaseAddress } from '../../src/database-address';
+import { databaseAddress } from '../../src/database/database-address';
 
 describe('databaseAddress', () => {
   test('says where a URL leads and not how to log in', () => {

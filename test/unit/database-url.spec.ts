@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { Client } from 'pg';
 import { createDataSourceOptions } from '../../src/data-source';
-import { databaseAddress } from '../../src/database-address';
-import { readDatabaseUrl, withDatabase } from '../../src/database-url';
+import { databaseAddress } from '../../src/database/database-address';
+import { readDatabaseUrl, withDatabase } from '../../src/database/database-url';
 import { ConfigurationError } from '../../src/errors';
 import { CERTIFICATE } from '../support/tls-server';
 

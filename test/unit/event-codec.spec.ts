@@ -13,14 +13,14 @@ import {
 import fc from 'fast-check';
 import { UndecodableEventError, UnencodableMessageError, UnknownEventTypeError } from '../../src/errors';
 import { decodeEvent, encodeEvent, isPaymentEventType, type PaymentEventBody } from '../../src/event-store/event-codec';
-import * as events from '../../src/event-store/generated/payments/v1/events_pb';
-import * as outbox from '../../src/event-store/generated/payments/v1/outbox_pb';
+import * as events from '../../src/protobuf/generated/payments/v1/events_pb';
+import * as outbox from '../../src/protobuf/generated/payments/v1/outbox_pb';
 import {
   decodeOutboxMessage,
   encodeOutboxMessage,
   isOutboxMessageType,
   type OutboxMessageBody,
-} from '../../src/event-store/outbox-messages';
+} from '../../src/outbox/message-codec';
 
 const eventSchemas: Record<PaymentEventBody['type'], DescMessage> = {
   AuthRequestCreated: events.AuthRequestCreatedSchema,

@@ -1,5 +1,5 @@
 import { validate, version } from 'uuid';
-import { newId } from '../../src/new-id';
+import { newId } from '../../src/database/new-id';
 
 const timeOf = (id: string) => parseInt(id.replace('-', '').slice(0, 12), 16);
 

@@ -3,11 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ScalarType, type DescField } from '@bufbuild/protobuf';
-import { file_payments_v1_events } from '../../src/event-store/generated/payments/v1/events_pb';
-import { file_payments_v1_outbox } from '../../src/event-store/generated/payments/v1/outbox_pb';
+import { file_payments_v1_events } from '../../src/protobuf/generated/payments/v1/events_pb';
+import { file_payments_v1_outbox } from '../../src/protobuf/generated/payments/v1/outbox_pb';
 
 const root = join(__dirname, '../..');
-const generated = 'src/event-store/generated';
+const generated = 'src/protobuf/generated';
 const buf = (...args: string[]) => execFileSync(join(root, 'node_modules/.bin/buf'), args, { cwd: root });
 
 const contents = (folder: string) =>

@@ -3,7 +3,7 @@ import { createDataSourceOptions, type PaymentEventsDataSourceSettings } from '.
 import { ConfigurationError } from '../../src/errors';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
 import { adopt } from '../../src/migrator/adopt';
-import { findDrift } from '../../src/migrator/drift';
+import { findDrift } from '../../src/check/drift';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
@@ -12,7 +12,7 @@ import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
 import { AmqpPublisher } from '../../src/publishers/amqp';
 import { SqsPublisher, type SqsPublisherOptions } from '../../src/publishers/sqs';
-import { RedactingLogger } from '../../src/redacting-logger';
+import { RedactingLogger } from '../../src/database/redacting-logger';
 import { DevelopmentSeeder } from '../../src/seeds';
 import * as testing from '../../src/testing';
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Pool } from 'pg';
 import { AUTHORIZE } from '../../../src/auth-requests/authorize';
-import { newId } from '../../../src/new-id';
+import { newId } from '../../../src/database/new-id';
 import { anyOf, PREPARED, REQUEST } from './request';
 
 /** The operation's statement through `pg` alone: what is left when everything around it costs nothing. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { encodeEvent } from '../../../src/event-store/event-codec';
-import { encodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { fingerprint } from '../../../src/idempotency/fingerprint';
 
 /** A request as a restaurant's till sends it, but for its id and its key. */

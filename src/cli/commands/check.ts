@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { DEFAULT_ROLE_PREFIX } from '../../grants/role-name';
-import { describeDrift } from '../../migrator/describe-drift';
-import { compareSchema } from '../../migrator/drift';
+import { describeDrift } from '../../schema/describe-drift';
+import { compareSchema } from '../../check/drift';
 import { ExitCode } from '../exit-codes';
 import { withDataSource } from '../with-data-source';
 

@@ -4,7 +4,7 @@ import { readConfig } from '../../config';
 import { assertSound, halfApplied, namesOf, readHistory } from '../../migrator/history';
 import { HalfAppliedError } from '../../migrator/errors';
 import { ExitCode } from '../exit-codes';
-import { stateInWords } from '../print-description';
+import { stateInWords } from '../state-in-words';
 import { printTable } from '../print-table';
 import { reportError } from '../report-error';
 import { withDataSource } from '../with-data-source';

@@ -1,6 +1,6 @@
 import { type AuthRequestStatus } from '../../../src/entities/auth-request-state.entity';
 import { decodeEvent } from '../../../src/event-store/event-codec';
-import { decodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { type Line } from '../ledger';
 import { type World } from '../world';
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { PaymentEventsDbError } from '../../../src/errors';
-import { encodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { ProcessingLocks } from '../../../src/locks/processing-locks';
 import { Outbox } from '../../../src/outbox/outbox';
 import { ask } from '../http';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { decodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { ask } from '../http';
 import { say } from '../journal';
 import { consume } from './consume';

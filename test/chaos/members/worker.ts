@@ -5,7 +5,7 @@ import { type FailureCommand } from '../../../src/auth-requests/commands';
 import { type RecordedResult } from '../../../src/auth-requests/recorded-result';
 import { type Attempt } from '../../../src/auth-requests/start-attempt';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';
-import { decodeOutboxMessage } from '../../../src/event-store/outbox-messages';
+import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { ask } from '../http';
 import { say } from '../journal';

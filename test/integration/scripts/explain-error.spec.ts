@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Client } from 'pg';
 import { explainError } from '../../../src/cli/explain-error';
-import { databaseAddress } from '../../../src/database-address';
+import { databaseAddress } from '../../../src/database/database-address';
 import { useTestDatabase } from '../../support/use-test-database';
 
 describe('explainError', () => {

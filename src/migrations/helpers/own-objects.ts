@@ -1,7 +1,4 @@
-import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { type Queryable } from './catalog';
-import { ObjectsInTheWayError } from './errors';
-import { plannedSql } from './planned-sql';
+import { type QueryRunner } from 'typeorm';
 
 /**
  * Names of indexes and functions belong to the schema and not to a table: DROP … IF EXISTS and CREATE OR REPLACE would
@@ -10,8 +7,10 @@ import { plannedSql } from './planned-sql';
  */
 const HEAD = '-- Only looks.\n';
 
-const isLook = (sql: string) => sql.startsWith(HEAD);
+/** Whether a statement of a migration is one of these. */
+export const isLook = (sql: string) => sql.startsWith(HEAD);
 
+/** Those of the legacy schema. A part of released statements, so it never changes. */
 export const OUR_TABLES = `
       SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname IN (
         'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
@@ -60,35 +59,6 @@ export const lookForFunction = (name: string): string =>
         AND oid NOT IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid IN (${OUR_TABLES}))`,
     'Rename it (ALTER FUNCTION … RENAME TO): triggers keep it. Then run this again.',
   );
-
-/** What is to be run or reverted. */
-export interface Step {
-  readonly migration: MigrationInterface;
-  readonly direction: 'up' | 'down';
-}
-
-/**
- * Looks for all that would stop one of the steps since it has a name that the step needs. Changes nothing.
- *
- * @throws ObjectsInTheWayError naming every one
- */
-export async function assertNothingInTheWay(session: Queryable, steps: readonly Step[]): Promise<void> {
-  const looks = new Set<string>();
-  for (const { migration, direction } of steps) {
-    for (const sql of (await plannedSql(migration))[direction].filter(isLook)) looks.add(sql);
-  }
-  const found: string[] = [];
-  for (const look of looks) {
-    await session.query(look).catch((error: Error & { code?: string }) => {
-      if (error.code !== RAISED) throw error;
-      found.push(error.message);
-    });
-  }
-  if (found.length > 0) throw new ObjectsInTheWayError(found);
-}
-
-/** SQLSTATE raise_exception. */
-const RAISED = 'P0001';
 
 /** Sends a look by itself, so that it is found among the statements of a migration. */
 export async function lookFirst(queryRunner: QueryRunner, ...looks: string[]): Promise<void> {

@@ -1,7 +1,7 @@
 import { type Client, type DatabaseError, escapeIdentifier } from 'pg';
-import { ClosingClient } from '../database/closing-client';
-import { databaseAddress } from '../database-address';
-import { withDatabase } from '../database-url';
+import { ClosingClient } from '../../src/database/closing-client';
+import { databaseAddress } from '../../src/database/database-address';
+import { withDatabase } from '../../src/database/database-url';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 

@@ -1,9 +1,8 @@
 import { ROLES } from '../grants/privileges';
 import { roleNames } from '../grants/role-name';
-import { TABLES } from '../grants/objects';
-import { type Queryable } from './catalog';
-import { type Drift } from './compare-catalogs';
-import { MIGRATIONS_TABLE } from './history';
+import { GRANTED, MIGRATIONS_TABLE } from '../schema/objects';
+import { type Queryable } from '../database/queryable';
+import { type Drift } from '../schema/compare-catalogs';
 
 /** Something beside the tables that gives somebody more than the privileges on them say. */
 interface Exposure {
@@ -22,7 +21,7 @@ interface Exposure {
  * @throws ConfigurationError the prefix is malformed
  */
 export async function readExposures(session: Queryable, rolePrefix?: string): Promise<Drift[]> {
-  const parameters = [roleNames(rolePrefix), TABLES, MIGRATIONS_TABLE, SECRETS];
+  const parameters = [roleNames(rolePrefix), GRANTED.tables, MIGRATIONS_TABLE, SECRETS];
   return (await session.query(READ_EXPOSURES, parameters)) as Exposure[];
 }
 

@@ -1,5 +1,5 @@
 import { type DataSource } from 'typeorm';
-import { type MigrationRecord, readHistory } from '../migrator/history';
+import { type MigrationRecord, readHistory } from '../../src/migrator/history';
 
 /** Tables are counted row by row up to here; beyond, the planner's statistics must do. */
 const COUNT_AT_MOST = 100_000;

@@ -1,4 +1,4 @@
-import { disarm } from '../disarm';
+import { disarm } from '../database/disarm';
 import { type Drift } from './compare-catalogs';
 
 /** One object that differs, as lines: what and how, then `-` before what is expected and `+` before what is there, then a remedy. */

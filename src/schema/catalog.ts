@@ -1,17 +1,6 @@
-import { PIN_TEXT } from './pinned-settings';
-
-/** Anything that runs a statement and gives its rows: a DataSource, a query runner, an entity manager. */
-export interface Queryable {
-  query(sql: string, parameters?: unknown[]): Promise<unknown>;
-}
-
-/** Whether there is a table of that name where the session looks for tables. */
-export async function hasTable(session: Queryable, name: string): Promise<boolean> {
-  const [found] = (await session.query('SELECT to_regclass($1) IS NOT NULL AS exists', [name])) as {
-    exists: boolean;
-  }[];
-  return found!.exists;
-}
+import { PIN_TEXT } from '../database/pinned-settings';
+import { type Queryable } from '../database/queryable';
+import { literals, OBJECTS } from './objects';
 
 /**
  * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a
@@ -42,21 +31,17 @@ const READ_CATALOG = `
     SELECT oid, relname AS name, relowner, relacl, reloptions, relpersistence, relkind, relreplident, relrowsecurity,
       relforcerowsecurity
     FROM pinned CROSS JOIN pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname IN (
-      'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
-      'auth_processing_locks')
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname IN (${literals(OBJECTS.tables)})
   ), functions AS MATERIALIZED (
     SELECT oid, proname AS name, proowner
     FROM pinned CROSS JOIN pg_proc
     WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours) AND NOT tgisinternal)
-       OR pronamespace = current_schema()::regnamespace AND proname IN (
-         'guard_auth_request_state', 'guard_restaurant_payment_configs',
-         'refuse_payment_events_change', 'refuse_payment_events_gap')
+       OR pronamespace = current_schema()::regnamespace AND proname IN (${literals(OBJECTS.functions)})
   ), sequences AS MATERIALIZED (
     SELECT pg_class.oid, relname AS name, relowner, relacl, relpersistence
     FROM pinned CROSS JOIN pg_class
     WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace AND (
-      relname = 'auth_processing_fencing_tokens'
+      relname IN (${literals(OBJECTS.sequences)})
       OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
                  AND refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM ours) AND deptype IN ('a', 'i')))
   ), owner AS (

@@ -5,13 +5,14 @@ import { type Role } from '../grants/privileges';
 import { roleName, RolePrefix } from '../grants/role-name';
 import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
-import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAlembicError } from './alembic';
-import { type Queryable, readCatalog } from './catalog';
-import { alembicCatalogs, catalogAfter, targetCatalog } from './catalogs';
-import { compareCatalogs, type Drift } from './compare-catalogs';
-import { HalfAppliedError, PendingMigrationsError } from './errors';
+import { type AlembicRevision, MIRRORED_REVISIONS, mirroredRevision, NotMadeByAlembicError } from '../migrator/alembic';
+import { type Queryable } from '../database/queryable';
+import { readCatalog } from '../schema/catalog';
+import { alembicCatalogs, catalogAfter, targetCatalog } from '../schema/catalogs';
+import { compareCatalogs, type Drift } from '../schema/compare-catalogs';
+import { HalfAppliedError, PendingMigrationsError } from '../migrator/errors';
 import { readExposures } from './exposures';
-import { assertSound, halfApplied, namesOf, readHistory } from './history';
+import { assertSound, halfApplied, namesOf, readHistory } from '../migrator/history';
 import { findStaleSequences } from './sequences';
 
 export class DriftOptions {

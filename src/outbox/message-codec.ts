@@ -1,8 +1,11 @@
 import { type MessageShape } from '@bufbuild/protobuf';
 import { UndecodableOutboxMessageError, UnencodableMessageError } from '../errors';
-import { encodePlain } from './encode-plain';
-import { AuthRequestQueuedMessageSchema, VoidRequestQueuedMessageSchema } from './generated/payments/v1/outbox_pb';
-import { decodePlain, type Plain } from './plain-message';
+import { encodePlain } from '../protobuf/encode-plain';
+import {
+  AuthRequestQueuedMessageSchema,
+  VoidRequestQueuedMessageSchema,
+} from '../protobuf/generated/payments/v1/outbox_pb';
+import { decodePlain, type Plain } from '../protobuf/plain-message';
 
 const schemas = {
   auth_request_queued: AuthRequestQueuedMessageSchema,

@@ -1,6 +1,6 @@
 import pc from 'picocolors';
-import { type DatabaseAddress } from '../database-address';
-import { type MigrationRecord } from '../migrator/history';
+import { type DatabaseAddress } from '../../src/database/database-address';
+import { stateInWords } from '../../src/cli/state-in-words';
 import { type DatabaseDescription } from './describe-database';
 
 /** Prints what is in a database: one line a fact, so that it can be searched. */
@@ -25,6 +25,3 @@ const MARKS = {
   unknown: pc.red('?'),
   changed: pc.red('≠'),
 };
-
-/** `half applied` and the like. */
-export const stateInWords = (state: MigrationRecord['state']): string => state.replace('_', ' ');

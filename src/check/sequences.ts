@@ -1,6 +1,6 @@
-import { type Queryable } from './catalog';
-import { type Drift } from './compare-catalogs';
-import { MIGRATIONS_TABLE } from './history';
+import { type Queryable } from '../database/queryable';
+import { type Drift } from '../schema/compare-catalogs';
+import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** A column that numbers the rows of its table, and the sequence that it owns for that. Names are quoted, with their schema. */
 interface Numbering {

@@ -1,11 +1,11 @@
-import { type Config } from '../config';
-import { type PaymentEventsDataSource } from '../data-source';
-import { databaseAddress } from '../database-address';
-import { migrate } from '../migrator/migrator';
-import { DevelopmentSeeder } from '../seeds';
+import { type Config } from '../../src/config';
+import { type PaymentEventsDataSource } from '../../src/data-source';
+import { databaseAddress } from '../../src/database/database-address';
+import { migrate } from '../../src/migrator/migrator';
+import { DevelopmentSeeder } from '../../src/seeds';
 import { describeDatabase } from './describe-database';
 import { printDescription } from './print-description';
-import { withDataSource } from './with-data-source';
+import { withDataSource } from '../../src/cli/with-data-source';
 
 /**
  * Brings a database that exists to the newest schema, says each step, and prints what is there then.

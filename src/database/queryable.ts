@@ -1,0 +1,12 @@
+/** Anything that runs a statement and gives its rows: a DataSource, a query runner, an entity manager. */
+export interface Queryable {
+  query(sql: string, parameters?: unknown[]): Promise<unknown>;
+}
+
+/** Whether there is a table of that name where the session looks for tables. */
+export async function hasTable(session: Queryable, name: string): Promise<boolean> {
+  const [found] = (await session.query('SELECT to_regclass($1) IS NOT NULL AS exists', [name])) as {
+    exists: boolean;
+  }[];
+  return found!.exists;
+}
