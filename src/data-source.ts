@@ -5,16 +5,8 @@ import { ClosingClient } from './database/closing-client';
 import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
-import {
-  assertPinned,
-  DEFAULT_SCHEMA,
-  SCHEMA_NAME,
-  SCHEMA_NAMES,
-  schemaOf,
-  type SchemaSettings,
-  verifying,
-} from './database/pinned-schema';
-import { type StatementSettings } from './database/run';
+import { assertPinned, DEFAULT_SCHEMA, SCHEMA_NAME, SCHEMA_NAMES, schemaOf, verifying } from './database/pinned-schema';
+import { type DriverSettings, settingsOf } from './database/settings';
 import { pinSession } from './database/session-options';
 import { translateError } from './database/translate-error';
 import { type DatabaseUrl as ReadUrl, NO_DATABASE_URL, readDatabaseUrl } from './database/database-url';
@@ -23,7 +15,6 @@ import { ConfigurationError, PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
 import { MIGRATIONS_TABLE } from './schema/objects';
 import { readHistory } from './migrator/history';
-import { type MigrationSettings } from './migrations/helpers/locking';
 import { migrate, revert } from './migrator/migrator';
 import { RedactingLogger } from './database/redacting-logger';
 import { rule } from './validation/rule';
@@ -180,7 +171,7 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
-    } satisfies StatementSettings & MigrationSettings & SchemaSettings & Record<string, unknown>,
+    } satisfies DriverSettings & Record<string, unknown>,
   };
 }
 
@@ -203,7 +194,7 @@ export class PaymentEventsDataSource extends DataSource {
     const { driver } = this;
     const createQueryRunner = driver.createQueryRunner.bind(driver);
     driver.createQueryRunner = (mode) => {
-      const { answerTimeoutMs = 0 } = (this.options as { extra?: StatementSettings }).extra ?? {};
+      const { answerTimeoutMs = 0 } = settingsOf(this);
       return guardQueryRunner(this, createQueryRunner(mode), answerTimeoutMs);
     };
   }

@@ -1,22 +1,20 @@
 export { AuthRequests } from './auth-requests/auth-requests';
 export { type AuthorizeReceipt } from './auth-requests/authorize';
-export {
-  AuthorizeCommand,
-  AuthorizedCommand,
-  CloseUnansweredCommand,
-  DeniedCommand,
-  ExpireCommand,
-  ExpireStaleCommand,
-  FailureCommand,
-  FindCommand,
-  FindUnsettledCommand,
-  ListCommand,
-  RequestRef,
-  StartAttemptCommand,
-  VoidCommand,
-} from './auth-requests/commands';
+export { AuthorizeCommand } from './auth-requests/authorize';
+export { AuthorizedCommand } from './auth-requests/record-authorized';
+export { CloseUnansweredCommand } from './auth-requests/close-unanswered';
+export { DeniedCommand } from './auth-requests/record-denied';
+export { ExpireCommand } from './auth-requests/expire';
+export { ExpireStaleCommand } from './auth-requests/expire-stale';
+export { FailureCommand } from './auth-requests/record-failure';
+export { FindCommand, FindUnsettledCommand } from './auth-requests/find-requests';
+export { ListCommand, RequestRef } from './auth-requests/queries';
+export { StartAttemptCommand } from './auth-requests/start-attempt';
+export { VoidCommand } from './auth-requests/request-void';
 export { type ClosedAttempts } from './auth-requests/close-unanswered';
-export { type AuthRequest, type AuthRequestPage, type UnsettledRequest } from './auth-requests/queries';
+export { type AuthRequest } from './auth-requests/auth-request';
+export { type AuthRequestPage } from './auth-requests/queries';
+export { type UnsettledRequest } from './auth-requests/find-requests';
 export { type RecordedResult } from './auth-requests/recorded-result';
 export { type RecordedFailure } from './auth-requests/record-failure';
 export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void';
@@ -33,7 +31,8 @@ export {
 export { entities } from './entities';
 export { AuthIdempotencyKey } from './entities/auth-idempotency-key.entity';
 export { AuthProcessingLock } from './entities/auth-processing-lock.entity';
-export { AUTH_REQUEST_STATUSES, AuthRequestState, type AuthRequestStatus } from './entities/auth-request-state.entity';
+export { AUTH_REQUEST_STATUSES, type AuthRequestStatus } from './auth-requests/statuses';
+export { AuthRequestState } from './entities/auth-request-state.entity';
 export { OutboxMessage } from './entities/outbox-message.entity';
 export { PaymentEvent } from './entities/payment-event.entity';
 export { type Processor, PROCESSORS, RestaurantPaymentConfig } from './entities/restaurant-payment-config.entity';

@@ -1,38 +1,25 @@
 import { type DataSource, type EntityManager } from 'typeorm';
+import { sessionOf } from '../database/session';
 import { type Lease, validLease } from '../locks/lease';
-import { authorize, type AuthorizeReceipt } from './authorize';
-import { type ClosedAttempts, closeUnanswered } from './close-unanswered';
+import { type AuthRequest } from './auth-request';
+import { authorize, type AuthorizeCommand, type AuthorizeReceipt } from './authorize';
+import { type ClosedAttempts, closeUnanswered, type CloseUnansweredCommand } from './close-unanswered';
+import { expire, type ExpireCommand } from './expire';
+import { expireStale, type ExpireStaleCommand } from './expire-stale';
 import {
-  type AuthorizeCommand,
-  type AuthorizedCommand,
-  type CloseUnansweredCommand,
-  type DeniedCommand,
-  type ExpireCommand,
-  type ExpireStaleCommand,
-  type FailureCommand,
   type FindCommand,
   type FindUnsettledCommand,
-  type ListCommand,
-  type RequestRef,
-  type StartAttemptCommand,
-  type VoidCommand,
-} from './commands';
-import { expire, expireStale } from './expire';
-import {
-  type AuthRequest,
-  type AuthRequestPage,
-  get,
-  list,
   listStuck,
   listUnsettled,
   type UnsettledRequest,
-} from './queries';
-import { recordAuthorized } from './record-authorized';
-import { recordDenied } from './record-denied';
-import { type RecordedFailure, recordFailure } from './record-failure';
+} from './find-requests';
+import { type AuthRequestPage, get, list, type ListCommand, type RequestRef } from './queries';
+import { type AuthorizedCommand, recordAuthorized } from './record-authorized';
+import { type DeniedCommand, recordDenied } from './record-denied';
+import { type FailureCommand, type RecordedFailure, recordFailure } from './record-failure';
 import { type RecordedResult } from './recorded-result';
-import { requestVoid, type VoidReceipt } from './request-void';
-import { type Attempt, startAttempt } from './start-attempt';
+import { requestVoid, type VoidCommand, type VoidReceipt } from './request-void';
+import { type Attempt, startAttempt, type StartAttemptCommand } from './start-attempt';
 
 /**
  * The life of an authorization request. Every operation is one statement that writes its event, the read model and,
@@ -64,7 +51,7 @@ export class AuthRequests {
    * @throws IdempotencyKeyReuseError the key was used for something else
    */
   authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
-    return authorize(this.#dataSource, command, manager);
+    return authorize(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
@@ -75,7 +62,7 @@ export class AuthRequests {
    * @throws EventIdConflictError the event id that was given belongs to something else
    */
   async startAttempt(lease: Lease, command: StartAttemptCommand): Promise<Attempt> {
-    return await startAttempt(this.#dataSource, validLease(lease), command);
+    return await startAttempt(sessionOf(this.#dataSource), validLease(lease), command);
   }
 
   /**
@@ -88,7 +75,7 @@ export class AuthRequests {
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   async recordAuthorized(lease: Lease, command: AuthorizedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return await recordAuthorized(this.#dataSource, validLease(lease), command, manager);
+    return await recordAuthorized(sessionOf(this.#dataSource, manager), validLease(lease), command);
   }
 
   /**
@@ -98,7 +85,7 @@ export class AuthRequests {
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   async recordDenied(lease: Lease, command: DeniedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return await recordDenied(this.#dataSource, validLease(lease), command, manager);
+    return await recordDenied(sessionOf(this.#dataSource, manager), validLease(lease), command);
   }
 
   /**
@@ -111,7 +98,7 @@ export class AuthRequests {
    *   and to be retried
    */
   async recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
-    return await recordFailure(this.#dataSource, validLease(lease), command, manager);
+    return await recordFailure(sessionOf(this.#dataSource, manager), validLease(lease), command);
   }
 
   /**
@@ -122,7 +109,7 @@ export class AuthRequests {
    * @throws IdempotencyKeyReuseError the key was used for something else
    */
   requestVoid(command: VoidCommand, manager?: EntityManager): Promise<VoidReceipt> {
-    return requestVoid(this.#dataSource, command, manager);
+    return requestVoid(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
@@ -133,7 +120,7 @@ export class AuthRequests {
    * @throws AuthRequestStatusError it is settled otherwise
    */
   expire(command: ExpireCommand, manager?: EntityManager): Promise<void> {
-    return expire(this.#dataSource, command, manager);
+    return expire(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
@@ -143,22 +130,22 @@ export class AuthRequests {
    * @returns the ids of what it closed
    */
   expireStale(command: ExpireStaleCommand): Promise<string[]> {
-    return expireStale(this.#dataSource, command);
+    return expireStale(sessionOf(this.#dataSource), command);
   }
 
   /** One request, or null. */
   get(ref: RequestRef, manager?: EntityManager): Promise<AuthRequest | null> {
-    return get(this.#dataSource, ref, manager);
+    return get(sessionOf(this.#dataSource, manager), ref);
   }
 
   /** A restaurant's requests, newest first, a page at a time. */
   list(command: ListCommand, manager?: EntityManager): Promise<AuthRequestPage> {
-    return list(this.#dataSource, command, manager);
+    return list(sessionOf(this.#dataSource, manager), command);
   }
 
   /** PENDING and PROCESSING requests of an age: nobody has picked them up, or their worker is gone. */
   listStuck(command: FindCommand, manager?: EntityManager): Promise<AuthRequest[]> {
-    return listStuck(this.#dataSource, command, manager);
+    return listStuck(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
@@ -167,7 +154,7 @@ export class AuthRequests {
    * request is still open. The others are for a person: see `closeUnanswered`.
    */
   listUnsettled(command: FindUnsettledCommand, manager?: EntityManager): Promise<UnsettledRequest[]> {
-    return listUnsettled(this.#dataSource, command, manager);
+    return listUnsettled(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
@@ -181,6 +168,6 @@ export class AuthRequests {
    * await requests.closeUnanswered({ restaurantId, authRequestId, configVersion: '', by: 'ops', reason: 'not at Stripe' });
    */
   closeUnanswered(command: CloseUnansweredCommand, manager?: EntityManager): Promise<ClosedAttempts> {
-    return closeUnanswered(this.#dataSource, command, manager);
+    return closeUnanswered(sessionOf(this.#dataSource, manager), command);
   }
 }

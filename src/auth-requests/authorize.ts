@@ -1,17 +1,47 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { write } from '../database/run';
-import { statement } from '../database/statement';
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
-import { IdempotencyKeyReuseError, TransactionConflictError } from '../errors';
-import { encodeEvent } from '../event-store/event-codec';
-import { encodeOutboxMessage } from '../outbox/message-codec';
+import { IsOptional } from 'class-validator';
+import { bigint, bytea, jsonb, text, uuid } from '../database/columns';
+import { newId } from '../database/new-id';
+import { operation } from '../database/operation';
+import { untilDecided } from '../database/repeat';
+import { type Session } from '../database/session';
+import { IdempotencyKeyReuseError } from '../errors';
+import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
-import { newId } from '../database/new-id';
-import { withTraceContext } from '../outbox/trace-context';
+import { takeKey } from '../idempotency/take-key';
+import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
+import { JsonObject } from '../validation/json-rules';
+import { Currency, Text, Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { AuthorizeCommand } from './commands';
-import { toColumn } from '../event-store/event-metadata';
+import { type AuthRequestStatus } from './statuses';
+import { origin, TracedCommand } from './traced-command';
+
+/** A restaurant asks for a payment to be authorized. */
+export class AuthorizeCommand extends TracedCommand {
+  @Uuid()
+  restaurantId: string;
+
+  /** Stands for the card. */
+  @Text(1, 64)
+  paymentToken: string;
+
+  /** In the currency's minor unit: 1 to 2^53 − 1. */
+  @WholeNumber(1, Number.MAX_SAFE_INTEGER)
+  amountCents: number;
+
+  /** ISO 4217, upper case. */
+  @Currency()
+  currency: string;
+
+  /** The restaurant's own, at most 255 characters. Lives 24 hours. */
+  @Text(1, 255)
+  idempotencyKey: string;
+
+  /** JSON, of at most 100 levels and a million characters. Nothing personal, no card data. Default `{}`. */
+  @IsOptional()
+  @JsonObject()
+  metadata?: Record<string, unknown>;
+}
 
 /** What {@link AuthorizeCommand} comes to. */
 export interface AuthorizeReceipt {
@@ -22,85 +52,79 @@ export interface AuthorizeReceipt {
   readonly replayed: boolean;
 }
 
-/**
- * Key first; the rest selects from it, so that either all of it is written or nothing. An unexpired key gives no row.
- * Two at once with one key: the second waits at the unique index for the first one's end. After a commit it meets that
- * row in ON CONFLICT, whose WHERE reads its newest version; after a rollback it inserts. An expired key is taken over by
- * one of many for the same reason: the others see the winner's expires_at.
- */
-export const AUTHORIZE = statement(
-  'authorize',
-  `WITH key AS (
-     INSERT INTO auth_idempotency_keys AS existing
-       (idempotency_key, restaurant_id, auth_request_id, operation, request_fingerprint)
-     VALUES ($1, $2, $3, 'authorize', $4)
-     ON CONFLICT (idempotency_key, restaurant_id) DO UPDATE
-       SET auth_request_id = excluded.auth_request_id, operation = excluded.operation, outcome = NULL,
-           request_fingerprint = excluded.request_fingerprint,
-           created_at = excluded.created_at, expires_at = excluded.expires_at
-       WHERE existing.expires_at <= now()
-     RETURNING auth_request_id, restaurant_id
-   ), event AS (
-     INSERT INTO payment_events
-       (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $5::uuid, auth_request_id, 'auth_request', 'AuthRequestCreated', $6::bytea, $7::jsonb, 1, restaurant_id FROM key
-   ), state AS (
-     INSERT INTO auth_request_state
-       (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
-        last_event_sequence, last_event_id)
-     SELECT auth_request_id, restaurant_id, $8, 'PENDING', $9::bigint, $10, now(), $11::jsonb, 1, $5::uuid FROM key
-   )
-   INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
-   SELECT auth_request_id, restaurant_id, 'auth_request_queued', $12::bytea, $13::jsonb FROM key`,
-);
+const ACCEPTED = 'input JOIN key USING (auth_request_id)';
 
-export async function authorize(
-  dataSource: DataSource,
-  input: AuthorizeCommand,
-  manager?: EntityManager,
-): Promise<AuthorizeReceipt> {
+/** Key first; the rest selects from it, so that either all of it is written or nothing. An unexpired key gives no row. */
+export const AUTHORIZE = operation({
+  name: 'authorize',
+  input: {
+    idempotency_key: text,
+    restaurant_id: uuid,
+    auth_request_id: uuid,
+    request_fingerprint: bytea,
+    payment_token: text,
+    amount_cents: bigint,
+    currency: text,
+    request_metadata: jsonb,
+    event_id: uuid,
+    event: eventOf('AuthRequestCreated'),
+    event_metadata: eventMetadata,
+    message: messageOf('auth_request_queued'),
+    headers: messageHeaders,
+  },
+  sql: ({ event, message }) => `
+    WITH key AS (${takeKey(`
+      SELECT idempotency_key, restaurant_id, auth_request_id, 'authorize', NULL, request_fingerprint FROM input`)}
+      RETURNING auth_request_id
+    ), event AS (${appendEvent(event, { from: ACCEPTED, id: 'event_id', sequence: '1' })}
+    ), state AS (
+      INSERT INTO auth_request_state
+        (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
+         last_event_sequence, last_event_id)
+      SELECT auth_request_id, restaurant_id, payment_token, 'PENDING', amount_cents, currency, now(), request_metadata,
+             1, event_id
+      FROM ${ACCEPTED}
+    )${queueMessage(message, { from: ACCEPTED })}`,
+  many: { orderBy: ['idempotency_key', 'restaurant_id'], returning: 'RETURNING aggregate_id AS auth_request_id' },
+});
+
+export async function authorize(session: Session, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
   const command = validateCommand(AuthorizeCommand, input);
   const restaurantId = command.restaurantId.toLowerCase();
-  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
+  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {} } = command;
   const authRequestId = newId();
   const createdAt = new Date();
   const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
-  const values = [
-    idempotencyKey,
-    restaurantId,
-    authRequestId,
-    requestFingerprint,
-    newId(),
-    encodeEvent({
-      type: 'AuthRequestCreated',
-      data: {
-        authRequestId,
-        paymentToken,
-        restaurantId,
-        amountCents,
-        currency,
-        metadata: asTexts(metadata),
-        createdAt,
-      },
-    }),
-    toColumn({ correlationId, causationId, idempotency_key: idempotencyKey }),
-    paymentToken,
-    amountCents,
+  const request = {
+    idempotency_key: idempotencyKey,
+    restaurant_id: restaurantId,
+    auth_request_id: authRequestId,
+    request_fingerprint: requestFingerprint,
+    payment_token: paymentToken,
+    amount_cents: amountCents,
     currency,
-    JSON.stringify(metadata),
-    encodeOutboxMessage({ type: 'auth_request_queued', data: { authRequestId, restaurantId, createdAt } }),
-    JSON.stringify(withTraceContext(command.headers)),
-  ];
-  // A key that could be neither written nor read has been rolled back or purged in between: then it can be written.
-  for (let attempt = 1; attempt <= 3; attempt++) {
-    const written = await write(dataSource, AUTHORIZE, values, manager);
-    if (written === 1) return { authRequestId, status: 'PENDING', replayed: false };
-    const key = await readKey(dataSource, { idempotencyKey, restaurantId }, manager);
-    if (!key) continue;
+    request_metadata: metadata,
+    event_id: newId(),
+    event: {
+      authRequestId,
+      paymentToken,
+      restaurantId,
+      amountCents,
+      currency,
+      metadata: asTexts(metadata),
+      createdAt,
+    },
+    event_metadata: { ...origin(command), idempotency_key: idempotencyKey },
+    message: { authRequestId, restaurantId, createdAt },
+    headers: command.headers,
+  };
+  return await untilDecided(async () => {
+    if ((await session.write(AUTHORIZE, request)) === 1) return { authRequestId, status: 'PENDING', replayed: false };
+    const key = await readKey(session, { idempotencyKey, restaurantId });
+    if (!key) return undefined;
     if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
     return { authRequestId: key.authRequestId, status: key.status, replayed: true };
-  }
-  throw new TransactionConflictError('40001');
+  });
 }
 
 /** Events carry metadata as text: a string as it is, anything else as JSON. */

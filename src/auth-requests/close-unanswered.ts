@@ -1,14 +1,35 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
-import { AuthRequestNotFoundError, LockHeldError, TransactionConflictError } from '../errors';
-import { int64Field } from '../protobuf/append-fields';
-import { encodeEvent } from '../event-store/event-codec';
-import { toColumn } from '../event-store/event-metadata';
+import { uuid, text } from '../database/columns';
 import { newId } from '../database/new-id';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
+import { AuthRequestNotFoundError, LockHeldError, TransactionConflictError } from '../errors';
+import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
+import { int64Field } from '../protobuf/append-fields';
+import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { CloseUnansweredCommand, origin } from './commands';
+import { origin, TracedCommand } from './traced-command';
 import { ATTEMPTS_AFTER } from './worker-write';
+
+/** A person has found out what became of attempts that cannot be asked about. */
+export class CloseUnansweredCommand extends TracedCommand {
+  @Uuid()
+  restaurantId: string;
+
+  @Uuid()
+  authRequestId: string;
+
+  /** Whose attempts to close: one of `unansweredVersions`. Empty for those of legacy services. */
+  @Text(0, 50)
+  configVersion: string;
+
+  /** Who says so: a name of your staff's system. It stays in the event for good, so nothing personal. */
+  @Text(1, 255)
+  by: string;
+
+  /** What was found: nothing is held, or the money has been released. */
+  @Text(1, 1000)
+  reason: string;
+}
 
 /** What closing attempts came to. */
 export interface ClosedAttempts {
@@ -24,73 +45,70 @@ export interface ClosedAttempts {
  * an attempt which has just begun. The event is a failure that leaves status and retries as they are, for readers that do
  * not know `closed_version`.
  */
-export const CLOSE_UNANSWERED = statement(
-  'close_unanswered',
-  `WITH request AS (
-     SELECT *, attempt_unanswered AND attempt_version = $3::text AS closes_attempt,
-            array_remove(unanswered_versions, $3::text) AS versions_after
-     FROM auth_request_state
-     WHERE auth_request_id = $1 AND restaurant_id = $2
-     FOR UPDATE
-   ), held AS (
-     SELECT FROM auth_processing_locks WHERE auth_request_id = $1 AND expires_at > clock_timestamp()
-   ), moved AS (
-     SELECT FROM auth_request_state AS seen JOIN request USING (auth_request_id)
-     WHERE seen.last_event_sequence <> request.last_event_sequence
-   ), decided AS (
-     SELECT * FROM request
-     WHERE (closes_attempt OR $3::text = ANY (unanswered_versions))
-       AND NOT EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM moved)
-   ), changed AS (
-     UPDATE auth_request_state AS state
-     SET ${ATTEMPTS_AFTER}, last_event_sequence = decided.last_event_sequence + 1, last_event_id = $4
-     FROM decided WHERE state.auth_request_id = decided.auth_request_id
-     RETURNING state.*
-   ), event AS (
-     INSERT INTO payment_events
-       (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $4, auth_request_id, 'auth_request', 'AuthAttemptFailed', $5::bytea || ${int64Field(5, 'retry_count')},
-            $6::jsonb || jsonb_build_object('status_after', status), last_event_sequence, restaurant_id
-     FROM changed
-   )
-   SELECT changed.auth_request_id IS NOT NULL AS closed, coalesce(changed.attempt_open, request.attempt_open) AS attempt_open,
-          EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved
-   FROM request LEFT JOIN changed USING (auth_request_id)`,
-);
+const CLOSE_UNANSWERED = operation({
+  name: 'close_unanswered',
+  input: {
+    auth_request_id: uuid,
+    restaurant_id: uuid,
+    config_version: text,
+    event_id: uuid,
+    event: eventOf('AuthAttemptFailed'),
+    event_metadata: eventMetadata,
+  },
+  output: rowsOf<{ closed: boolean; attempt_open: boolean; held: boolean; moved: boolean }>(),
+  sql: ({ event }) => `
+    WITH request AS (
+      SELECT state.*, event_id, config_version,
+             attempt_unanswered AND attempt_version = config_version AS closes_attempt,
+             array_remove(unanswered_versions, config_version) AS versions_after
+      FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
+      FOR UPDATE OF state
+    ), held AS (
+      SELECT FROM auth_processing_locks JOIN input USING (auth_request_id) WHERE expires_at > clock_timestamp()
+    ), moved AS (
+      SELECT FROM auth_request_state AS seen JOIN request USING (auth_request_id)
+      WHERE seen.last_event_sequence <> request.last_event_sequence
+    ), decided AS (
+      SELECT * FROM request
+      WHERE (closes_attempt OR config_version = ANY (unanswered_versions))
+        AND NOT EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM moved)
+    ), changed AS (
+      UPDATE auth_request_state AS state
+      SET ${ATTEMPTS_AFTER}, last_event_sequence = decided.last_event_sequence + 1, last_event_id = event_id
+      FROM decided WHERE state.auth_request_id = decided.auth_request_id
+      RETURNING state.*
+    ), event AS (${appendEvent(event, {
+      from: 'changed JOIN input USING (auth_request_id, restaurant_id)',
+      fields: int64Field(5, 'retry_count'),
+      metadata: `jsonb_build_object('status_after', status)`,
+    })}
+    )
+    SELECT changed.auth_request_id IS NOT NULL AS closed,
+           coalesce(changed.attempt_open, request.attempt_open) AS attempt_open,
+           EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved
+    FROM request LEFT JOIN changed USING (auth_request_id)`,
+});
 
-export async function closeUnanswered(
-  dataSource: DataSource,
-  input: CloseUnansweredCommand,
-  manager?: EntityManager,
-): Promise<ClosedAttempts> {
+export async function closeUnanswered(session: Session, input: CloseUnansweredCommand): Promise<ClosedAttempts> {
   const command = validateCommand(CloseUnansweredCommand, input);
   const { configVersion, by, reason } = command;
   const authRequestId = command.authRequestId.toLowerCase();
-  const values = [
-    authRequestId,
-    command.restaurantId.toLowerCase(),
-    configVersion,
-    newId(),
-    encodeEvent({
-      type: 'AuthAttemptFailed',
-      data: {
-        authRequestId,
-        errorCode: 'CLOSED_BY_PERSON',
-        errorMessage: reason,
-        isRetryable: true,
-        retryCount: 0,
-        nextRetryAt: undefined,
-        failedAt: new Date(),
-      },
-    }),
-    toColumn({ ...origin(command), closed_version: configVersion, closed_by: by }),
-  ];
-  const [row] = await run<{ closed: boolean; attempt_open: boolean; held: boolean; moved: boolean }>(
-    dataSource,
-    CLOSE_UNANSWERED,
-    values,
-    manager,
-  );
+  const row = await session.row(CLOSE_UNANSWERED, {
+    auth_request_id: authRequestId,
+    restaurant_id: command.restaurantId,
+    config_version: configVersion,
+    event_id: newId(),
+    event: {
+      authRequestId,
+      errorCode: 'CLOSED_BY_PERSON',
+      errorMessage: reason,
+      isRetryable: true,
+      retryCount: 0,
+      nextRetryAt: undefined,
+      failedAt: new Date(),
+    },
+    event_metadata: { ...origin(command), closed_version: configVersion, closed_by: by },
+  });
   if (!row) throw new AuthRequestNotFoundError(authRequestId);
   if (row.held) throw new LockHeldError(authRequestId);
   if (row.moved) throw new TransactionConflictError('40001');

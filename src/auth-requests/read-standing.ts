@@ -1,10 +1,11 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
 import { UndecodableEventError, UnknownEventTypeError } from '../errors';
 import { decodeEvent, type PaymentEventBody } from '../event-store/event-codec';
 import { type EventMetadata, fromColumn } from '../event-store/event-metadata';
+import { HELD_LEASE, leaseColumns, leaseInput } from '../locks/held-lease';
+import { type Lease } from '../locks/lease';
+import { type AuthRequestStatus } from './statuses';
 
 /** Where a request stands, for a write that found nothing to change. */
 export interface Standing {
@@ -42,56 +43,6 @@ export type StandingEvent = PaymentEventBody & {
 export const lastOwnAttempt = ({ events }: Standing): number | undefined =>
   events.findLast(({ own, type }) => own && type === 'AuthAttemptStarted')?.sequenceNumber;
 
-const READ_STANDING = statement(
-  'read_standing',
-  `SELECT EXISTS (
-     SELECT FROM auth_processing_locks
-     WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4::bigint
-       AND expires_at > clock_timestamp()
-   ) AS held, state.*, event.*
-   FROM (SELECT) AS always
-   LEFT JOIN (
-     SELECT status, payment_token, amount_cents, currency, metadata AS request_metadata, retry_count, attempt_open,
-            attempt, attempt_unanswered, unanswered_versions, processor_name, processor_auth_id, authorized_amount_cents
-     FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id = $2
-   ) AS state ON true
-   LEFT JOIN (
-     SELECT event_id, event_type, event_data, sequence_number, metadata,
-            coalesce(metadata ->> 'fencing_token' = $4::bigint::text, false) AS own
-     FROM payment_events
-     WHERE aggregate_id = $1 AND restaurant_id = $2
-       AND (event_type = 'AuthResponseReceived' OR metadata ->> 'fencing_token' = $4::bigint::text)
-   ) AS event ON true
-   ORDER BY event.sequence_number`,
-);
-
-/** @param values id, restaurant, worker and token of the lease */
-export async function readStanding(
-  dataSource: DataSource,
-  values: unknown[],
-  manager?: EntityManager,
-): Promise<Standing> {
-  const lines = await run<Line>(dataSource, READ_STANDING, values, manager);
-  const line = lines[0]!;
-  return {
-    held: line.held,
-    status: line.status,
-    paymentToken: line.payment_token,
-    amountCents: Number(line.amount_cents),
-    currency: line.currency,
-    metadata: line.request_metadata ?? {},
-    retryCount: line.retry_count,
-    attemptOpen: line.attempt_open,
-    attempt: line.attempt,
-    attemptUnanswered: line.attempt_unanswered,
-    unansweredVersions: line.unanswered_versions,
-    processorName: line.processor_name,
-    processorAuthId: line.processor_auth_id,
-    authorizedAmountCents: line.authorized_amount_cents === null ? null : Number(line.authorized_amount_cents),
-    events: lines.flatMap(toEvent),
-  };
-}
-
 interface Line {
   held: boolean;
   status: AuthRequestStatus | null;
@@ -113,6 +64,50 @@ interface Line {
   sequence_number: number;
   metadata: unknown;
   own: boolean;
+}
+
+const READ_STANDING = operation({
+  name: 'read_standing',
+  input: leaseColumns,
+  output: rowsOf<Line>(),
+  sql: `
+    SELECT EXISTS (${HELD_LEASE}) AS held, state.*, event.*
+    FROM (SELECT) AS always
+    LEFT JOIN (
+      SELECT status, payment_token, amount_cents, currency, metadata AS request_metadata, retry_count, attempt_open,
+             attempt, attempt_unanswered, unanswered_versions, processor_name, processor_auth_id, authorized_amount_cents
+      FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)
+    ) AS state ON true
+    LEFT JOIN (
+      SELECT event_id, event_type, event_data, sequence_number, metadata,
+             coalesce(metadata ->> 'fencing_token' = fencing_token::text, false) AS own
+      FROM payment_events JOIN input USING (restaurant_id)
+      WHERE aggregate_id = auth_request_id
+        AND (event_type = 'AuthResponseReceived' OR metadata ->> 'fencing_token' = fencing_token::text)
+    ) AS event ON true
+    ORDER BY event.sequence_number`,
+});
+
+export async function readStanding(session: Session, lease: Lease): Promise<Standing> {
+  const lines = await session.rows(READ_STANDING, leaseInput(lease));
+  const line = lines[0]!;
+  return {
+    held: line.held,
+    status: line.status,
+    paymentToken: line.payment_token,
+    amountCents: Number(line.amount_cents),
+    currency: line.currency,
+    metadata: line.request_metadata ?? {},
+    retryCount: line.retry_count,
+    attemptOpen: line.attempt_open,
+    attempt: line.attempt,
+    attemptUnanswered: line.attempt_unanswered,
+    unansweredVersions: line.unanswered_versions,
+    processorName: line.processor_name,
+    processorAuthId: line.processor_auth_id,
+    authorizedAmountCents: line.authorized_amount_cents === null ? null : Number(line.authorized_amount_cents),
+    events: lines.flatMap(toEvent),
+  };
 }
 
 /** What this version cannot read is nothing that it has written, and no reason to refuse anything: `verify` reports it. */

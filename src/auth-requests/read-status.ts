@@ -1,24 +1,20 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
+import { type AuthRequestStatus } from './statuses';
 
-const READ_STATUS = statement(
-  'read_status',
-  `SELECT status FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id = $2`,
-);
+const READ_STATUS = operation({
+  name: 'read_status',
+  input: { auth_request_id: uuid, restaurant_id: uuid },
+  output: rowsOf<{ status: AuthRequestStatus }>(),
+  sql: `SELECT status FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)`,
+});
 
 /** The status as committed by now, to explain why a write before it changed nothing. */
 export async function readStatus(
-  dataSource: DataSource,
+  session: Session,
   { authRequestId, restaurantId }: { authRequestId: string; restaurantId: string },
-  manager?: EntityManager,
 ): Promise<AuthRequestStatus | undefined> {
-  const [row] = await run<{ status: AuthRequestStatus }>(
-    dataSource,
-    READ_STATUS,
-    [authRequestId, restaurantId],
-    manager,
-  );
+  const row = await session.row(READ_STATUS, { auth_request_id: authRequestId, restaurant_id: restaurantId });
   return row?.status;
 }

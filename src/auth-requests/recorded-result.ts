@@ -1,4 +1,4 @@
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { type AuthRequestStatus } from './statuses';
 import { type StandingEvent } from './read-standing';
 
 /** What recording a result came to. */

@@ -1,15 +1,50 @@
-import { type DataSource } from 'typeorm';
-import { repeatOnce } from '../database/repeat-once';
-import { statement } from '../database/statement';
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
-import { EventIdConflictError } from '../errors';
-import { textField } from '../protobuf/append-fields';
-import { type Lease } from '../locks/processing-locks';
+import { IsOptional } from 'class-validator';
+import { boolean, float8, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
+import { operation, rowsOf } from '../database/operation';
+import { repeatOnce } from '../database/repeat';
+import { type Session } from '../database/session';
+import { EventIdConflictError } from '../errors';
+import { appendEvent, eventOf } from '../event-store/append-event';
+import { type Lease } from '../locks/lease';
+import { textField } from '../protobuf/append-fields';
+import { Flag, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { StartAttemptCommand } from './commands';
 import { type Standing } from './read-standing';
-import { LEASE, requestOf, workerValues, writeUnderLease } from './worker-write';
+import { type AuthRequestStatus, SQL } from './statuses';
+import { TracedCommand } from './traced-command';
+import { CHANGED, LEASE, REQUEST, workerColumns, workerInput, writeUnderLease } from './worker-write';
+
+/** A worker is about to ask the processor. */
+export class StartAttemptCommand extends TracedCommand {
+  /** The least that Stripe keeps a key (Stripe API reference, "Idempotent requests"). */
+  static readonly DEFAULT_SETTLE_WITHIN_MS = 86_400_000;
+
+  /** The version of the restaurant's configuration that the attempt is to go by. */
+  @Text(1, 50)
+  configVersion: string;
+
+  /**
+   * Go by that version although an attempt under another one was never answered, so that two processors may hold the
+   * money; the other one stays listed as unsettled. Default false: then `startAttempt` says to settle the other first.
+   */
+  @IsOptional()
+  @Flag()
+  besideUnanswered?: boolean;
+
+  /**
+   * For how long the processor remembers an idempotency key, in milliseconds: 0 to a hundred years. What has been unanswered for longer is not
+   * asked again, which could authorize anew. Default 24 hours.
+   */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_AGE_MS)
+  settleWithinMs?: number;
+
+  /** Of the event. Calls under one lease that carry the same one are one call, repeated. Default: drawn anew. */
+  @IsOptional()
+  @Uuid()
+  eventId?: string;
+}
 
 /** What a worker is to do. */
 export type Attempt =
@@ -61,68 +96,77 @@ interface StartedRow {
  * which had no key, and whose age therefore does not matter. A current attempt that is open moves its version to the
  * unanswered ones.
  */
-export const START_ATTEMPT = statement(
-  'start_attempt',
-  `WITH lease AS (${LEASE}
-   ), request AS (${requestOf('NULL')}
-   ), decided AS (
-     SELECT *,
-       CASE WHEN attempt_unanswered AND attempt_version <> ALL (unanswered_versions)
-            THEN unanswered_versions || attempt_version::text ELSE unanswered_versions END AS versions_after,
-       CASE
-         WHEN is_open AND unanswered_since < clock_timestamp() - $9 * interval '1 millisecond' THEN NULL
-         WHEN status IN ('PENDING', 'PROCESSING') AND (NOT attempt_open OR $8::boolean) THEN $7::text
-         WHEN NOT attempt_open OR unanswered_since < clock_timestamp() - $9 * interval '1 millisecond' THEN NULL
-         WHEN is_open THEN $7
-         ELSE (SELECT version FROM unnest(unanswered_versions || CASE WHEN attempt_unanswered THEN attempt_version::text END)
-               WITH ORDINALITY AS open (version, place)
-               WHERE version <> '' ORDER BY version = attempt_version, place LIMIT 1)
-       END AS version
-     FROM request
-     CROSS JOIN LATERAL (
-       SELECT attempt_unanswered AND attempt_version = $7::text OR $7 = ANY (unanswered_versions) AS is_open
-     ) AS given
-   ), changed AS (
-     UPDATE auth_request_state AS state
-     SET status = CASE decided.status WHEN 'PENDING' THEN 'PROCESSING' ELSE decided.status END,
-         completed_at = CASE WHEN decided.status NOT IN ('PENDING', 'PROCESSING')
-                             THEN coalesce(decided.completed_at, now()) END,
-         attempt = decided.last_event_sequence + 1, attempt_version = decided.version, attempt_token = $4,
-         attempt_unanswered = true, unanswered_versions = decided.versions_after, attempt_open = true,
-         unanswered_since = CASE WHEN array_remove(decided.versions_after, '') = '{}' THEN now()
-                                 ELSE coalesce(decided.unanswered_since, now()) END,
-         last_event_sequence = decided.last_event_sequence + 1, last_event_id = $10
-     FROM decided
-     WHERE state.auth_request_id = decided.auth_request_id AND decided.version IS NOT NULL
-     RETURNING state.*, decided.version, decided.versions_after
-   ), event AS (
-     INSERT INTO payment_events
-       (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-     SELECT $10, auth_request_id, 'auth_request', 'AuthAttemptStarted', $5::bytea || ${textField(3, 'version')},
-            $6::jsonb || jsonb_build_object('attempt', attempt, 'status_after', status), attempt, restaurant_id
-     FROM changed
-   )
-   SELECT status, attempt, version, payment_token, amount_cents, currency, metadata, retry_count, versions_after FROM changed`,
-);
+const START_ATTEMPT = operation({
+  name: 'start_attempt',
+  input: {
+    ...workerColumns,
+    config_version: text,
+    beside_unanswered: boolean,
+    settle_within_ms: float8,
+    event_id: uuid,
+    event: eventOf('AuthAttemptStarted'),
+  },
+  output: rowsOf<StartedRow>(),
+  sql: ({ event }) => `
+    WITH lease AS (${LEASE}
+    ), request AS (${REQUEST}
+    ), decided AS (
+      SELECT *,
+        CASE WHEN attempt_unanswered AND attempt_version <> ALL (unanswered_versions)
+             THEN unanswered_versions || attempt_version::text ELSE unanswered_versions END AS versions_after,
+        CASE
+          WHEN is_open AND is_forgotten THEN NULL
+          WHEN status IN (${SQL.open}) AND (NOT attempt_open OR beside_unanswered) THEN config_version
+          WHEN NOT attempt_open OR is_forgotten THEN NULL
+          WHEN is_open THEN config_version
+          ELSE (SELECT version FROM unnest(unanswered_versions || CASE WHEN attempt_unanswered THEN attempt_version::text END)
+                WITH ORDINALITY AS open (version, place)
+                WHERE version <> '' ORDER BY version = attempt_version, place LIMIT 1)
+        END AS version
+      FROM request
+      CROSS JOIN LATERAL (
+        SELECT attempt_unanswered AND attempt_version = config_version OR config_version = ANY (unanswered_versions) AS is_open,
+               unanswered_since < clock_timestamp() - settle_within_ms * interval '1 millisecond' AS is_forgotten
+      ) AS given
+    ), changed AS (
+      UPDATE auth_request_state AS state
+      SET status = CASE decided.status WHEN 'PENDING' THEN 'PROCESSING' ELSE decided.status END,
+          completed_at = CASE WHEN decided.status NOT IN (${SQL.open}) THEN coalesce(decided.completed_at, now()) END,
+          attempt = decided.last_event_sequence + 1, attempt_version = version, attempt_token = fencing_token,
+          attempt_unanswered = true, unanswered_versions = versions_after, attempt_open = true,
+          unanswered_since = CASE WHEN array_remove(versions_after, '') = '{}' THEN now()
+                                  ELSE coalesce(decided.unanswered_since, now()) END,
+          last_event_sequence = decided.last_event_sequence + 1, last_event_id = event_id
+      FROM decided
+      WHERE state.auth_request_id = decided.auth_request_id AND version IS NOT NULL
+      RETURNING state.*, version, versions_after
+    ), event AS (${appendEvent(event, {
+      from: CHANGED,
+      fields: textField(3, 'version'),
+      metadata: `jsonb_build_object('attempt', attempt, 'status_after', status)`,
+    })}
+    )
+    SELECT status, attempt, version, payment_token, amount_cents, currency, metadata, retry_count, versions_after
+    FROM changed`,
+});
 
-export async function startAttempt(dataSource: DataSource, lease: Lease, input: StartAttemptCommand): Promise<Attempt> {
+export async function startAttempt(session: Session, lease: Lease, input: StartAttemptCommand): Promise<Attempt> {
   const command = validateCommand(StartAttemptCommand, input);
   const { configVersion, besideUnanswered = false } = command;
   const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
+  const { authRequestId, workerId } = lease;
   const eventId = command.eventId?.toLowerCase() ?? newId();
-  // The statement completes the message: it decides which version the attempt goes by.
-  const event = {
-    type: 'AuthAttemptStarted',
-    data: {
-      authRequestId: lease.authRequestId,
-      workerId: lease.workerId,
-      restaurantPaymentConfigVersion: '',
-      startedAt: new Date(),
-    },
-  } as const;
-  const values = [...workerValues(lease, command, event), configVersion, besideUnanswered, settleWithinMs, eventId];
+  const start = {
+    ...workerInput(lease, command),
+    config_version: configVersion,
+    beside_unanswered: besideUnanswered,
+    settle_within_ms: settleWithinMs,
+    event_id: eventId,
+    // The statement completes the message: it decides which version the attempt goes by.
+    event: { authRequestId, workerId, restaurantPaymentConfigVersion: '', startedAt: new Date() },
+  };
   const written = await repeatOnce(() =>
-    writeUnderLease<StartedRow, Attempt>(dataSource, START_ATTEMPT, values, (standing, idTaken) =>
+    writeUnderLease(session, lease, START_ATTEMPT, start, (standing, idTaken) =>
       startedBefore(standing, eventId, configVersion, idTaken),
     ),
   );

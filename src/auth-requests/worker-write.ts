@@ -1,41 +1,73 @@
-import { type QueryResultRow } from 'pg';
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { type Statement } from '../database/statement';
+import { IsOptional } from 'class-validator';
+import { integer, orNull } from '../database/columns';
+import { type Operation } from '../database/operation';
+import { type Session } from '../database/session';
 import { AuthRequestNotFoundError, ConstraintViolationError, LockLostError, TransactionConflictError } from '../errors';
-import { encodeEvent, type PaymentEventBody } from '../event-store/event-codec';
-import { type Lease } from '../locks/processing-locks';
-import { type TracedCommand, origin } from './commands';
-import { toColumn } from '../event-store/event-metadata';
+import { eventMetadata } from '../event-store/append-event';
+import { HELD_LEASE, leaseColumns, leaseInput } from '../locks/held-lease';
+import { type Lease } from '../locks/lease';
+import { WholeNumber } from '../validation/rules';
 import { readStanding, type Standing } from './read-standing';
+import { origin, TracedCommand } from './traced-command';
+
+/** What a worker says of an attempt. */
+export abstract class RecordCommand extends TracedCommand {
+  /**
+   * Which attempt it is about: `attempt` of what `startAttempt` answered. Default: the last one that this lease has begun.
+   * Say it where a lease begins several, so that a late or repeated answer to an earlier one is not taken for an answer to
+   * the last; it then closes none, and what it leaves open is asked again.
+   */
+  @IsOptional()
+  @WholeNumber(1, 2_147_483_647)
+  attempt?: number;
+}
+
+/** The columns of `input` that every worker's write begins with. */
+export const workerColumns = {
+  ...leaseColumns,
+  /** The attempt that the worker speaks of; NULL for the last one of its lease. */
+  said_attempt: orNull(integer),
+  event_metadata: eventMetadata,
+} as const;
+
+/** Their values. */
+export const workerInput = (
+  lease: Lease,
+  command: TracedCommand & { readonly attempt?: number },
+  metadata: Record<string, unknown> = {},
+) => ({
+  ...leaseInput(lease),
+  said_attempt: command.attempt ?? null,
+  event_metadata: {
+    ...origin(command),
+    worker_id: lease.workerId,
+    fencing_token: lease.fencingToken.toString(),
+    ...metadata,
+  },
+});
 
 /**
- * The lease behind a worker's write, by the database's clock. FOR SHARE holds off a take-over, a renewal and a release
- * until the write has committed; FOR KEY SHARE would not. Evaluated before the request's row is touched, since EXISTS on
- * it stands alone; when the write has to wait for that row, the lease stays held.
+ * The lease behind a worker's write. FOR SHARE holds off a take-over, a renewal and a release until the write has
+ * committed; FOR KEY SHARE would not. Evaluated before the request's row is touched, since EXISTS on it is an InitPlan;
+ * when the write has to wait for that row, the lease stays held.
  */
-export const LEASE = `
-  SELECT FROM auth_processing_locks
-  WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4
-    AND expires_at > clock_timestamp()
+export const LEASE = `${HELD_LEASE}
   FOR SHARE`;
 
-/**
- * The request under the lease, as its newest version is: FOR UPDATE waits for whoever is changing it, and nobody changes
- * it from there on. `own` is the current attempt where this lease has started it, and where the worker speaks of no other
- * one (`said`); whoever holds the lease now can only have started the last one.
- *
- * @param attempt the parameter with the attempt that the worker speaks of, NULL for the last one of its lease
- */
-export const requestOf = (attempt: string) => `
-  SELECT *, CASE WHEN ${isOwn(attempt)} THEN attempt END AS own,
-         coalesce(${isOwn(attempt)} AND attempt_unanswered, false) AS own_open,
-         coalesce(${attempt}::integer, CASE WHEN attempt_token = $4 THEN attempt END) AS said
-  FROM auth_request_state
-  WHERE auth_request_id = $1 AND restaurant_id = $2 AND EXISTS (SELECT FROM lease)
-  FOR UPDATE`;
+const IS_OWN = 'attempt_token = fencing_token AND coalesce(said_attempt, attempt) = attempt';
 
-const isOwn = (attempt: string) => `attempt_token = $4 AND coalesce(${attempt}::integer, attempt) = attempt`;
+/**
+ * The request under the lease, as its newest version is, beside the input: FOR UPDATE waits for whoever is changing it,
+ * and nobody changes it from there on. `own` is the current attempt where this lease has started it, and where the worker
+ * speaks of no other one (`said`); whoever holds the lease now can only have started the last one.
+ */
+export const REQUEST = `
+  SELECT *, CASE WHEN ${IS_OWN} THEN attempt END AS own,
+         coalesce(${IS_OWN} AND attempt_unanswered, false) AS own_open,
+         coalesce(said_attempt, CASE WHEN attempt_token = fencing_token THEN attempt END) AS said
+  FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
+  WHERE EXISTS (SELECT FROM lease)
+  FOR UPDATE OF state`;
 
 /**
  * What is open after an event, to be set from a CTE `decided` with the row before it and two decisions: whether the event
@@ -59,28 +91,15 @@ export const versionsAfter = (closesVersion: string) => `
  * index; the rest is of the SHA-256 of request and identity.
  */
 export const eventIdOf = (...identity: string[]) => `(
-  SELECT (left($1::uuid::text, 13) || '-8' || substr(digest, 1, 3) || '-8' || substr(digest, 4, 3) || '-'
+  SELECT (left(auth_request_id::text, 13) || '-8' || substr(digest, 1, 3) || '-8' || substr(digest, 4, 3) || '-'
           || substr(digest, 7, 12))::uuid
-  FROM encode(sha256(convert_to(concat_ws(E'\\x1f', $1::uuid, ${identity.join(', ')}), 'UTF8')), 'hex') AS digest)`;
+  FROM encode(sha256(convert_to(concat_ws(E'\\x1f', auth_request_id, ${identity.join(', ')}), 'UTF8')), 'hex') AS digest)`;
 
-/** The parameters $1 to $6 that every worker's write begins with. */
-export function workerValues(
-  lease: Lease,
-  command: TracedCommand,
-  event: PaymentEventBody,
-  metadata: Record<string, unknown> = {},
-): unknown[] {
-  const { authRequestId, restaurantId, workerId, fencingToken } = lease;
-  const token = fencingToken.toString();
-  return [
-    authRequestId.toLowerCase(),
-    restaurantId.toLowerCase(),
-    workerId,
-    token,
-    encodeEvent(event),
-    toColumn({ ...origin(command), worker_id: workerId, fencing_token: token, ...metadata }),
-  ];
-}
+/** The rows of a worker's write, beside its event. */
+export const CHANGED = 'changed JOIN input USING (auth_request_id, restaurant_id)';
+
+type Written<Row, Repeat> =
+  { row: Row } | { row?: undefined; repeat: Repeat } | { row?: undefined; repeat?: undefined; standing: Standing };
 
 /**
  * Runs a worker's write. Where it changed nothing, a second statement, which sees what has been committed meanwhile,
@@ -90,38 +109,34 @@ export function workerValues(
  * @throws LockLostError, AuthRequestNotFoundError
  * @throws TransactionConflictError in a transaction of the caller's, which the same write elsewhere has aborted
  */
-export async function writeUnderLease<Row extends QueryResultRow, Repeat>(
-  dataSource: DataSource,
-  write: Statement,
-  values: unknown[],
+export async function writeUnderLease<Input, Row, Repeat>(
+  session: Session,
+  lease: Lease,
+  write: Operation<Input, Row>,
+  input: Input,
   repeated: (standing: Standing, idTaken: boolean) => Repeat | undefined,
-  manager?: EntityManager,
-): Promise<
-  { row: Row } | { row?: undefined; repeat: Repeat } | { row?: undefined; repeat?: undefined; standing: Standing }
-> {
-  const row = await writeOnce<Row>(dataSource, write, values, manager);
+): Promise<Written<Row, Repeat>> {
+  const row = await writeOnce(session, write, input);
   if (row && row !== ID_TAKEN) return { row };
-  const standing = await readStanding(dataSource, values.slice(0, 4), manager);
+  const standing = await readStanding(session, lease);
   const repeat = repeated(standing, row === ID_TAKEN);
   if (repeat !== undefined) return { repeat };
-  const authRequestId = values[0] as string;
-  if (!standing.held) throw new LockLostError(authRequestId);
-  if (standing.status === null) throw new AuthRequestNotFoundError(authRequestId);
+  if (!standing.held) throw new LockLostError(lease.authRequestId);
+  if (standing.status === null) throw new AuthRequestNotFoundError(lease.authRequestId);
   return { standing };
 }
 
-async function writeOnce<Row extends QueryResultRow>(
-  dataSource: DataSource,
-  write: Statement,
-  values: unknown[],
-  manager?: EntityManager,
+async function writeOnce<Input, Row>(
+  session: Session,
+  write: Operation<Input, Row>,
+  input: Input,
 ): Promise<Row | typeof ID_TAKEN | undefined> {
   try {
-    return (await run<Row>(dataSource, write, values, manager))[0];
+    return await session.row(write, input);
   } catch (error) {
     const written = error instanceof ConstraintViolationError && error.constraint === 'payment_events_event_id_key';
     if (!written) throw error;
-    if (manager?.queryRunner) throw new TransactionConflictError('23505');
+    if (session.isCallers) throw new TransactionConflictError('23505');
     return ID_TAKEN;
   }
 }

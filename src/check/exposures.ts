@@ -2,6 +2,7 @@ import { ROLES } from '../grants/privileges';
 import { roleNames } from '../grants/role-name';
 import { GRANTED, MIGRATIONS_TABLE } from '../schema/objects';
 import { type Queryable } from '../database/queryable';
+import { query, raw, sql } from '../database/sql';
 import { type Drift } from '../schema/compare-catalogs';
 
 /** Something beside the tables that gives somebody more than the privileges on them say. */
@@ -11,18 +12,6 @@ interface Exposure {
   readonly expected: string | null;
   readonly actual: string | null;
   readonly remedy: string;
-}
-
-/**
- * What opens our tables, or closes them to our services, without a change of them: settings of the database and of roles,
- * what the services' roles are besides groups, who may make tables in our schema, what becomes of tables that are made
- * next, and who is sent what is in them. Reads catalogs only, and any role may read those.
- *
- * @throws ConfigurationError the prefix is malformed
- */
-export async function readExposures(session: Queryable, rolePrefix?: string): Promise<Drift[]> {
-  const parameters = [roleNames(rolePrefix), GRANTED.tables, MIGRATIONS_TABLE, SECRETS];
-  return (await session.query(READ_EXPOSURES, parameters)) as Exposure[];
 }
 
 /** What a service reads that nobody else is to read, and that a publication would hand on. */
@@ -42,11 +31,11 @@ const WRITING_GROUPS = ROLES.filter((role) => role !== 'readonly').length;
  * A role counts as writing where it may write one of our tables, be it as the owner, as a superuser or by SET ROLE.
  * Memberships that PostgreSQL 16 gives to whoever makes a role, for ADMIN alone, are none of these; 15 has no such columns.
  */
-const READ_EXPOSURES = `
+const exposuresTo = (groups: string[]) => sql`
   WITH RECURSIVE ours AS (
     SELECT oid, relname, relowner, relacl
     FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY ($2)
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY (${GRANTED.tables})
   ), owner AS (
     SELECT relowner AS id, quote_ident(pg_get_userbyid(relowner)) AS name FROM ours WHERE relname = 'payment_events'
   ), here AS (
@@ -56,8 +45,8 @@ const READ_EXPOSURES = `
     SELECT nspowner, oid, quote_ident(nspname) AS name, coalesce(nspacl, acldefault('n', nspowner)) AS acl
     FROM pg_namespace WHERE nspname = current_schema()
   ), groups AS (
-    SELECT pg_roles.oid, quote_ident(rolname) AS name, ordinality <= ${WRITING_GROUPS} AS writes
-    FROM unnest($1::text[]) WITH ORDINALITY AS wanted (name, ordinality) JOIN pg_roles ON rolname = wanted.name
+    SELECT pg_roles.oid, quote_ident(rolname) AS name, ordinality <= ${raw(WRITING_GROUPS)} AS writes
+    FROM unnest(${groups}::text[]) WITH ORDINALITY AS wanted (name, ordinality) JOIN pg_roles ON rolname = wanted.name
   ), used_memberships AS (
     SELECT roleid, member FROM pg_auth_members AS membership
     WHERE coalesce((to_jsonb(membership) ->> 'inherit_option')::boolean, true)
@@ -173,7 +162,7 @@ const READ_EXPOSURES = `
       SELECT 'database ' || name, 'CONNECT' FROM here WHERE NOT has_database_privilege(groups.oid, here.oid, 'CONNECT')
       UNION ALL
       SELECT 'table ' || relname, 'SELECT' FROM ours
-      WHERE relname = $3 AND NOT has_table_privilege(groups.oid, ours.oid, 'SELECT')
+      WHERE relname = ${MIGRATIONS_TABLE} AND NOT has_table_privilege(groups.oid, ours.oid, 'SELECT')
     ) AS needed
 
     UNION ALL
@@ -184,7 +173,7 @@ const READ_EXPOSURES = `
     CROSS JOIN LATERAL (
       SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END
     ) AS named (grantee_name)
-    WHERE relname = $3 AND privilege_type <> 'SELECT' AND acl.grantee <> relowner
+    WHERE relname = ${MIGRATIONS_TABLE} AND privilege_type <> 'SELECT' AND acl.grantee <> relowner
 
     UNION ALL
     SELECT 8, 'unexpected', format('default privileges of %s: grant %s on %s to %s', owner.name, privilege_type, objects, grantee_name), NULL,
@@ -215,8 +204,19 @@ const READ_EXPOSURES = `
       'Whoever subscribes reads them. Where that is not a move of the whole database: publish other columns, or DROP '
         || 'PUBLICATION ' || quote_ident(pubname)
     FROM pg_publication_tables CROSS JOIN LATERAL unnest(attnames) AS column_name
-    WHERE schemaname = current_schema() 
-      AND tablename || '.' || column_name = ANY ($4)
+    WHERE schemaname = current_schema()
+      AND tablename || '.' || column_name = ANY (${SECRETS})
     GROUP BY pubname, tablename
   )
   SELECT kind, object, expected, actual, remedy FROM exposures ORDER BY place, object COLLATE "C"`;
+
+/**
+ * What opens our tables, or closes them to our services, without a change of them: settings of the database and of roles,
+ * what the services' roles are besides groups, who may make tables in our schema, what becomes of tables that are made
+ * next, and who is sent what is in them. Reads catalogs only, and any role may read those.
+ *
+ * @throws ConfigurationError the prefix is malformed
+ */
+export async function readExposures(session: Queryable, rolePrefix?: string): Promise<Drift[]> {
+  return await query<Exposure>(session, exposuresTo(roleNames(rolePrefix)));
+}

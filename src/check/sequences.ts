@@ -1,4 +1,5 @@
 import { type Queryable } from '../database/queryable';
+import { query, raw, sql } from '../database/sql';
 import { type Drift } from '../schema/compare-catalogs';
 import { MIGRATIONS_TABLE } from '../schema/objects';
 
@@ -11,7 +12,7 @@ interface Numbering {
 }
 
 /** Of our tables, what this role may read. Fencing tokens are none: they are drawn at random, by most. */
-const NUMBERINGS = `
+const NUMBERINGS = sql`
   SELECT sequence.relname AS name, format('%I.%I', current_schema(), sequence.relname) AS sequence,
     format('%I.%I', current_schema(), relation.relname) AS table, quote_ident(attname) AS column
   FROM pg_class AS relation
@@ -22,9 +23,14 @@ const NUMBERINGS = `
   JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
   WHERE relation.relnamespace = current_schema()::regnamespace AND relation.relname IN (
       'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
-      'auth_processing_locks', '${MIGRATIONS_TABLE}')
+      'auth_processing_locks', '${raw(MIGRATIONS_TABLE)}')
     AND has_table_privilege(sequence.oid, 'SELECT') AND has_column_privilege(relation.oid, attnum, 'SELECT')
   ORDER BY name`;
+
+/** Where the rows have used up the sequence. */
+const lastOf = (used: string, sequence: string) => sql`
+  SELECT used::text, last_value::text AS last FROM (${raw(used)}) AS rows (used) CROSS JOIN ${raw(sequence)}
+  WHERE used > last_value OR used = last_value AND NOT is_called`;
 
 /**
  * Sequences that would give out again what their table has already, as they do after logical replication, which copies
@@ -35,11 +41,10 @@ const NUMBERINGS = `
  */
 export async function findStaleSequences(session: Queryable): Promise<Drift[]> {
   const stale: Drift[] = [];
-  for (const { name, sequence, table, column } of (await session.query(NUMBERINGS)) as Numbering[]) {
+  for (const numbering of await query<Numbering>(session, NUMBERINGS)) {
+    const { name, sequence, table, column } = numbering;
     const used = `SELECT max(${column}) FROM ${table}`;
-    const [found] = (await session.query(`
-      SELECT used::text, last_value::text AS last FROM (${used}) AS rows (used) CROSS JOIN ${sequence}
-      WHERE used > last_value OR used = last_value AND NOT is_called`)) as { used: string; last: string }[];
+    const [found] = await query<{ used: string; last: string }>(session, lastOf(used, sequence));
     if (!found) continue;
     stale.push({
       kind: 'different',

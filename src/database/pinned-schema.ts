@@ -1,6 +1,7 @@
 import { type PoolClient } from 'pg';
 import { type DataSource } from 'typeorm';
 import { ConfigurationError, WrongSchemaError } from '../errors';
+import { settingsOf } from './settings';
 
 /** Where the tables are when nobody says otherwise. */
 export const DEFAULT_SCHEMA = 'public';
@@ -12,19 +13,15 @@ export const SCHEMA_NAMES = /^(?!pg_)[a-z_][a-z0-9_]{0,62}$/;
 export const SCHEMA_NAME =
   'must be a name of 1 to 63 of a-z, 0-9 and _, which does not begin with a digit and not with pg_';
 
-/** What `createDataSourceOptions` leaves in the driver's options. */
-export interface SchemaSettings {
-  schema?: string;
-}
-
 /**
  * The schema that a DataSource is for.
  *
  * @throws ConfigurationError where TypeORM was given another one, and would keep a history of its own there
  */
-export function schemaOf({ options }: DataSource): string {
-  const { schema, extra } = options as { schema?: string; extra?: SchemaSettings };
-  if (extra?.schema !== undefined && schema !== extra.schema) {
+export function schemaOf(dataSource: DataSource): string {
+  const { schema } = dataSource.options as { schema?: string };
+  const given = settingsOf(dataSource).schema;
+  if (given !== undefined && schema !== given) {
     throw new ConfigurationError('The schema is to be given to createDataSourceOptions, and nowhere else.');
   }
   return schema ?? DEFAULT_SCHEMA;

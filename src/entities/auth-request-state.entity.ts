@@ -12,26 +12,12 @@ import {
   ValidateIf,
 } from 'class-validator';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { AUTH_REQUEST_STATUSES, type AuthRequestStatus, isSettled } from '../auth-requests/statuses';
 import { HasDefault, NotMoreThan } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
 import { position, safeInteger } from './transformers';
 
-/** Where a request can be in its life. All but PENDING and PROCESSING are settled. */
-export const AUTH_REQUEST_STATUSES = [
-  'PENDING',
-  'PROCESSING',
-  'AUTHORIZED',
-  'DENIED',
-  'FAILED',
-  'VOIDED',
-  'EXPIRED',
-] as const;
-
-/** One of {@link AUTH_REQUEST_STATUSES}. */
-export type AuthRequestStatus = (typeof AUTH_REQUEST_STATUSES)[number];
-
 const isAuthorized = ({ status }: AuthRequestState) => status === 'AUTHORIZED';
-const isSettled = ({ status }: AuthRequestState) => status !== 'PENDING' && status !== 'PROCESSING';
 
 /** What one authorization request is now: the fold of its events, kept up to date in the same statement. */
 @Entity('auth_request_state')
@@ -128,7 +114,7 @@ export class AuthRequestState {
 
   /** When it was first settled. */
   @Column({ name: 'completed_at', type: 'timestamptz', nullable: true })
-  @ValidateIf((state: AuthRequestState) => isSettled(state) || state.completedAt != null)
+  @ValidateIf((state: AuthRequestState) => isSettled(state.status) || state.completedAt != null)
   @IsDate()
   completedAt: Date | null;
 

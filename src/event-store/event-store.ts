@@ -1,18 +1,20 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
+import { arrayOf, bytea, integer, text, uuid } from '../database/columns';
+import { newId } from '../database/new-id';
+import { operation, rowsOf } from '../database/operation';
+import { sessionOf } from '../database/session';
 import {
   AuthRequestNotFoundError,
   ConcurrencyConflictError,
   ConstraintViolationError,
   EventIdConflictError,
 } from '../errors';
-import { newId } from '../database/new-id';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { AppendCommand, AppendOptions, IterateOptions, ReadStreamOptions, StreamRef } from './append-command';
+import { eventMetadata, INSERT_EVENTS } from './append-event';
 import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
-import { type EventMetadata, fromColumn, toColumn } from './event-metadata';
+import { type EventMetadata, fromColumn } from './event-metadata';
 
 /** An event to append. */
 export type NewEvent = PaymentEventBody & {
@@ -43,37 +45,57 @@ export type StoredEvent = PaymentEventBody &
  * end there, the unique keys let one through: the other waits for its commit and gets a violation, which undoes all of
  * its events.
  */
-const APPEND = statement(
-  'append_events',
-  `INSERT INTO payment_events
-     (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id)
-   SELECT event_id, $1::uuid, 'auth_request', event_type, event_data, $7::jsonb, $3::integer + position, $2::uuid
-   FROM unnest($4::uuid[], $5::text[], $6::bytea[]) WITH ORDINALITY AS event (event_id, event_type, event_data, position)
-   WHERE $3::integer = (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1)
-     AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = ANY ($4::uuid[]))
-     AND NOT EXISTS (SELECT FROM payment_events WHERE aggregate_id = $1 AND restaurant_id <> $2)
-   ORDER BY position
-   RETURNING event_id, sequence_number, id`,
-);
+const APPEND = operation({
+  name: 'append_events',
+  input: {
+    auth_request_id: uuid,
+    restaurant_id: uuid,
+    expected_sequence: integer,
+    event_ids: arrayOf(uuid),
+    event_types: arrayOf(text),
+    events: arrayOf(bytea),
+    event_metadata: eventMetadata,
+  },
+  output: rowsOf<AppendedRow>(),
+  // Each subquery reads input by itself: of the outer one's it would be a join for each event.
+  sql: `${INSERT_EVENTS}
+  SELECT auth_request_id, 'auth_request', restaurant_id, type, id, expected_sequence + position, data, event_metadata
+  FROM input, unnest(event_ids, event_types, events) WITH ORDINALITY AS event (id, type, data, position)
+  WHERE expected_sequence = (SELECT coalesce(max(sequence_number), 0) FROM payment_events, input
+                             WHERE aggregate_id = auth_request_id)
+    AND NOT EXISTS (SELECT FROM payment_events, input WHERE event_id = ANY (event_ids))
+    AND NOT EXISTS (SELECT FROM payment_events, input
+                    WHERE aggregate_id = auth_request_id AND payment_events.restaurant_id <> input.restaurant_id)
+  ORDER BY position
+  RETURNING event_id, sequence_number, id`,
+});
 
 /** Where the ids stand already, where the stream ends, and whether it is another restaurant's. */
-const READ_STANDING = statement(
-  'read_appended_events',
-  `SELECT (SELECT coalesce(max(sequence_number), 0) FROM payment_events WHERE aggregate_id = $1) AS stream_end,
-          EXISTS (SELECT FROM payment_events WHERE aggregate_id = $1 AND restaurant_id <> $3) AS is_foreign,
-          event.event_id, event.sequence_number, event.id, event.aggregate_id, event.event_type, event.event_data
-   FROM (SELECT) AS always
-   LEFT JOIN payment_events AS event ON event.event_id = ANY ($2::uuid[])
-   ORDER BY event.sequence_number`,
-);
+const READ_STANDING = operation({
+  name: 'read_appended_events',
+  input: { auth_request_id: uuid, restaurant_id: uuid, event_ids: arrayOf(uuid) },
+  output: rowsOf<StandingRow>(),
+  sql: `
+  SELECT (SELECT coalesce(max(sequence_number), 0) FROM payment_events, input
+          WHERE aggregate_id = auth_request_id) AS stream_end,
+         EXISTS (SELECT FROM payment_events, input
+                 WHERE aggregate_id = auth_request_id AND payment_events.restaurant_id <> input.restaurant_id
+         ) AS is_foreign,
+         event_id, sequence_number, id, aggregate_id, event_type, event_data
+  FROM input LEFT JOIN payment_events ON event_id = ANY (event_ids)
+  ORDER BY sequence_number`,
+});
 
-const READ_STREAM = statement(
-  'read_stream',
-  `SELECT id, event_id, aggregate_id, restaurant_id, event_type, event_data, metadata, created_at, sequence_number
-   FROM payment_events
-   WHERE aggregate_id = $1 AND restaurant_id = $2 AND sequence_number >= $3
-   ORDER BY sequence_number LIMIT $4`,
-);
+const READ_STREAM = operation({
+  name: 'read_stream',
+  input: { auth_request_id: uuid, restaurant_id: uuid, first_sequence: integer, page_size: integer },
+  output: rowsOf<StoredRow>(),
+  sql: `
+  SELECT id, event_id, aggregate_id, restaurant_id, event_type, event_data, metadata, created_at, sequence_number
+  FROM payment_events JOIN input USING (restaurant_id)
+  WHERE aggregate_id = auth_request_id AND sequence_number >= first_sequence
+  ORDER BY sequence_number LIMIT (SELECT page_size FROM input)`,
+});
 
 /**
  * The events themselves, stream by stream. A stream is one authorization request.
@@ -114,31 +136,36 @@ export class EventStore {
     options?: AppendOptions,
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const ref = validateCommand(StreamRef, stream);
-    const command = validateCommand(AppendCommand, { ...ref, expectedSequence, events });
+    const command = validateCommand(AppendCommand, {
+      ...validateCommand(StreamRef, stream),
+      expectedSequence,
+      events,
+    });
     const { metadata = {} } = validateOptions(AppendOptions, options);
     const ids = command.events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const authRequestId = command.authRequestId.toLowerCase();
     const restaurantId = command.restaurantId.toLowerCase();
-    const data = events.map((event) => Buffer.from(encodeEvent(event)));
+    const data = events.map((event) => encodeEvent(event));
     const types = events.map(({ type }) => type);
-    const values = [authRequestId, restaurantId, expectedSequence, ids, types, data, toColumn(metadata)];
+    const session = sessionOf(this.#dataSource, manager);
+    const ref = { auth_request_id: authRequestId, restaurant_id: restaurantId, event_ids: ids };
     let appended: AppendedRow[] = [];
     try {
-      appended = await run<AppendedRow>(this.#dataSource, APPEND, values, manager);
+      appended = await session.rows(APPEND, {
+        ...ref,
+        expected_sequence: expectedSequence,
+        event_types: types,
+        events: data,
+        event_metadata: metadata,
+      });
     } catch (error) {
       if (!isDuplicate(error)) throw error;
       // The caller's transaction has been aborted by it: nothing more can be read there.
-      if (manager?.queryRunner) throw new ConcurrencyConflictError(authRequestId, expectedSequence, undefined);
+      if (session.isCallers) throw new ConcurrencyConflictError(authRequestId, expectedSequence, undefined);
     }
     if (appended.length === ids.length) return appended.map(toAppended);
 
-    const standing = await run<StandingRow>(
-      this.#dataSource,
-      READ_STANDING,
-      [authRequestId, ids, restaurantId],
-      manager,
-    );
+    const standing = await session.rows(READ_STANDING, ref);
     if (standing[0]?.is_foreign) throw new AuthRequestNotFoundError(authRequestId);
     const byId = new Map(standing.map((row) => [row.event_id, row]));
     const found = ids.map((id) => byId.get(id));
@@ -160,8 +187,13 @@ export class EventStore {
   async readStream(stream: StreamRef, options?: ReadStreamOptions, manager?: EntityManager): Promise<StoredEvent[]> {
     const { authRequestId, restaurantId } = validateCommand(StreamRef, stream);
     const { from = 1, limit = 1_000 } = validateOptions(ReadStreamOptions, options);
-    const values = [authRequestId, restaurantId, from, limit];
-    return (await run<StoredRow>(this.#dataSource, READ_STREAM, values, manager)).map(toStored);
+    const rows = await sessionOf(this.#dataSource, manager).rows(READ_STREAM, {
+      auth_request_id: authRequestId,
+      restaurant_id: restaurantId,
+      first_sequence: from,
+      page_size: limit,
+    });
+    return rows.map(toStored);
   }
 
   /**

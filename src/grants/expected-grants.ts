@@ -1,13 +1,15 @@
+import { literals } from '../database/literals';
 import { type Queryable } from '../database/queryable';
+import { query, raw, sql } from '../database/sql';
 import { PRIVILEGES, type Role, ROLES, WHOLE } from './privileges';
 import { roleName, roleNames } from './role-name';
 
 /** Which of our roles the server has. */
 export async function existingRoles(database: Queryable, rolePrefix?: string): Promise<Role[]> {
-  const names = roleNames(rolePrefix).map((name) => `'${name}'`);
-  const rows = (await database.query(`SELECT rolname FROM pg_roles WHERE rolname IN (${names.join(', ')})`)) as {
-    rolname: string;
-  }[];
+  const rows = await query<{ rolname: string }>(
+    database,
+    sql`SELECT rolname FROM pg_roles WHERE rolname IN (${raw(literals(roleNames(rolePrefix)))})`,
+  );
   return ROLES.filter((role) => rows.some(({ rolname }) => rolname === roleName(role, rolePrefix)));
 }
 

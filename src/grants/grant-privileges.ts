@@ -1,5 +1,6 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type QueryRunner } from 'typeorm';
+import { query, sql } from '../database/sql';
 import { translateError } from '../database/translate-error';
 import { assertNonePending, readHistory } from '../migrator/history';
 import { type Say, toLogger, withMigrationLock } from '../migrator/migration-lock';
@@ -10,6 +11,9 @@ import { grantsSql, type Place } from './grants-sql';
 import { assertAllowed } from './obstacles';
 import { ROLES } from './privileges';
 import { roleName, roleNames, RolePrefix } from './role-name';
+
+const READ_PLACE = sql`
+  SELECT quote_ident(current_database()) AS database, quote_ident(current_schema()) AS schema`;
 
 export class GrantOptions {
   /** What the names of the roles begin with. Default `payment_events`: `payment_events_api` and so on. */
@@ -63,11 +67,9 @@ export async function grantPrivileges(dataSource: DataSource, options?: GrantOpt
 
 /** The SQL that {@link grantPrivileges} runs on this database. Changes nothing. */
 export async function planGrants(database: Pick<DataSource, 'query'>, rolePrefix?: string): Promise<string> {
-  const [place] = await database.query<Place[]>(READ_PLACE);
+  const [place] = await query<Place>(database, READ_PLACE);
   return grantsSql(place!, rolePrefix);
 }
-
-const READ_PLACE = `SELECT quote_ident(current_database()) AS database, quote_ident(current_schema()) AS schema`;
 
 /** It is a transaction by itself. */
 async function runWhole(queryRunner: QueryRunner, sql: string): Promise<void> {

@@ -1,22 +1,16 @@
 import { type Queryable } from '../database/queryable';
-import { GrantsRefusedError } from './errors';
+import { query, sql } from '../database/sql';
 import { GRANTED } from '../schema/objects';
-
-/** @throws GrantsRefusedError saying all that is in the way of this user's granting to these roles */
-export async function assertAllowed(session: Queryable, roles: string[]): Promise<void> {
-  const objects = [...GRANTED.tables, ...GRANTED.sequences];
-  const rows = (await session.query(READ_OBSTACLES, [roles, objects, GRANTED.functions])) as { reason: string }[];
-  if (rows.length > 0) throw new GrantsRefusedError(rows.map(({ reason }) => reason));
-}
+import { GrantsRefusedError } from './errors';
 
 /**
  * GRANT by somebody else than the owner does nothing, and says so in a warning that nobody sees. A group that can do
  * more than what it is granted would hand that on to the services.
  */
-const READ_OBSTACLES = `
+const obstaclesTo = (roles: string[], objects: string[], functions: readonly string[]) => sql`
   SELECT format('Missing: %s. User %I may not create roles. As somebody who may: CREATE ROLE … NOLOGIN for each, or '
     'ALTER ROLE %2$I CREATEROLE.', string_agg(name, ', '), current_user) AS reason
-  FROM unnest($1::text[]) AS name
+  FROM unnest(${roles}::text[]) AS name
   WHERE to_regrole(name) IS NULL
     AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolcreaterole OR rolsuper))
   HAVING count(*) > 0
@@ -31,10 +25,10 @@ const READ_OBSTACLES = `
     FROM pg_namespace, pg_database WHERE nspname = current_schema() AND datname = current_database()
     UNION ALL
     SELECT relowner, relname FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'S') AND relname = ANY ($2)
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'S') AND relname = ANY (${objects})
     UNION ALL
     SELECT proowner, proname || '()' FROM pg_proc
-    WHERE pronamespace = current_schema()::regnamespace AND proname = ANY ($3)
+    WHERE pronamespace = current_schema()::regnamespace AND proname = ANY (${functions})
   ) AS owned (owner, object)
   WHERE NOT pg_has_role(owner, 'USAGE')
   GROUP BY owner
@@ -49,5 +43,12 @@ const READ_OBSTACLES = `
   CROSS JOIN LATERAL (
     SELECT string_agg(quote_ident(pg_get_userbyid(roleid)), ', ') AS memberships FROM pg_auth_members WHERE member = pg_roles.oid
   ) AS member
-  WHERE rolname = ANY ($1) AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+  WHERE rolname = ANY (${roles}) AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
     OR memberships IS NOT NULL)`;
+
+/** @throws GrantsRefusedError saying all that is in the way of this user's granting to these roles */
+export async function assertAllowed(session: Queryable, roles: string[]): Promise<void> {
+  const objects = [...GRANTED.tables, ...GRANTED.sequences];
+  const rows = await query<{ reason: string }>(session, obstaclesTo(roles, objects, GRANTED.functions));
+  if (rows.length > 0) throw new GrantsRefusedError(rows.map(({ reason }) => reason));
+}

@@ -2,14 +2,16 @@ import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { JsonObject } from '../validation/json-rules';
 import { Text, Uuid, WholeNumber } from '../validation/rules';
-import { queryRunnerOf } from '../database/connections';
-import { run, writeInBatches } from '../database/run';
-import { statement } from '../database/statement';
-import { IdempotencyKeyReuseError, TransactionConflictError } from '../errors';
+import { bytea, integer, orNull, text, uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { untilDecided } from '../database/repeat';
+import { callersSession, writeInBatches } from '../database/session';
+import { IdempotencyKeyReuseError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { fingerprint } from './fingerprint';
 import { readKey } from './read-key';
+import { takeKey } from './take-key';
 
 /** An operation of a service's own that a restaurant may send twice. */
 export class ClaimCommand {
@@ -56,27 +58,31 @@ export interface Claim {
   readonly outcome: string | null;
 }
 
-/** Why this is right while others do the same: see AUTHORIZE. */
-const CLAIM = statement(
-  'claim_idempotency_key',
-  `INSERT INTO auth_idempotency_keys AS existing
-     (idempotency_key, restaurant_id, auth_request_id, operation, request_fingerprint, outcome)
-   VALUES ($1, $2, $3, $4, $5, $6)
-   ON CONFLICT (idempotency_key, restaurant_id) DO UPDATE
-     SET auth_request_id = excluded.auth_request_id, operation = excluded.operation, outcome = excluded.outcome,
-         request_fingerprint = excluded.request_fingerprint,
-         created_at = excluded.created_at, expires_at = excluded.expires_at
-     WHERE existing.expires_at <= now()
-   RETURNING auth_request_id`,
-);
+const CLAIM = operation({
+  name: 'claim_idempotency_key',
+  input: {
+    idempotency_key: text,
+    restaurant_id: uuid,
+    auth_request_id: uuid,
+    operation: text,
+    outcome: orNull(text),
+    request_fingerprint: bytea,
+  },
+  output: rowsOf<{ auth_request_id: string }>(),
+  sql: `${takeKey(`
+    SELECT idempotency_key, restaurant_id, auth_request_id, operation, outcome, request_fingerprint FROM input`)}
+    RETURNING auth_request_id`,
+});
 
 /** Rows that somebody is taking over at this moment are left to them. */
-const PURGE = statement(
-  'purge_expired_keys',
-  `DELETE FROM auth_idempotency_keys WHERE ctid = ANY (ARRAY(
-     SELECT ctid FROM auth_idempotency_keys WHERE expires_at <= now()
-     ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`,
-);
+const PURGE = operation({
+  name: 'purge_expired_keys',
+  input: { batch_size: integer },
+  sql: `
+    DELETE FROM auth_idempotency_keys WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM auth_idempotency_keys WHERE expires_at <= now()
+      ORDER BY expires_at LIMIT (SELECT batch_size FROM input) FOR UPDATE SKIP LOCKED))`,
+});
 
 /**
  * Idempotency keys for a service's own operations, and the purge of all.
@@ -105,20 +111,26 @@ export class IdempotencyKeys {
    */
   async claim(input: ClaimCommand, manager: EntityManager): Promise<Claim> {
     const command = validateCommand(ClaimCommand, input);
-    queryRunnerOf(this.#dataSource, manager, 'claim');
+    const session = callersSession(this.#dataSource, manager, 'claim');
     const { idempotencyKey, operation, request, outcome = null } = command;
     const restaurantId = command.restaurantId.toLowerCase();
-    const requestFingerprint = fingerprint(operation, restaurantId, command.authRequestId.toLowerCase(), request);
-    const values = [idempotencyKey, restaurantId, command.authRequestId, operation, requestFingerprint, outcome];
-    for (let attempt = 1; attempt <= 3; attempt++) {
-      const [row] = await run<{ auth_request_id: string }>(this.#dataSource, CLAIM, values, manager);
+    const authRequestId = command.authRequestId.toLowerCase();
+    const requestFingerprint = fingerprint(operation, restaurantId, authRequestId, request);
+    return await untilDecided(async () => {
+      const row = await session.row(CLAIM, {
+        idempotency_key: idempotencyKey,
+        restaurant_id: restaurantId,
+        auth_request_id: authRequestId,
+        operation,
+        outcome,
+        request_fingerprint: requestFingerprint,
+      });
       if (row) return { replayed: false, authRequestId: row.auth_request_id, outcome };
-      const key = await readKey(this.#dataSource, { idempotencyKey, restaurantId }, manager);
-      if (!key) continue;
+      const key = await readKey(session, { idempotencyKey, restaurantId });
+      if (!key) return undefined;
       if (!key.stoodFor(operation, requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
       return { replayed: true, authRequestId: key.authRequestId, outcome: key.outcome };
-    }
-    throw new TransactionConflictError('40001');
+    });
   }
 
   /**

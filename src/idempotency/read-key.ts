@@ -1,20 +1,7 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
-import { type AuthRequestStatus } from '../entities/auth-request-state.entity';
-
-/**
- * A statement of its own, after one that met the key and wrote nothing: only a new snapshot sees what the other
- * transaction has committed. The request's row may be lacking behind a legacy key.
- */
-const READ_KEY = statement(
-  'read_idempotency_key',
-  `SELECT key.auth_request_id, key.operation, key.outcome, key.request_fingerprint, state.status
-   FROM auth_idempotency_keys AS key
-   LEFT JOIN auth_request_state AS state
-     ON state.auth_request_id = key.auth_request_id AND state.restaurant_id = key.restaurant_id
-   WHERE key.idempotency_key = $1 AND key.restaurant_id = $2 AND key.expires_at > now()`,
-);
+import { text, uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
+import { type AuthRequestStatus } from '../auth-requests/statuses';
 
 interface KeyRow {
   auth_request_id: string;
@@ -23,6 +10,22 @@ interface KeyRow {
   request_fingerprint: Buffer | null;
   status: AuthRequestStatus | null;
 }
+
+/**
+ * A statement of its own, after one that met the key and wrote nothing: only a new snapshot sees what the other
+ * transaction has committed. The request's row may be lacking behind a legacy key.
+ */
+const READ_KEY = operation({
+  name: 'read_idempotency_key',
+  input: { idempotency_key: text, restaurant_id: uuid },
+  output: rowsOf<KeyRow>(),
+  sql: `
+    SELECT key.auth_request_id, key.operation, key.outcome, key.request_fingerprint, state.status
+    FROM auth_idempotency_keys AS key JOIN input USING (idempotency_key, restaurant_id)
+    LEFT JOIN auth_request_state AS state
+      ON state.auth_request_id = key.auth_request_id AND state.restaurant_id = key.restaurant_id
+    WHERE key.expires_at > now()`,
+});
 
 /** What an unexpired key has stood for. */
 export interface UsedKey {
@@ -34,11 +37,10 @@ export interface UsedKey {
 }
 
 export async function readKey(
-  dataSource: DataSource,
+  session: Session,
   { idempotencyKey, restaurantId }: { idempotencyKey: string; restaurantId: string },
-  manager?: EntityManager,
 ): Promise<UsedKey | undefined> {
-  const [row] = await run<KeyRow>(dataSource, READ_KEY, [idempotencyKey, restaurantId], manager);
+  const row = await session.row(READ_KEY, { idempotency_key: idempotencyKey, restaurant_id: restaurantId });
   return (
     row && {
       authRequestId: row.auth_request_id,

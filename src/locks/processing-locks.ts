@@ -4,13 +4,15 @@ import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { Callable } from '../validation/option-rules';
 import { BigInteger, LARGEST_BIGINT, Text, Uuid, WholeNumber } from '../validation/rules';
-import { repeatOnce } from '../database/repeat-once';
-import { run, write, writeInBatches } from '../database/run';
-import { statement } from '../database/statement';
-import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
 import { newId } from '../database/new-id';
+import { float8, integer, uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { repeatOnce } from '../database/repeat';
+import { sessionOf, writeInBatches } from '../database/session';
+import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
+import { IS_SAME, leaseColumns, leaseInput } from './held-lease';
 import { holdLease } from './hold-lease';
 import { type Lease, validLease } from './lease';
 
@@ -78,46 +80,60 @@ export class PurgeLocksOptions {
  * drawn the token: whoever finds it in the row has taken this lease before. A request of another restaurant is left
  * alone; one that is not there yet may be locked.
  */
-const ACQUIRE = statement(
-  'acquire_lock',
-  `INSERT INTO auth_processing_locks AS held
-     (auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at)
-   SELECT $1::uuid, $2::uuid, $3, $5::bigint, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond'
-   WHERE NOT EXISTS (SELECT FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id <> $2)
-   ON CONFLICT (auth_request_id) DO UPDATE
-     SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id, fencing_token = excluded.fencing_token,
-         locked_at = clock_timestamp(), expires_at = clock_timestamp() + $4 * interval '1 millisecond'
-     WHERE held.expires_at <= clock_timestamp()
-        OR held.fencing_token = excluded.fencing_token AND held.worker_id = excluded.worker_id
-   RETURNING fencing_token, expires_at`,
-);
+const ACQUIRE = operation({
+  name: 'acquire_lock',
+  input: { ...leaseColumns, ttl_ms: float8 },
+  output: rowsOf<{ fencing_token: string; expires_at: Date }>(),
+  sql: `
+    INSERT INTO auth_processing_locks AS held
+      (auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at)
+    SELECT auth_request_id, restaurant_id, worker_id, fencing_token, clock_timestamp(),
+           clock_timestamp() + ttl_ms * interval '1 millisecond'
+    FROM input
+    WHERE NOT EXISTS (SELECT FROM auth_request_state AS state
+                      WHERE state.auth_request_id = input.auth_request_id AND state.restaurant_id <> input.restaurant_id)
+    ON CONFLICT (auth_request_id) DO UPDATE
+      SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id, fencing_token = excluded.fencing_token,
+          locked_at = clock_timestamp(), expires_at = clock_timestamp() + (SELECT ttl_ms FROM input) * interval '1 millisecond'
+      WHERE held.expires_at <= clock_timestamp()
+         OR held.fencing_token = excluded.fencing_token AND held.worker_id = excluded.worker_id
+    RETURNING fencing_token, expires_at`,
+});
 
-const IS_OF_ANOTHER = statement(
-  'lock_of_another_restaurant',
-  `SELECT FROM auth_request_state WHERE auth_request_id = $1 AND restaurant_id <> $2`,
-);
+const IS_OF_ANOTHER = operation({
+  name: 'lock_of_another_restaurant',
+  input: { auth_request_id: uuid, restaurant_id: uuid },
+  sql: `
+    SELECT FROM auth_request_state AS state JOIN input USING (auth_request_id)
+    WHERE state.restaurant_id <> input.restaurant_id`,
+});
 
-const RENEW = statement(
-  'renew_lock',
-  `UPDATE auth_processing_locks SET expires_at = clock_timestamp() + $5 * interval '1 millisecond'
-   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4
-     AND expires_at > clock_timestamp()
-   RETURNING expires_at`,
-);
+const RENEW = operation({
+  name: 'renew_lock',
+  input: { ...leaseColumns, ttl_ms: float8 },
+  output: rowsOf<{ expires_at: Date }>(),
+  sql: `
+    UPDATE auth_processing_locks AS held SET expires_at = clock_timestamp() + ttl_ms * interval '1 millisecond'
+    FROM input
+    WHERE ${IS_SAME} AND held.expires_at > clock_timestamp()
+    RETURNING held.expires_at`,
+});
 
-const RELEASE = statement(
-  'release_lock',
-  `DELETE FROM auth_processing_locks
-   WHERE auth_request_id = $1 AND restaurant_id = $2 AND worker_id = $3 AND fencing_token = $4`,
-);
+const RELEASE = operation({
+  name: 'release_lock',
+  input: leaseColumns,
+  sql: `DELETE FROM auth_processing_locks AS held USING input WHERE ${IS_SAME}`,
+});
 
 /** Rows that somebody is taking over at this moment are left to them. */
-const PURGE = statement(
-  'purge_expired_locks',
-  `DELETE FROM auth_processing_locks WHERE auth_request_id IN (
-     SELECT auth_request_id FROM auth_processing_locks WHERE expires_at <= clock_timestamp()
-     LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-);
+const PURGE = operation({
+  name: 'purge_expired_locks',
+  input: { batch_size: integer },
+  sql: `
+    DELETE FROM auth_processing_locks WHERE auth_request_id IN (
+      SELECT auth_request_id FROM auth_processing_locks WHERE expires_at <= clock_timestamp()
+      LIMIT (SELECT batch_size FROM input) FOR UPDATE SKIP LOCKED)`,
+});
 
 /**
  * Leases: at most one worker works on a request, and one that was paused past its lease can write nothing more.
@@ -153,12 +169,12 @@ export class ProcessingLocks {
     const command = validateCommand(AcquireCommand, input);
     const { authRequestId, restaurantId, ttlMs } = command;
     const { workerId = THIS_PROCESS, fencingToken = newFencingToken() } = command;
-    const values = [authRequestId, restaurantId, workerId, ttlMs, fencingToken.toString()];
-    const ask = () => run<{ fencing_token: string; expires_at: Date }>(this.#dataSource, ACQUIRE, values, manager);
-    const [row] = await (manager ? ask() : repeatOnce(ask));
+    const session = sessionOf(this.#dataSource, manager);
+    const ref = { auth_request_id: authRequestId, restaurant_id: restaurantId };
+    const ask = () => session.row(ACQUIRE, { ...ref, worker_id: workerId, fencing_token: fencingToken, ttl_ms: ttlMs });
+    const row = await (session.isCallers ? ask() : repeatOnce(ask));
     if (!row) {
-      const foreign = await run(this.#dataSource, IS_OF_ANOTHER, [authRequestId, restaurantId], manager);
-      if (foreign.length > 0) throw new AuthRequestNotFoundError(authRequestId);
+      if (await session.row(IS_OF_ANOTHER, ref)) throw new AuthRequestNotFoundError(authRequestId);
       return null;
     }
     return Object.freeze({
@@ -179,7 +195,8 @@ export class ProcessingLocks {
   async renew(given: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
     const lease = validLease(given);
     validateCommand(AcquireCommand, { ...lease, ttlMs });
-    const [row] = await run<{ expires_at: Date }>(this.#dataSource, RENEW, [...valuesOf(lease), ttlMs], manager);
+    const session = sessionOf(this.#dataSource, manager);
+    const row = await session.row(RENEW, { ...leaseInput(lease), ttl_ms: ttlMs });
     if (!row) throw new LockLostError(lease.authRequestId);
     return Object.freeze({ ...lease, expiresAt: row.expires_at });
   }
@@ -191,7 +208,7 @@ export class ProcessingLocks {
    * @throws InvalidCommandError
    */
   async release(lease: Lease, manager?: EntityManager): Promise<boolean> {
-    return (await write(this.#dataSource, RELEASE, valuesOf(validLease(lease)), manager)) > 0;
+    return (await sessionOf(this.#dataSource, manager).write(RELEASE, leaseInput(validLease(lease)))) > 0;
   }
 
   /**
@@ -240,10 +257,3 @@ export class ProcessingLocks {
     return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }
-
-const valuesOf = ({ authRequestId, restaurantId, workerId, fencingToken }: Lease) => [
-  authRequestId,
-  restaurantId,
-  workerId,
-  fencingToken.toString(),
-];

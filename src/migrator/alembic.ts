@@ -1,5 +1,6 @@
 import { PaymentEventsDbError } from '../errors';
 import { hasTable, type Queryable } from '../database/queryable';
+import { query, sql } from '../database/sql';
 import { alembicCatalogs } from '../schema/catalogs';
 import { TIMES } from '../migrations/helpers/legacy-times';
 import { type MigrationRecord } from './history';
@@ -71,21 +72,21 @@ export async function mirroredRevision(session: Queryable): Promise<AlembicRevis
   return revision;
 }
 
+/** Whatever its columns are called, where something else made a table of that name. */
+const REVISIONS = sql`
+  SELECT revision FROM alembic_version AS version
+  CROSS JOIN LATERAL (SELECT to_jsonb(version) ->> 'version_num' AS revision) AS row
+  WHERE revision IS NOT NULL ORDER BY revision`;
+
 /**
  * What `alembic_version` holds: several revisions where branches were not merged. Nothing where none of our tables is
  * there, since then it is that of another application.
  */
 async function readRevisions(session: Queryable): Promise<string[]> {
   if (!(await hasTable(session, 'alembic_version')) || !(await hasAnyOfOurTables(session))) return [];
-  const rows = (await session.query(REVISIONS)) as { revision: string }[];
+  const rows = await query<{ revision: string }>(session, REVISIONS);
   return rows.map(({ revision }) => revision);
 }
-
-/** Whatever its columns are called, where something else made a table of that name. */
-const REVISIONS = `
-  SELECT revision FROM alembic_version AS version
-  CROSS JOIN LATERAL (SELECT to_jsonb(version) ->> 'version_num' AS revision) AS row
-  WHERE revision IS NOT NULL ORDER BY revision`;
 
 async function hasAnyOfOurTables(session: Queryable): Promise<boolean> {
   for (const table of TIMES.keys()) if (await hasTable(session, table)) return true;

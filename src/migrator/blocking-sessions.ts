@@ -1,3 +1,5 @@
+import { raw, sql } from '../database/sql';
+
 /** A session of the database, as `pg_stat_activity` shows it. */
 export interface Session {
   readonly pid: number;
@@ -15,9 +17,9 @@ export const SESSION_COLUMNS = `
   coalesce(activity.state, 'state hidden') AS state, coalesce(activity.xact_start, activity.backend_start, now()) AS since`;
 
 /** Whoever a session waits for: holders of locks in its way and those that queue before it, oldest transaction first. */
-export const BLOCKING_SESSIONS = `
-  SELECT ${SESSION_COLUMNS}
-  FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
+export const blockingSessions = (pid: number) => sql`
+  SELECT ${raw(SESSION_COLUMNS)}
+  FROM unnest(pg_blocking_pids(${pid})) AS blocking (pid)
   JOIN pg_stat_activity AS activity ON activity.pid = blocking.pid
   GROUP BY activity.pid, activity.application_name, activity.usename, activity.state, activity.xact_start, activity.backend_start
   ORDER BY since`;

@@ -1,5 +1,7 @@
 import { type Change } from './changes';
+import { literals } from '../database/literals';
 import { type Queryable } from '../database/queryable';
+import { query, raw, sql } from '../database/sql';
 
 /** What stands in the way of a migration. */
 export interface Obstacle {
@@ -15,15 +17,7 @@ export interface ChangingStep {
   readonly changes: readonly Change[];
 }
 
-/** Objects of others that hang on what the steps will change, for which PostgreSQL would refuse it. Reads only. */
-export async function findDependents(session: Queryable, steps: readonly ChangingStep[]): Promise<Obstacle[]> {
-  const changes = steps.flatMap(({ migration, changes }, step) =>
-    changes.map((change) => ({ step, migration, ...change })),
-  );
-  return (await session.query(FIND, [JSON.stringify(changes)])) as Obstacle[];
-}
-
-const OUR_TRIGGERS = [
+const OUR_TRIGGERS = literals([
   'update_auth_request_state_updated_at',
   'guard_auth_request_state',
   'guard_new_auth_request_state',
@@ -31,9 +25,7 @@ const OUR_TRIGGERS = [
   'payment_events_append_only',
   'payment_events_no_truncate',
   'payment_events_no_gaps',
-]
-  .map((name) => `'${name}'`)
-  .join(', ');
+]);
 
 /** For people: a view is its rule, and a generated column its default value. */
 const DEPENDENT = `coalesce(
@@ -49,10 +41,10 @@ const DEPENDENT = `coalesce(
  *
  * Columns of tables that inherit from ours change with them.
  */
-const FIND = `
+const dependentsOf = (changes: readonly object[]) => sql`
   WITH RECURSIVE change AS (
     SELECT change.*, to_regclass(quote_ident("on")) AS relid
-    FROM jsonb_to_recordset($1::jsonb) AS change (
+    FROM jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) AS change (
       step integer, migration text, kind text, "on" text, name text, type text, columns integer)
   ), family (ancestor, member) AS (
     SELECT DISTINCT relid, relid::oid FROM change WHERE relid IS NOT NULL
@@ -78,7 +70,7 @@ const FIND = `
        OR classid = 'pg_class'::regclass AND objsubid > 0
          AND (SELECT relkind FROM pg_class WHERE oid = objid) IN ('c', 'v', 'f')
   ), found AS (
-    SELECT step, migration, format('%s depends on %s', ${DEPENDENT}, name) AS reason
+    SELECT step, migration, format('%s depends on %s', ${raw(DEPENDENT)}, name) AS reason
     FROM target
     JOIN pg_depend AS dependency
       ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
@@ -88,7 +80,7 @@ const FIND = `
       WHEN 'pg_policy'::regclass THEN true
       WHEN 'pg_publication_rel'::regclass THEN true
       WHEN 'pg_trigger'::regclass THEN EXISTS (
-        SELECT FROM pg_trigger WHERE pg_trigger.oid = objid AND NOT tgisinternal AND tgname NOT IN (${OUR_TRIGGERS}))
+        SELECT FROM pg_trigger WHERE pg_trigger.oid = objid AND NOT tgisinternal AND tgname NOT IN (${raw(OUR_TRIGGERS)}))
       WHEN 'pg_attrdef'::regclass THEN NOT EXISTS (
         SELECT FROM pg_attrdef WHERE pg_attrdef.oid = objid AND (adrelid, adnum) = (attrelid, target.attnum))
       WHEN 'pg_class'::regclass THEN EXISTS (
@@ -124,7 +116,7 @@ const FIND = `
     JOIN pg_class ON pg_class.oid = objid AND relkind NOT IN ('c', 'v', 'f')
 
     UNION
-    SELECT step, migration, format('%s depends on the primary key of %s', ${DEPENDENT}, "on")
+    SELECT step, migration, format('%s depends on the primary key of %s', ${raw(DEPENDENT)}, "on")
     FROM change
     JOIN pg_constraint AS key ON key.conrelid = relid AND key.conname = name AND cardinality(key.conkey) = columns
     JOIN pg_depend AS dependency ON deptype = 'n' AND classid <> 'pg_class'::regclass
@@ -140,12 +132,20 @@ const FIND = `
     WHERE kind = 'rekey'
 
     UNION
-    SELECT step, migration, format('%s depends on function %s', ${DEPENDENT}, name)
+    SELECT step, migration, format('%s depends on function %s', ${raw(DEPENDENT)}, name)
     FROM change
     JOIN pg_depend AS dependency ON refclassid = 'pg_proc'::regclass AND refobjid = to_regprocedure(quote_ident(name) || '()')
       AND deptype = 'n'
     LEFT JOIN pg_trigger ON classid = 'pg_trigger'::regclass AND pg_trigger.oid = objid
-      AND tgrelid = relid AND tgname IN (${OUR_TRIGGERS})
+      AND tgrelid = relid AND tgname IN (${raw(OUR_TRIGGERS)})
     WHERE kind = 'forget' AND tgname IS NULL
   )
   SELECT migration, reason FROM found ORDER BY step, reason`;
+
+/** Objects of others that hang on what the steps will change, for which PostgreSQL would refuse it. Reads only. */
+export async function findDependents(session: Queryable, steps: readonly ChangingStep[]): Promise<Obstacle[]> {
+  const changes = steps.flatMap(({ migration, changes }, step) =>
+    changes.map((change) => ({ step, migration, ...change })),
+  );
+  return await query<Obstacle>(session, dependentsOf(changes));
+}

@@ -1,5 +1,6 @@
 import { InvalidCommandError, PaymentEventsDbError } from '../errors';
 import { hasTable, type Queryable } from '../database/queryable';
+import { query, raw, sql } from '../database/sql';
 import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** It is not clear in which time zone the old rows were written. Nothing was changed. */
@@ -11,7 +12,7 @@ export class LegacyTimeZoneError extends PaymentEventsDbError {
 const UTC = /^(Etc\/)?(UTC|UCT|GMT|GMT[+-]?0|Greenwich|Universal|Zulu)$/i;
 
 /** What sessions of this database begin with, besides what the server gives to all. */
-const SETTINGS = `
+const SETTINGS = sql`
   SELECT substring(setting FROM '=(.*)') AS zone, setrole = 0 AS everybody,
     concat_ws(' in ', CASE setrole WHEN 0 THEN NULL ELSE 'role ' || pg_get_userbyid(setrole) END,
       CASE setdatabase WHEN 0 THEN NULL ELSE 'database ' || current_database() END,
@@ -22,12 +23,27 @@ const SETTINGS = `
   ORDER BY place`;
 
 /** What this session began with, and who said so. */
-const OWN = `SELECT reset_val AS zone, source FROM pg_settings WHERE name = 'TimeZone'`;
+const OWN = sql`SELECT reset_val AS zone, source FROM pg_settings WHERE name = 'TimeZone'`;
 
 /** Sources of a setting of this session or this role alone, behind which the one of all others is not to be seen. */
 const HIDING = ['client', 'interactive', 'override', 'session', 'user', 'database user'];
 
-const CANONICAL = `SELECT name FROM pg_timezone_names WHERE lower(name) = lower($1)`;
+const canonical = (zone: string) => sql`SELECT name FROM pg_timezone_names WHERE lower(name) = lower(${zone})`;
+
+/** No other migration makes times without a zone. */
+const FIRST = 'LegacySchema1795367318204';
+
+const EXTEND_HISTORY = `
+  ALTER TABLE ${MIGRATIONS_TABLE}
+    ADD COLUMN IF NOT EXISTS legacy_timezone text,
+    ADD COLUMN IF NOT EXISTS legacy_utc_columns text[]`;
+
+const record = (zone: string, inUtc: readonly string[]) => sql`
+  UPDATE ${raw(MIGRATIONS_TABLE)} SET legacy_timezone = ${zone}, legacy_utc_columns = ${inUtc} WHERE name = ${FIRST}`;
+
+const RECORDED = sql`
+  SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone, to_jsonb(history) -> 'legacy_utc_columns' AS in_utc
+  FROM ${raw(MIGRATIONS_TABLE)} AS history WHERE name = '${raw(FIRST)}'`;
 
 /**
  * The zone in which the old rows were written: the one given, or else UTC, where sessions of this database cannot have
@@ -38,9 +54,9 @@ const CANONICAL = `SELECT name FROM pg_timezone_names WHERE lower(name) = lower(
  */
 export async function legacyTimeZone(session: Queryable, given: string | undefined): Promise<string> {
   if (given !== undefined) return await canonicalName(session, given);
-  const settings = (await session.query(SETTINGS)) as { zone: string; everybody: boolean; place: string }[];
+  const settings = await query<{ zone: string; everybody: boolean; place: string }>(session, SETTINGS);
   if (!settings.some(({ everybody }) => everybody)) {
-    const [own] = (await session.query(OWN)) as { zone: string; source: string }[];
+    const [own] = await query<{ zone: string; source: string }>(session, OWN);
     if (HIDING.includes(own!.source)) throw new LegacyTimeZoneError(`${HIDDEN} (${own!.source}). ${WAY_OUT}`);
     settings.unshift({ zone: own!.zone, everybody: true, place: 'the server' });
   }
@@ -56,7 +72,7 @@ export async function legacyTimeZone(session: Queryable, given: string | undefin
 
 async function canonicalName(session: Queryable, zone: string): Promise<string> {
   if (UTC.test(zone)) return 'UTC';
-  const [found] = (await session.query(CANONICAL, [zone])) as { name: string }[];
+  const [found] = await query<{ name: string }>(session, canonical(zone));
   if (found) return found.name;
   throw new InvalidCommandError('adopt', ['legacyTimeZone must be a name of pg_timezone_names, such as Europe/Berlin']);
 }
@@ -68,8 +84,8 @@ const WAY_OUT =
 
 /** What {@link recordTimeZone} has recorded, else UTC. */
 export async function recordedTimes(session: Queryable): Promise<{ zone: string; inUtc: readonly string[] }> {
-  const recorded = (await hasTable(session, MIGRATIONS_TABLE)) ? await session.query(RECORDED) : [];
-  const [row] = recorded as { zone: string | null; in_utc: string[] | null }[];
+  if (!(await hasTable(session, MIGRATIONS_TABLE))) return { zone: 'UTC', inUtc: [] };
+  const [row] = await query<{ zone: string | null; in_utc: string[] | null }>(session, RECORDED);
   return { zone: row?.zone ?? 'UTC', inUtc: row?.in_utc ?? [] };
 }
 
@@ -79,16 +95,6 @@ export async function recordedTimes(session: Queryable): Promise<{ zone: string;
  * it, but only a superuser may make one of a name that PostgreSQL does not know.
  */
 export async function recordTimeZone(session: Queryable, zone: string, inUtc: readonly string[]): Promise<void> {
-  await session.query(`
-    ALTER TABLE ${MIGRATIONS_TABLE}
-      ADD COLUMN IF NOT EXISTS legacy_timezone text,
-      ADD COLUMN IF NOT EXISTS legacy_utc_columns text[]`);
-  await session.query(RECORD, [zone, inUtc]);
+  await session.query(EXTEND_HISTORY);
+  await query(session, record(zone, inUtc));
 }
-
-/** No other migration makes times without a zone. */
-const FIRST = 'LegacySchema1795367318204';
-const RECORD = `UPDATE ${MIGRATIONS_TABLE} SET legacy_timezone = $1, legacy_utc_columns = $2 WHERE name = '${FIRST}'`;
-const RECORDED = `
-  SELECT to_jsonb(history) ->> 'legacy_timezone' AS zone, to_jsonb(history) -> 'legacy_utc_columns' AS in_utc
-  FROM ${MIGRATIONS_TABLE} AS history WHERE name = '${FIRST}'`;

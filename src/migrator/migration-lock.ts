@@ -3,7 +3,7 @@ import { type DataSource, type QueryRunner } from 'typeorm';
 import { assertPinned, schemaOf, searchPath } from '../database/pinned-schema';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
-import { type MigrationSettings } from '../migrations/helpers/locking';
+import { settingsOf } from '../database/settings';
 import { PIN_SETTINGS, UNPIN_SETTINGS } from '../database/pinned-settings';
 
 /** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
@@ -77,7 +77,7 @@ export async function withMigrationLock<T>(
   say: Say,
   work: (queryRunner: QueryRunner) => Promise<T>,
 ): Promise<T> {
-  const { migrationWaitMs = WAIT_MS } = (dataSource.options as { extra?: MigrationSettings }).extra ?? {};
+  const { migrationWaitMs = WAIT_MS } = settingsOf(dataSource);
   const queryRunner = dataSource.createQueryRunner();
   try {
     const schema = schemaOf(dataSource);

@@ -1,12 +1,7 @@
 import { type Queryable } from '../database/queryable';
+import { query, sql } from '../database/sql';
 
-/** What the user of this session may not do and migrations have to, each with who can mend it. Reads only. */
-export async function findMissingRights(session: Queryable): Promise<string[]> {
-  const rows = (await session.query(FIND)) as { missing: string }[];
-  return rows.map(({ missing }) => missing);
-}
-
-const FIND = `
+const FIND = sql`
   SELECT format('%s belongs to %s, as whom migrations have to run; this is %s',
     pg_describe_object('pg_class'::regclass, oid, 0), pg_get_userbyid(relowner), current_user) AS missing
   FROM pg_class
@@ -25,3 +20,9 @@ const FIND = `
   UNION ALL
   SELECT format('%s may not use PL/pgSQL: GRANT USAGE ON LANGUAGE plpgsql TO %1$I', current_user)
   WHERE NOT has_language_privilege('plpgsql', 'USAGE')`;
+
+/** What the user of this session may not do and migrations have to, each with who can mend it. Reads only. */
+export async function findMissingRights(session: Queryable): Promise<string[]> {
+  const rows = await query<{ missing: string }>(session, FIND);
+  return rows.map(({ missing }) => missing);
+}

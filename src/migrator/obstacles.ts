@@ -1,4 +1,5 @@
 import { type QueryRunner } from 'typeorm';
+import { query, sql } from '../database/sql';
 import { PaymentEventsDbError } from '../errors';
 import { changesOf } from './changes';
 import { type ChangingStep, findDependents, type Obstacle } from './dependents';
@@ -100,12 +101,13 @@ async function findWrongTimes(queryRunner: QueryRunner, given: LegacyTimes | und
   }
 }
 
+const PLAIN_TIMES = sql`
+  SELECT FROM pg_attribute WHERE attrelid IN (to_regclass('payment_events'), to_regclass('auth_request_state'))
+    AND attname IN ('created_at', 'completed_at') AND atttypid = 'timestamp'::regtype`;
+
 /** Whether the conversion has not begun. */
 async function areAllPlain(queryRunner: QueryRunner): Promise<boolean> {
-  const plain = (await queryRunner.query(`
-    SELECT FROM pg_attribute WHERE attrelid IN (to_regclass('payment_events'), to_regclass('auth_request_state'))
-      AND attname IN ('created_at', 'completed_at') AND atttypid = 'timestamp'::regtype`)) as object[];
-  return plain.length === 3;
+  return (await query(queryRunner, PLAIN_TIMES)).length === 3;
 }
 
 const NOT_AS_ADOPTED =

@@ -2,7 +2,8 @@ import { Client } from 'pg';
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { poolOf } from '../database/connections';
 import { expectAnswer } from '../database/expect-answer';
-import { BLOCKING_SESSIONS, type Session } from './blocking-sessions';
+import { sql } from '../database/sql';
+import { blockingSessions, type Session } from './blocking-sessions';
 import { PIN_SETTINGS } from '../database/pinned-settings';
 
 /** How often it looks, in milliseconds. A lock is waited for longer than that, so none is overlooked. */
@@ -13,6 +14,18 @@ const LOOK_TAKES_MS = 5_000;
 
 /** How often it says how things stand, in milliseconds; what is over sooner is not worth a word. */
 const SAY_EVERY_MS = 2_000;
+
+interface IndexProgress {
+  index: string;
+  phase: string;
+  percent: number | null;
+}
+
+/** PostgreSQL manual, "CREATE INDEX Progress Reporting". */
+const indexProgress = (pid: number) => sql`
+  SELECT coalesce(index_relid::regclass::text, relid::regclass::text) AS index, phase,
+         (100 * nullif(tuples_done + blocks_done, 0) / nullif(tuples_total + blocks_total, 0))::integer AS percent
+  FROM pg_stat_progress_create_index WHERE pid = ${pid}`;
 
 /**
  * Watches the session that migrates from a connection of its own, since a session that waits cannot say for what. Speaks
@@ -67,7 +80,7 @@ export class SessionWatch {
     const answered = expectAnswer(this.#client, LOOK_TAKES_MS);
     try {
       await (this.#connected ??= this.#client.connect().then(() => this.#client.query(PIN_SETTINGS)));
-      const { rows: blockers } = await this.#client.query<Session>(BLOCKING_SESSIONS, [this.pid]);
+      const { rows: blockers } = await this.#client.query<Session>(blockingSessions(this.pid));
       if (blockers.length > 0) this.blockers = blockers;
       if (performance.now() < this.#sayNext) return;
       this.#sayNext = performance.now() + SAY_EVERY_MS;
@@ -81,10 +94,7 @@ export class SessionWatch {
   }
 
   async #indexProgress(): Promise<string> {
-    const { rows } = await this.#client.query<{ index: string; phase: string; percent: number | null }>(
-      INDEX_PROGRESS,
-      [this.pid],
-    );
+    const { rows } = await this.#client.query<IndexProgress>(indexProgress(this.pid));
     return rows
       .map(({ index, phase, percent }) => `; ${index}: ${phase}${percent === null ? '' : ` ${percent} %`}`)
       .join('');
@@ -96,9 +106,3 @@ function waitingFor(blockers: readonly Session[]): string {
   const named = blockers.map(({ pid, applicationName, state }) => `${pid} (${applicationName || 'unnamed'}, ${state})`);
   return `; waiting for process ${named.join(', ')}`;
 }
-
-/** PostgreSQL manual, "CREATE INDEX Progress Reporting". */
-const INDEX_PROGRESS = `
-  SELECT coalesce(index_relid::regclass::text, relid::regclass::text) AS index, phase,
-         (100 * nullif(tuples_done + blocks_done, 0) / nullif(tuples_total + blocks_total, 0))::integer AS percent
-  FROM pg_stat_progress_create_index WHERE pid = $1`;

@@ -11,6 +11,33 @@ interface Untold {
   readonly events: readonly Buffer[];
 }
 
+/** Before ExpandColumns they have no column that could tell. */
+const TABLES = `
+  SELECT name, EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(name) AND attname = 'restaurant_id') AS told
+  FROM unnest('{payment_events,outbox,auth_processing_locks}'::text[]) AS name WHERE to_regclass(name) IS NOT NULL`;
+
+const nothingTells = (id: string) => `
+      NOT EXISTS (SELECT FROM auth_request_state AS state WHERE state.auth_request_id = ${id})
+      AND NOT EXISTS (SELECT FROM auth_idempotency_keys AS key WHERE key.auth_request_id = ${id})`;
+
+/** A lock that has expired is purged. */
+const findUntold = (isTold: (table: string) => string) => `
+  SELECT source, id, ARRAY(
+    SELECT event_data FROM payment_events WHERE aggregate_id = untold.id AND event_type = 'AuthRequestCreated') AS events
+  FROM (
+    SELECT DISTINCT 'payment_events' AS source, aggregate_id AS id FROM payment_events AS it
+    WHERE NOT (${isTold('payment_events')}) AND ${nothingTells('aggregate_id')}
+    UNION ALL
+    SELECT DISTINCT 'outbox', aggregate_id FROM outbox AS it
+    WHERE NOT (${isTold('outbox')}) AND ${nothingTells('aggregate_id')}
+    UNION ALL
+    SELECT 'auth_processing_locks', auth_request_id FROM auth_processing_locks AS it
+    WHERE NOT (${isTold('auth_processing_locks')}) AND expires_at > now() AND ${nothingTells('it.auth_request_id')}
+  ) AS untold
+  WHERE NOT EXISTS (SELECT FROM payment_events AS it WHERE aggregate_id = untold.id AND ${isTold('payment_events')})
+    AND NOT EXISTS (SELECT FROM outbox AS it WHERE aggregate_id = untold.id AND ${isTold('outbox')})
+  ORDER BY source, id`;
+
 /**
  * Rows whose restaurant nothing tells, as ContractRestaurants looks for it, such as `outbox of request …`: at most so
  * many as a message can name. The database rules out all that it can; the events of the others are read here, since the
@@ -51,32 +78,4 @@ function tellsRestaurant(event: Buffer): boolean {
     // What cannot be read tells nothing.
   }
   return false;
-}
-
-/** Before ExpandColumns they have no column that could tell. */
-const TABLES = `
-  SELECT name, EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(name) AND attname = 'restaurant_id') AS told
-  FROM unnest('{payment_events,outbox,auth_processing_locks}'::text[]) AS name WHERE to_regclass(name) IS NOT NULL`;
-
-/** A lock that has expired is purged. */
-const findUntold = (isTold: (table: string) => string) => `
-  SELECT source, id, ARRAY(
-    SELECT event_data FROM payment_events WHERE aggregate_id = untold.id AND event_type = 'AuthRequestCreated') AS events
-  FROM (
-    SELECT DISTINCT 'payment_events' AS source, aggregate_id AS id FROM payment_events AS it
-    WHERE NOT (${isTold('payment_events')}) AND ${nothingTells('aggregate_id')}
-    UNION ALL
-    SELECT DISTINCT 'outbox', aggregate_id FROM outbox AS it
-    WHERE NOT (${isTold('outbox')}) AND ${nothingTells('aggregate_id')}
-    UNION ALL
-    SELECT 'auth_processing_locks', auth_request_id FROM auth_processing_locks AS it
-    WHERE NOT (${isTold('auth_processing_locks')}) AND expires_at > now() AND ${nothingTells('it.auth_request_id')}
-  ) AS untold
-  WHERE NOT EXISTS (SELECT FROM payment_events AS it WHERE aggregate_id = untold.id AND ${isTold('payment_events')})
-    AND NOT EXISTS (SELECT FROM outbox AS it WHERE aggregate_id = untold.id AND ${isTold('outbox')})
-  ORDER BY source, id`;
-
-function nothingTells(id: string): string {
-  return `NOT EXISTS (SELECT FROM auth_request_state AS state WHERE state.auth_request_id = ${id})
-      AND NOT EXISTS (SELECT FROM auth_idempotency_keys AS key WHERE key.auth_request_id = ${id})`;
 }

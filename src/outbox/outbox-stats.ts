@@ -1,6 +1,5 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
 
 /** How the outbox is doing. Counting stops at 10,000: `atLeast` names the numbers that are larger than is said. */
 export interface OutboxStats {
@@ -29,45 +28,48 @@ const COUNT_TO = 10_000;
  * What was processed is planned as if all were to be read, as every CTE is, and read only as far as is counted: planned
  * with a limit, a scan from the beginning of the table would look cheap, where the oldest messages are.
  */
-const STATS = statement(
-  'outbox_stats',
-  `WITH pending AS (
-     SELECT created_at FROM outbox
-     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
-     ORDER BY id LIMIT ${COUNT_TO + 1}
-   ), due AS (
-     SELECT next_attempt_at, attempts FROM outbox
-     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at <= statement_timestamp()
-     ORDER BY next_attempt_at LIMIT ${COUNT_TO + 1}
-   ), later AS (
-     SELECT attempts FROM outbox
-     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at > statement_timestamp()
-     ORDER BY next_attempt_at DESC LIMIT ${COUNT_TO + 1}
-   ), refused AS (
-     SELECT created_at, next_attempt_at FROM outbox
-     WHERE processed_at IS NULL AND failed_at IS NULL AND attempts > 0
-     ORDER BY failed_at, id LIMIT ${COUNT_TO + 1}
-   ), failed AS (
-     SELECT FROM outbox WHERE processed_at IS NULL AND failed_at IS NOT NULL
-     ORDER BY failed_at, id LIMIT ${COUNT_TO + 1}
-   ), processed AS MATERIALIZED (
-     SELECT FROM outbox WHERE processed_at > now() - interval '1 minute'
-   ), first_due AS (
-     SELECT least((SELECT min(created_at) FROM pending), (SELECT min(created_at) FROM refused),
-                  (SELECT min(next_attempt_at) FROM due WHERE attempts = 0)) AS at
-   )
-   SELECT
-     (SELECT count(*) FROM pending) + (SELECT count(*) FROM due WHERE attempts = 0)
-       + (SELECT count(next_attempt_at) FROM refused) AS pending,
-     (SELECT count(*) FROM later WHERE attempts = 0) AS waiting,
-     (SELECT count(*) FROM later) AS later,
-     (SELECT count(*) FROM failed) AS failed,
-     (SELECT count(*) FROM (SELECT FROM processed LIMIT ${COUNT_TO + 1}) AS counted) AS processed_last_minute,
-     (SELECT extract(epoch FROM clock_timestamp() - at) * 1000 FROM first_due) AS oldest_pending_age_ms`,
-);
+const STATS = operation({
+  name: 'outbox_stats',
+  input: {},
+  output: rowsOf<StatsRow>(),
+  sql: `
+  WITH pending AS (
+    SELECT created_at FROM outbox
+    WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
+    ORDER BY id LIMIT ${COUNT_TO + 1}
+  ), due AS (
+    SELECT next_attempt_at, attempts FROM outbox
+    WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at <= statement_timestamp()
+    ORDER BY next_attempt_at LIMIT ${COUNT_TO + 1}
+  ), later AS (
+    SELECT attempts FROM outbox
+    WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at > statement_timestamp()
+    ORDER BY next_attempt_at DESC LIMIT ${COUNT_TO + 1}
+  ), refused AS (
+    SELECT created_at, next_attempt_at FROM outbox
+    WHERE processed_at IS NULL AND failed_at IS NULL AND attempts > 0
+    ORDER BY failed_at, id LIMIT ${COUNT_TO + 1}
+  ), failed AS (
+    SELECT FROM outbox WHERE processed_at IS NULL AND failed_at IS NOT NULL
+    ORDER BY failed_at, id LIMIT ${COUNT_TO + 1}
+  ), processed AS MATERIALIZED (
+    SELECT FROM outbox WHERE processed_at > now() - interval '1 minute'
+  ), first_due AS (
+    SELECT least((SELECT min(created_at) FROM pending), (SELECT min(created_at) FROM refused),
+                 (SELECT min(next_attempt_at) FROM due WHERE attempts = 0)) AS at
+  )
+  SELECT
+    (SELECT count(*) FROM pending) + (SELECT count(*) FROM due WHERE attempts = 0)
+      + (SELECT count(next_attempt_at) FROM refused) AS pending,
+    (SELECT count(*) FROM later WHERE attempts = 0) AS waiting,
+    (SELECT count(*) FROM later) AS later,
+    (SELECT count(*) FROM failed) AS failed,
+    (SELECT count(*) FROM (SELECT FROM processed LIMIT ${COUNT_TO + 1}) AS counted) AS processed_last_minute,
+    (SELECT extract(epoch FROM clock_timestamp() - at) * 1000 FROM first_due) AS oldest_pending_age_ms`,
+});
 
-export async function readStats(dataSource: DataSource, manager?: EntityManager): Promise<OutboxStats> {
-  const [row] = await run<StatsRow>(dataSource, STATS, [], manager);
+export async function readStats(session: Session): Promise<OutboxStats> {
+  const row = await session.row(STATS, {});
   const counted = {
     pending: Number(row!.pending),
     waiting: Number(row!.waiting),

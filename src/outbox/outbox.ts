@@ -3,14 +3,14 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { TextMap } from '../validation/json-rules';
 import { Callable } from '../validation/option-rules';
 import { BigInteger, Bytes, Flag, LARGEST_BIGINT, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
-import { queryRunnerOf } from '../database/connections';
-import { run, write } from '../database/run';
-import { statement } from '../database/statement';
+import { bigint, bytea, float8, integer, text, uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { callersSession, sessionOf } from '../database/session';
 import { OutboxMessageNotFoundError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { type OutboxStats, readStats } from './outbox-stats';
-import { withTraceContext } from './trace-context';
+import { INSERT_MESSAGES, messageHeaders } from './queue-message';
 
 /** A message of a service's own. */
 export class EnqueueCommand {
@@ -102,57 +102,84 @@ export interface FailedMessage {
 }
 
 /** Released at the end of the caller's transaction. The number is drawn after the lock is held. */
-const LOCK_AGGREGATE = statement('lock_aggregate', `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))`);
+const LOCK_AGGREGATE = operation({
+  name: 'lock_aggregate',
+  input: { aggregate_id: uuid },
+  sql: `SELECT pg_advisory_xact_lock(hashtextextended(aggregate_id::text, 0)) FROM input`,
+});
 
-const ENQUEUE = statement(
-  'enqueue',
-  `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)
-   VALUES ($1, $2, $3, $4, $5) RETURNING id`,
-);
+const ENQUEUE = operation({
+  name: 'enqueue',
+  input: { aggregate_id: uuid, restaurant_id: uuid, message_type: text, payload: bytea, headers: messageHeaders },
+  output: rowsOf<{ id: string }>(),
+  sql: `${INSERT_MESSAGES}
+  SELECT aggregate_id, restaurant_id, message_type, payload, headers FROM input RETURNING id`,
+});
 
 /** A relay holds the row lock of what it is sending: where that has gone out meanwhile, WHERE sees so. */
-const REQUEUE = statement(
-  'requeue',
-  `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
-   WHERE id = $1 AND processed_at IS NULL AND (failed_at IS NOT NULL OR next_attempt_at > clock_timestamp())`,
-);
+const REQUEUE = operation({
+  name: 'requeue',
+  input: { message_id: bigint },
+  sql: `
+  UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
+  FROM input
+  WHERE id = message_id AND processed_at IS NULL AND (failed_at IS NOT NULL OR next_attempt_at > clock_timestamp())`,
+});
 
 /** Not what waits for its first attempt: that is meant to. */
-const REQUEUE_ALL = statement(
-  'requeue_all',
-  `UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
-   WHERE processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)
-     AND (failed_at IS NOT NULL OR next_attempt_at > clock_timestamp())`,
-);
+const REQUEUE_ALL = operation({
+  name: 'requeue_all',
+  input: {},
+  sql: `
+  UPDATE outbox SET failed_at = NULL, attempts = 0, next_attempt_at = NULL
+  WHERE processed_at IS NULL AND (attempts > 0 OR failed_at IS NOT NULL)
+    AND (failed_at IS NOT NULL OR next_attempt_at > clock_timestamp())`,
+});
 
 /** Waits for a relay that is delivering the message at this moment; WHERE then sees whether it was. */
-const DISCARD = statement(
-  'discard',
-  `UPDATE outbox SET processed_at = clock_timestamp(), discarded_at = clock_timestamp(), discarded_by = $2, discard_reason = $3
-   WHERE id = $1 AND processed_at IS NULL`,
-);
+const DISCARD = operation({
+  name: 'discard',
+  input: { message_id: bigint, actor: text, reason: text },
+  sql: `
+  UPDATE outbox
+  SET processed_at = clock_timestamp(), discarded_at = clock_timestamp(), discarded_by = actor, discard_reason = reason
+  FROM input
+  WHERE id = message_id AND processed_at IS NULL`,
+});
 
-const LIST_FAILED = statement(
-  'list_failed',
-  `SELECT id, aggregate_id, restaurant_id, message_type, attempts, last_error, created_at, failed_at,
-          (SELECT count(*) FROM outbox AS behind
-           WHERE behind.aggregate_id = message.aggregate_id AND behind.processed_at IS NULL
-             AND behind.id > message.id)::integer AS waiting
-   FROM outbox AS message
-   WHERE processed_at IS NULL AND failed_at IS NOT NULL AND id > $1
-   ORDER BY id LIMIT $2`,
-);
+const LIST_FAILED = operation({
+  name: 'list_failed',
+  input: { after_id: bigint, page_size: integer },
+  output: rowsOf<FailedRow>(),
+  sql: `
+  SELECT id, aggregate_id, restaurant_id, message_type, attempts, last_error, created_at, failed_at,
+         (SELECT count(*) FROM outbox AS behind
+          WHERE behind.aggregate_id = message.aggregate_id AND behind.processed_at IS NULL
+            AND behind.id > message.id)::integer AS waiting
+  FROM outbox AS message, input
+  WHERE processed_at IS NULL AND failed_at IS NOT NULL AND id > after_id
+  ORDER BY id LIMIT (SELECT page_size FROM input)`,
+});
 
-const PROCESSED_RANGE = statement(
-  'processed_range',
-  `SELECT min(id) AS first, max(id) AS last FROM outbox WHERE processed_at < now() - $1 * interval '1 millisecond'`,
-);
+/** In a subquery: PostgreSQL takes the ends of an index for min and max only in a query without WITH. */
+const PROCESSED_RANGE = operation({
+  name: 'processed_range',
+  input: { older_than_ms: float8 },
+  output: rowsOf<{ first: string | null; last: string | null }>(),
+  sql: `
+  SELECT first, last FROM (
+    SELECT min(id) AS first, max(id) AS last FROM outbox, input
+    WHERE processed_at < now() - older_than_ms * interval '1 millisecond'
+  ) AS processed`,
+});
 
-const PURGE = statement(
-  'purge_processed',
-  `DELETE FROM outbox
-   WHERE id >= $1 AND id < $2 AND processed_at < now() - $3 * interval '1 millisecond'`,
-);
+const PURGE = operation({
+  name: 'purge_processed',
+  input: { first_id: bigint, end_id: bigint, older_than_ms: float8 },
+  sql: `
+  DELETE FROM outbox USING input
+  WHERE id >= first_id AND id < end_id AND processed_at < now() - older_than_ms * interval '1 millisecond'`,
+});
 
 /**
  * Messages on their way to a queue, written in the transaction of what they tell (C. Richardson, "Transactional outbox").
@@ -184,11 +211,16 @@ export class Outbox {
    */
   async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
     const command = validateCommand(EnqueueCommand, input);
-    queryRunnerOf(this.#dataSource, manager, 'enqueue');
+    const session = callersSession(this.#dataSource, manager, 'enqueue');
     const { aggregateId, restaurantId, messageType, payload, headers } = command;
-    if (command.lockAggregate) await run(this.#dataSource, LOCK_AGGREGATE, [aggregateId], manager);
-    const values = [aggregateId, restaurantId, messageType, payload, JSON.stringify(withTraceContext(headers))];
-    const [row] = await run<{ id: string }>(this.#dataSource, ENQUEUE, values, manager);
+    if (command.lockAggregate) await session.rows(LOCK_AGGREGATE, { aggregate_id: aggregateId });
+    const row = await session.row(ENQUEUE, {
+      aggregate_id: aggregateId,
+      restaurant_id: restaurantId,
+      message_type: messageType,
+      payload,
+      headers,
+    });
     return BigInt(row!.id);
   }
 
@@ -200,12 +232,13 @@ export class Outbox {
    */
   async requeue(id: bigint, manager?: EntityManager): Promise<void> {
     validateCommand(MessageRef, { id });
-    if ((await write(this.#dataSource, REQUEUE, [id], manager)) === 0) throw new OutboxMessageNotFoundError(id);
+    const requeued = await sessionOf(this.#dataSource, manager).write(REQUEUE, { message_id: id });
+    if (requeued === 0) throw new OutboxMessageNotFoundError(id);
   }
 
   /** Has every dead letter delivered again, and what was refused and waits, at once. @returns how many there were */
   async requeueAll(manager?: EntityManager): Promise<number> {
-    return await write(this.#dataSource, REQUEUE_ALL, [], manager);
+    return await sessionOf(this.#dataSource, manager).write(REQUEUE_ALL, {});
   }
 
   /**
@@ -217,7 +250,8 @@ export class Outbox {
   async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
     validateCommand(MessageRef, { id });
     const { by, reason } = validateCommand(DiscardCommand, input);
-    const discarded = await write(this.#dataSource, DISCARD, [id, by, reason], manager);
+    const session = sessionOf(this.#dataSource, manager);
+    const discarded = await session.write(DISCARD, { message_id: id, actor: by, reason });
     if (discarded === 0) throw new OutboxMessageNotFoundError(id);
   }
 
@@ -228,7 +262,8 @@ export class Outbox {
    */
   async listFailed(options?: ListFailedOptions, manager?: EntityManager): Promise<FailedMessage[]> {
     const { limit = 100, after = 0n } = validateOptions(ListFailedOptions, options);
-    const rows = await run<FailedRow>(this.#dataSource, LIST_FAILED, [after, limit], manager);
+    const session = sessionOf(this.#dataSource, manager);
+    const rows = await session.rows(LIST_FAILED, { after_id: after, page_size: limit });
     return rows.map((row) => ({
       id: BigInt(row.id),
       aggregateId: row.aggregate_id,
@@ -244,7 +279,7 @@ export class Outbox {
 
   /** For a dashboard or a metric: one query, which counts up to 10,000 and so costs about the same however much there is. */
   async stats(manager?: EntityManager): Promise<OutboxStats> {
-    return await readStats(this.#dataSource, manager);
+    return await readStats(sessionOf(this.#dataSource, manager));
   }
 
   /**
@@ -256,14 +291,13 @@ export class Outbox {
    */
   async purgeProcessed(options: PurgeMessagesOptions): Promise<number> {
     const { olderThanMs, batchSize = 10_000, onBatch } = validateOptions(PurgeMessagesOptions, options);
-    const [range] = await run<{ first: string | null; last: string | null }>(this.#dataSource, PROCESSED_RANGE, [
-      olderThanMs,
-    ]);
+    const session = sessionOf(this.#dataSource);
+    const range = await session.row(PROCESSED_RANGE, { older_than_ms: olderThanMs });
     if (!range?.first || !range.last) return 0;
     let purged = 0;
     for (let from = BigInt(range.first); from <= BigInt(range.last); from += BigInt(batchSize)) {
-      const to = from + BigInt(batchSize);
-      purged += await write(this.#dataSource, PURGE, [from, to, olderThanMs]);
+      const end = from + BigInt(batchSize);
+      purged += await session.write(PURGE, { first_id: from, end_id: end, older_than_ms: olderThanMs });
       onBatch?.(purged);
     }
     return purged;

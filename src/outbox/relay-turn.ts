@@ -1,6 +1,8 @@
 import { type DataSource } from 'typeorm';
-import { run, type Send, transaction } from '../database/run';
-import { statement } from '../database/statement';
+import { arrayOf, bigint, boolean, float8, integer, text } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { type Session, sessionOf } from '../database/session';
+import { transaction } from '../database/transaction';
 import { type PublishOutcome, type RelayMessage } from './publisher';
 
 /**
@@ -58,47 +60,79 @@ const IS_OLDEST = `
  * What was due later has half of the batch at most while there are others, so that a flood of retries holds up no void; of
  * an odd batch the rest falls to either. (EXISTS instead of the first id could be planned as a scan of the table.)
  */
-export const CLAIM = statement(
-  'relay_claim',
-  `WITH due AS (
-     SELECT ${COLUMNS} FROM outbox AS message
-     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at <= statement_timestamp()
-       AND message_type <> ALL ($2::text[])
-       AND ${IS_OLDEST}
-     ORDER BY next_attempt_at
-     LIMIT CASE WHEN (SELECT id FROM outbox
-                      WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
-                      ORDER BY id LIMIT 1) IS NULL
-       THEN $1::integer ELSE ($1::integer + (random() < 0.5)::integer) / 2 END
-     FOR UPDATE SKIP LOCKED
-   ), pending AS (
-     SELECT ${COLUMNS} FROM outbox AS message
-     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
-       AND message_type <> ALL ($2::text[])
-       AND ${IS_OLDEST}
-     ORDER BY id
-     LIMIT $1::integer - (SELECT count(*) FROM due)
-     FOR UPDATE SKIP LOCKED
-   )
-   SELECT * FROM due UNION ALL SELECT * FROM pending ORDER BY id`,
-);
+export const CLAIM = operation({
+  name: 'relay_claim',
+  input: { batch_size: integer, resting_types: arrayOf(text) },
+  output: rowsOf<MessageRow>(),
+  sql: `
+  WITH due AS (
+    SELECT ${COLUMNS} FROM outbox AS message, input
+    WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at <= statement_timestamp()
+      AND message_type <> ALL (resting_types)
+      AND ${IS_OLDEST}
+    ORDER BY next_attempt_at
+    LIMIT (SELECT CASE WHEN (SELECT id FROM outbox
+                             WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
+                             ORDER BY id LIMIT 1) IS NULL
+             THEN batch_size ELSE (batch_size + (random() < 0.5)::integer) / 2 END FROM input)
+    FOR UPDATE OF message SKIP LOCKED
+  ), pending AS (
+    SELECT ${COLUMNS} FROM outbox AS message, input
+    WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
+      AND message_type <> ALL (resting_types)
+      AND ${IS_OLDEST}
+    ORDER BY id
+    LIMIT (SELECT batch_size - (SELECT count(*) FROM due) FROM input)
+    FOR UPDATE OF message SKIP LOCKED
+  )
+  SELECT * FROM due UNION ALL SELECT * FROM pending ORDER BY id`,
+});
 
-export const MARK_PROCESSED = statement(
-  'relay_mark_processed',
-  `UPDATE outbox SET processed_at = clock_timestamp(), next_attempt_at = NULL, last_error = NULL
-   WHERE id = ANY ($1::bigint[])`,
-);
+export const MARK_PROCESSED = operation({
+  name: 'relay_mark_processed',
+  input: { ids: arrayOf(bigint) },
+  sql: `
+  UPDATE outbox SET processed_at = clock_timestamp(), next_attempt_at = NULL, last_error = NULL
+  FROM input WHERE id = ANY (ids)`,
+});
 
-const MARK_REFUSED = statement(
-  'relay_mark_refused',
-  `UPDATE outbox
-   SET attempts = refused.attempts, last_error = refused.reason,
-       next_attempt_at = CASE WHEN NOT refused.failed THEN clock_timestamp() + refused.delay_ms * interval '1 millisecond' END,
-       failed_at = CASE WHEN refused.failed THEN clock_timestamp() END
-   FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::float8[], $5::boolean[])
-     AS refused (id, attempts, reason, delay_ms, failed)
-   WHERE outbox.id = refused.id`,
-);
+const MARK_REFUSED = operation({
+  name: 'relay_mark_refused',
+  input: {
+    ids: arrayOf(bigint),
+    attempt_counts: arrayOf(integer),
+    reasons: arrayOf(text),
+    delays_ms: arrayOf(float8),
+    are_dead: arrayOf(boolean),
+  },
+  sql: `
+  UPDATE outbox
+  SET attempts = refused.attempts, last_error = reason,
+      next_attempt_at = CASE WHEN NOT is_dead THEN clock_timestamp() + delay_ms * interval '1 millisecond' END,
+      failed_at = CASE WHEN is_dead THEN clock_timestamp() END
+  FROM input, unnest(ids, attempt_counts, reasons, delays_ms, are_dead)
+    AS refused (message_id, attempts, reason, delay_ms, is_dead)
+  WHERE id = message_id`,
+});
+
+const CLAIM_AGAIN = operation({
+  name: 'relay_claim_again',
+  input: { message_id: bigint },
+  output: rowsOf<{ id: string }>(),
+  sql: `
+  SELECT id FROM outbox, input
+  WHERE id = message_id AND processed_at IS NULL AND failed_at IS NULL
+  FOR UPDATE OF outbox SKIP LOCKED`,
+});
+
+const FORGET_ATTEMPT = operation({
+  name: 'relay_forget_attempt',
+  input: { message_id: bigint, attempts_before: integer },
+  sql: `
+  UPDATE outbox SET attempts = attempts_before, next_attempt_at = NULL, last_error = NULL
+  FROM input
+  WHERE id = message_id AND processed_at IS NULL AND attempts = attempts_before + 1`,
+});
 
 /**
  * One turn, in one transaction: claim, deliver, mark, commit. When delivery throws, nothing is marked and everything
@@ -109,14 +143,10 @@ export async function takeTurn(
   settings: TurnSettings,
   deliver: Deliver,
 ): Promise<TurnResult[]> {
-  return await transaction(
-    dataSource,
-    { idle_in_transaction_session_timeout: settings.claimTimeoutMs },
-    async (send) => {
-      const messages = (await send<MessageRow>(CLAIM, [settings.batchSize, settings.restingTypes])).map(toMessage);
-      return await deliverAndMark(send, messages, settings, deliver);
-    },
-  );
+  return await transaction(dataSource, boundsOf(settings), async (session) => {
+    const messages = await claim(session, settings.batchSize, settings);
+    return await deliverAndMark(session, messages, settings, deliver);
+  });
 }
 
 /**
@@ -129,45 +159,39 @@ export async function takeFirstTurn(
   settings: TurnSettings,
   deliver: Deliver,
 ): Promise<TurnResult[]> {
-  const bounds = { idle_in_transaction_session_timeout: settings.claimTimeoutMs };
-  const suspect = await transaction(dataSource, bounds, async (send) => {
-    const [message] = (await send<MessageRow>(CLAIM, [1, settings.restingTypes])).map(toMessage);
+  const suspect = await transaction(dataSource, boundsOf(settings), async (session) => {
+    const [message] = await claim(session, 1, settings);
     if (!message) return undefined;
     const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
     // Only a message that has died maxAttempts times is given up unheard.
     const failed = message.attempts >= settings.maxAttempts;
     const result = { message, outcome, failed };
-    await mark(send, [result], settings);
+    await mark(session, [result], settings);
     return result;
   });
   if (!suspect) return [];
   if (suspect.failed) return [suspect];
   const { message } = suspect;
   try {
-    return await transaction(dataSource, bounds, async (send) => {
-      const stillThere = (await send<MessageRow>(CLAIM_AGAIN, [message.id])).length > 0;
-      return await deliverAndMark(send, stillThere ? [message] : [], settings, deliver);
+    return await transaction(dataSource, boundsOf(settings), async (session) => {
+      const stillThere = await session.row(CLAIM_AGAIN, { message_id: message.id });
+      return await deliverAndMark(session, stillThere ? [message] : [], settings, deliver);
     });
   } catch (error) {
     // It did not kill the process: the attempt does not count.
-    await run(dataSource, FORGET_ATTEMPT, [message.id, message.attempts]);
+    await sessionOf(dataSource).write(FORGET_ATTEMPT, { message_id: message.id, attempts_before: message.attempts });
     throw error;
   }
 }
 
-const CLAIM_AGAIN = statement(
-  'relay_claim_again',
-  `SELECT id FROM outbox WHERE id = $1 AND processed_at IS NULL AND failed_at IS NULL FOR UPDATE SKIP LOCKED`,
-);
+const boundsOf = ({ claimTimeoutMs }: TurnSettings) => ({ idle_in_transaction_session_timeout: claimTimeoutMs });
 
-const FORGET_ATTEMPT = statement(
-  'relay_forget_attempt',
-  `UPDATE outbox SET attempts = $2, next_attempt_at = NULL, last_error = NULL
-   WHERE id = $1 AND processed_at IS NULL AND attempts = $2 + 1`,
-);
+async function claim(session: Session, count: number, { restingTypes }: TurnSettings): Promise<RelayMessage[]> {
+  return (await session.rows(CLAIM, { batch_size: count, resting_types: restingTypes })).map(toMessage);
+}
 
 async function deliverAndMark(
-  send: Send,
+  session: Session,
   messages: RelayMessage[],
   settings: TurnSettings,
   deliver: Deliver,
@@ -175,7 +199,7 @@ async function deliverAndMark(
   if (messages.length === 0) return [];
   const outcomes = await deliver(messages);
   const results = messages.flatMap((message, index) => judge(message, outcomes[index], settings) ?? []);
-  await mark(send, results, settings);
+  await mark(session, results, settings);
   return results;
 }
 
@@ -189,20 +213,20 @@ function judge(
   return { message, outcome, failed };
 }
 
-async function mark(send: Send, results: TurnResult[], { retryDelayMs }: TurnSettings): Promise<void> {
-  const processed = results.filter(({ outcome }) => outcome.published).map(({ message }) => message.id.toString());
-  if (processed.length > 0) await send(MARK_PROCESSED, [processed]);
+async function mark(session: Session, results: TurnResult[], { retryDelayMs }: TurnSettings): Promise<void> {
+  const processed = results.filter(({ outcome }) => outcome.published).map(({ message }) => message.id);
+  if (processed.length > 0) await session.write(MARK_PROCESSED, { ids: processed });
   const refused = results.flatMap(({ message, outcome, failed }) =>
     outcome.published ? [] : [{ message, reason: outcome.reason.replaceAll('\0', '').slice(0, 1_000), failed }],
   );
   if (refused.length === 0) return;
-  await send(MARK_REFUSED, [
-    refused.map(({ message }) => message.id.toString()),
-    refused.map(({ message }) => message.attempts + 1),
-    refused.map(({ reason }) => reason),
-    refused.map(({ message }) => retryDelayMs(message.attempts + 1)),
-    refused.map(({ failed }) => failed),
-  ]);
+  await session.write(MARK_REFUSED, {
+    ids: refused.map(({ message }) => message.id),
+    attempt_counts: refused.map(({ message }) => message.attempts + 1),
+    reasons: refused.map(({ reason }) => reason),
+    delays_ms: refused.map(({ message }) => retryDelayMs(message.attempts + 1)),
+    are_dead: refused.map(({ failed }) => failed),
+  });
 }
 
 interface MessageRow {

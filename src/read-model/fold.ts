@@ -1,4 +1,5 @@
-import { type AuthRequestState, type AuthRequestStatus } from '../entities/auth-request-state.entity';
+import { type AuthRequestStatus, isClosed, isSettled } from '../auth-requests/statuses';
+import { type AuthRequestState } from '../entities/auth-request-state.entity';
 import { type PaymentEventBody } from '../event-store/event-codec';
 import { type EventMetadata } from '../event-store/event-metadata';
 import { foldAttempts, type FoldedAttempts, isTold, noAttempts } from './fold-attempts';
@@ -136,6 +137,3 @@ function answer(request: FoldedRequest, { status, result }: Answer, told: boolea
 function moveOn(request: FoldedRequest, status: AuthRequestStatus): void {
   if (!isClosed(request.status)) request.status = status;
 }
-
-const isClosed = (status: AuthRequestStatus) => status === 'VOIDED' || status === 'EXPIRED' || status === 'FAILED';
-const isSettled = (status: AuthRequestStatus) => status !== 'PENDING' && status !== 'PROCESSING';

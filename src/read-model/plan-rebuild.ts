@@ -1,4 +1,5 @@
-import { type DataSource, type EntityManager } from 'typeorm';
+import { type DataSource } from 'typeorm';
+import { type Session } from '../database/session';
 import { AuthRequestNotFoundError } from '../errors';
 import { type FieldDifference, differencesBetween, rebuiltFields } from './differences';
 import { type FoldedRequest } from './fold';
@@ -29,12 +30,12 @@ export interface RebuildPlan {
 /** @throws AuthRequestNotFoundError, UnfoldableStreamError, PendingMigrationsError, LegacyTimeZoneError */
 export async function planRebuild(
   dataSource: DataSource,
+  session: Session,
   authRequestId: string,
-  manager?: EntityManager,
 ): Promise<RebuildPlan> {
-  const shape = await readShape(dataSource, manager);
-  const zones = await readZones(dataSource, shape, manager);
-  const [record] = await readRecords(dataSource, [authRequestId], { shape, zones }, manager);
+  const shape = await readShape(dataSource, session);
+  const zones = await readZones(dataSource, session, shape);
+  const [record] = await readRecords(session, [authRequestId], { shape, zones });
   if (!record) throw new AuthRequestNotFoundError(authRequestId);
   const row = foldStream(authRequestId, record.events);
   // The row itself knows best when it was first settled and since when it is unsettled, if it says anything.

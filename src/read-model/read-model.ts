@@ -1,13 +1,13 @@
 import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
-import { translateError } from '../database/translate-error';
-import { PaymentEventsDbError, TransactionRequiredError } from '../errors';
+import { callersSession, type Session, sessionOf } from '../database/session';
+import { query, sql } from '../database/sql';
+import { transaction } from '../database/transaction';
+import { PaymentEventsDbError } from '../errors';
 import { Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
-import { planRebuild, type Rebuild, type RebuildPlan } from './plan-rebuild';
-import { inZone, type ReadShape, type Zones } from './read-shape';
+import { planRebuild, type Rebuild } from './plan-rebuild';
+import { replaceRow } from './replace-row';
 import { Verification, VerificationScope } from './verification';
 
 /** Only the owner of the table may rebuild its rows. Nothing was changed. */
@@ -24,6 +24,17 @@ class RebuildCommand {
   @Uuid()
   authRequestId: string;
 }
+
+const OWNER = sql`
+  SELECT relowner::regrole::text AS owner, pg_has_role(current_user, relowner, 'USAGE') AS allowed
+  FROM pg_class WHERE oid = to_regclass('auth_request_state')`;
+
+/** Longer than deadlock_timeout (1 s), after which a vacuum that is in the way gives up its own lock. */
+const WAIT_BRIEFLY = { lock_timeout: '2s' };
+const LOCK = `LOCK TABLE auth_request_state IN EXCLUSIVE MODE`;
+
+/** No migration changes the type of a column between the look at it and the statement that relies on it. */
+const KEEP_EVENTS_AS_THEY_ARE = `LOCK TABLE payment_events IN ACCESS SHARE MODE`;
 
 /**
  * Whether `auth_request_state` says what the events say, and how to mend it where it does not.
@@ -70,7 +81,7 @@ export class ReadModel {
    */
   async previewRebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
     validateCommand(RebuildCommand, { authRequestId });
-    return (await planRebuild(this.#dataSource, authRequestId, manager)).rebuild;
+    return (await planRebuild(this.#dataSource, sessionOf(this.#dataSource, manager), authRequestId)).rebuild;
   }
 
   /**
@@ -100,113 +111,26 @@ export class ReadModel {
    */
   async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
     validateCommand(RebuildCommand, { authRequestId });
-    if (manager && !manager.queryRunner?.isTransactionActive) throw new TransactionRequiredError('rebuild');
-    await this.#requireOwner(manager);
-    const { rebuild } = await planRebuild(this.#dataSource, authRequestId, manager);
+    const session = manager ? callersSession(this.#dataSource, manager, 'rebuild') : sessionOf(this.#dataSource);
+    await requireOwner(session);
+    const { rebuild } = await planRebuild(this.#dataSource, session, authRequestId);
     if (rebuild.outcome === 'unchanged') return rebuild;
-    if (manager) return this.#replace(authRequestId, manager);
-    try {
-      return await this.#dataSource.transaction(async (own) => {
-        await run(this.#dataSource, WAIT_BRIEFLY, [], own);
-        return this.#replace(authRequestId, own);
-      });
-    } catch (error) {
-      throw translateError(error);
-    }
+    if (session.isCallers) return await this.#replace(session, authRequestId);
+    return await transaction(this.#dataSource, WAIT_BRIEFLY, (own) => this.#replace(own, authRequestId));
   }
 
-  /** Refuses early, before anything is locked, what the guard of the table would refuse. */
-  async #requireOwner(manager?: EntityManager): Promise<void> {
-    const [table] = await run<{ owner: string; allowed: boolean }>(this.#dataSource, OWNER, [], manager);
-    if (table && !table.allowed) throw new RebuildNotAllowedError(table.owner);
-  }
-
-  async #replace(authRequestId: string, manager: EntityManager): Promise<Rebuild> {
-    await run(this.#dataSource, LOCK, [], manager);
-    await run(this.#dataSource, KEEP_EVENTS_AS_THEY_ARE, [], manager);
+  async #replace(session: Session, authRequestId: string): Promise<Rebuild> {
+    await session.query(LOCK);
+    await session.query(KEEP_EVENTS_AS_THEY_ARE);
     // Whatever was committed before the locks were granted is seen from here on.
-    const plan = await planRebuild(this.#dataSource, authRequestId, manager);
-    const { rebuild, shape, zones } = plan;
-    if (rebuild.outcome !== 'unchanged') {
-      const values = replacement(plan);
-      await run(
-        this.#dataSource,
-        replaceStatement(shape, zones),
-        shape.hasAttempts ? values : values.slice(0, 16),
-        manager,
-      );
-    }
-    return rebuild;
+    const plan = await planRebuild(this.#dataSource, session, authRequestId);
+    if (plan.rebuild.outcome !== 'unchanged') await replaceRow(session, plan);
+    return plan.rebuild;
   }
 }
 
-const OWNER = statement(
-  'read_model_owner',
-  `SELECT relowner::regrole::text AS owner, pg_has_role(current_user, relowner, 'USAGE') AS allowed
-   FROM pg_class WHERE oid = to_regclass('auth_request_state')`,
-);
-
-/** Longer than deadlock_timeout (1 s), after which a vacuum that is in the way gives up its own lock. */
-const WAIT_BRIEFLY = statement('read_model_wait', `SET LOCAL lock_timeout = '2s'`);
-const LOCK = statement('read_model_lock', `LOCK TABLE auth_request_state IN EXCLUSIVE MODE`);
-
-/** No migration changes the type of a column between the look at it and the statement that relies on it. */
-const KEEP_EVENTS_AS_THEY_ARE = statement('read_model_keep_events', `LOCK TABLE payment_events IN ACCESS SHARE MODE`);
-
-/** $17 and what follows only where rows have attempts; earlier the backfill looks for rows that have none yet. */
-const replaceStatement = (shape: ReadShape, zones: Zones) =>
-  statement(
-    'read_model_replace',
-    `WITH deleted AS (
-     DELETE FROM auth_request_state WHERE auth_request_id = $1
-     RETURNING created_at, metadata, last_event_id, completed_at
-   ), kept AS (
-     SELECT * FROM deleted
-     UNION ALL
-     SELECT ${inZone(inZone('created_at', zones.event), zones.createdAt)}, $2::jsonb, $3::uuid, NULL FROM payment_events
-     WHERE aggregate_id = $1 AND sequence_number = 1 AND NOT EXISTS (SELECT FROM deleted)
-   )
-   INSERT INTO auth_request_state (
-     auth_request_id, created_at, updated_at, metadata, last_event_id, completed_at,
-     restaurant_id, payment_token, status, amount_cents, currency,
-     processor_auth_id, processor_name, authorized_amount_cents, authorization_code,
-     denial_code, denial_reason, last_event_sequence${shape.hasAttempts ? ATTEMPTS : ''}
-   )
-   SELECT $1, created_at, ${inZone('now()', zones.updatedAt)}, metadata, last_event_id,
-     CASE WHEN $4::timestamptz IS NOT NULL THEN coalesce(completed_at, ${inZone('$4::timestamptz', zones.completedAt)}) END,
-     $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16${shape.hasAttempts ? ', $17, $18, $19, $20, $21, $22, $23, $24' : ''}
-   FROM kept`,
-  );
-
-const ATTEMPTS = `,
-     attempt_open, retry_count, attempt, attempt_version, attempt_token, attempt_unanswered, unanswered_versions,
-     unanswered_since`;
-
-function replacement({ rebuild, row, lastEventId }: RebuildPlan): unknown[] {
-  return [
-    rebuild.authRequestId,
-    JSON.stringify(row.metadata),
-    lastEventId,
-    row.completedAt,
-    row.restaurantId,
-    row.paymentToken,
-    row.status,
-    row.amountCents,
-    row.currency,
-    row.processorAuthId,
-    row.processorName,
-    row.authorizedAmountCents,
-    row.authorizationCode,
-    row.denialCode,
-    row.denialReason,
-    row.lastEventSequence,
-    row.attemptOpen,
-    row.retryCount,
-    row.attempt,
-    row.attemptVersion,
-    row.attemptToken?.toString(),
-    row.attemptUnanswered,
-    row.unansweredVersions,
-    row.unansweredSince,
-  ];
+/** Refuses early, before anything is locked, what the guard of the table would refuse. */
+async function requireOwner(session: Session): Promise<void> {
+  const [table] = await query<{ owner: string; allowed: boolean }>(session, OWNER);
+  if (table && !table.allowed) throw new RebuildNotAllowedError(table.owner);
 }

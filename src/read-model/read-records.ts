@@ -1,6 +1,6 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
+import { arrayOf, orNull, uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
 import { type FoldedRequest } from './fold';
 import { inZone, type ReadShape, type Zones } from './read-shape';
 
@@ -39,6 +39,21 @@ export interface ReadScope {
   restaurantId?: string;
 }
 
+/** One line of what is read: the row, or nulls, beside one event, or nulls. Amounts are as `pg` gives a bigint. */
+type Line = { [K in keyof StateRow]: StateRow[K] | null } & { [K in keyof EventRow]: EventRow[K] | null } & {
+  authRequestId: string;
+  hasRow: boolean;
+  knownRestaurantId: string | null;
+};
+
+const ATTEMPTS = `
+         state.attempt_open AS "attemptOpen", state.attempt, state.attempt_version AS "attemptVersion",
+         state.attempt_token AS "attemptToken", state.attempt_unanswered AS "attemptUnanswered",
+         state.unanswered_versions AS "unansweredVersions", state.unanswered_since AS "unansweredSince",
+         state.retry_count AS "retryCount"`;
+
+const NO_ATTEMPTS = `NULL AS "attemptToken", NULL AS "unansweredSince"`;
+
 /**
  * Row and events in one statement, hence in one snapshot: an operation writes both in one transaction, so that it is
  * seen wholly or not at all, however many are under way.
@@ -46,59 +61,47 @@ export interface ReadScope {
  * OFFSET 0 keeps both joins what they are meant to be, one index probe a request: without it, on a table that has not
  * been analyzed, the planner sorts all events for every page.
  */
-const readStatement = (shape: ReadShape, zones: Zones) => {
+const recordsIn = (shape: ReadShape, zones: Zones) => {
   const restaurant = shape.hasRestaurants
     ? 'coalesce(state.restaurant_id, event.restaurant_id)'
     : 'state.restaurant_id';
-  return statement(
-    'read_model_records',
-    `SELECT requested.id AS "authRequestId", state.auth_request_id IS NOT NULL AS "hasRow",
-     ${restaurant} AS "knownRestaurantId",
-     state.restaurant_id AS "restaurantId", state.payment_token AS "paymentToken", state.status,
-     state.amount_cents AS "amountCents", state.currency,
-     state.processor_auth_id AS "processorAuthId", state.processor_name AS "processorName",
-     state.authorized_amount_cents AS "authorizedAmountCents", state.authorization_code AS "authorizationCode",
-     state.denial_code AS "denialCode", state.denial_reason AS "denialReason",
-     ${inZone('state.completed_at', zones.completedAt)} AS "completedAt", state.last_event_sequence AS "lastEventSequence",
-     ${shape.hasAttempts ? ATTEMPTS : NO_ATTEMPTS},
-     event.sequence_number AS "sequenceNumber", event.event_id AS "eventId", event.event_type AS "eventType",
-     event.event_data AS "eventData", event.metadata, ${inZone('event.created_at', zones.event)} AS "createdAt"
-   FROM unnest($1::uuid[]) AS requested (id)
-   LEFT JOIN LATERAL (
-     SELECT * FROM auth_request_state WHERE auth_request_id = requested.id OFFSET 0
-   ) AS state ON true
-   LEFT JOIN LATERAL (
-     SELECT * FROM payment_events WHERE aggregate_id = requested.id OFFSET 0
-   ) AS event ON true
-   WHERE coalesce(state.auth_request_id, event.aggregate_id) IS NOT NULL
-     AND ($2::uuid IS NULL OR coalesce(${restaurant}, $2) = $2)
-   ORDER BY requested.id, event.sequence_number`,
-  );
-};
-
-const ATTEMPTS = `
-     state.attempt_open AS "attemptOpen", state.attempt, state.attempt_version AS "attemptVersion",
-     state.attempt_token AS "attemptToken", state.attempt_unanswered AS "attemptUnanswered",
-     state.unanswered_versions AS "unansweredVersions", state.unanswered_since AS "unansweredSince",
-     state.retry_count AS "retryCount"`;
-
-const NO_ATTEMPTS = `NULL AS "attemptToken", NULL AS "unansweredSince"`;
-
-/** One line of it: the row, or nulls, beside one event, or nulls. Amounts are as `pg` gives a bigint. */
-type Line = { [K in keyof StateRow]: StateRow[K] | null } & { [K in keyof EventRow]: EventRow[K] | null } & {
-  authRequestId: string;
-  hasRow: boolean;
-  knownRestaurantId: string | null;
+  return operation({
+    name: 'read_model_records',
+    input: { ids: arrayOf(uuid), wanted_restaurant: orNull(uuid) },
+    output: rowsOf<Line>(),
+    sql: `
+  SELECT requested.id AS "authRequestId", state.auth_request_id IS NOT NULL AS "hasRow",
+         ${restaurant} AS "knownRestaurantId",
+         state.restaurant_id AS "restaurantId", state.payment_token AS "paymentToken", state.status,
+         state.amount_cents AS "amountCents", state.currency,
+         state.processor_auth_id AS "processorAuthId", state.processor_name AS "processorName",
+         state.authorized_amount_cents AS "authorizedAmountCents", state.authorization_code AS "authorizationCode",
+         state.denial_code AS "denialCode", state.denial_reason AS "denialReason",
+         ${inZone('state.completed_at', zones.completedAt)} AS "completedAt", state.last_event_sequence AS "lastEventSequence",
+         ${shape.hasAttempts ? ATTEMPTS : NO_ATTEMPTS},
+         event.sequence_number AS "sequenceNumber", event.event_id AS "eventId", event.event_type AS "eventType",
+         event.event_data AS "eventData", event.metadata, ${inZone('event.created_at', zones.event)} AS "createdAt"
+  FROM input CROSS JOIN unnest(ids) AS requested (id)
+  LEFT JOIN LATERAL (
+    SELECT * FROM auth_request_state WHERE auth_request_id = requested.id OFFSET 0
+  ) AS state ON true
+  LEFT JOIN LATERAL (
+    SELECT * FROM payment_events WHERE aggregate_id = requested.id OFFSET 0
+  ) AS event ON true
+  WHERE coalesce(state.auth_request_id, event.aggregate_id) IS NOT NULL
+    AND (wanted_restaurant IS NULL OR coalesce(${restaurant}, wanted_restaurant) = wanted_restaurant)
+  ORDER BY requested.id, event.sequence_number`,
+  });
 };
 
 /** Reads requests by id, those that exist and may belong to the restaurant, where one is named. */
 export async function readRecords(
-  dataSource: DataSource,
+  session: Session,
   authRequestIds: readonly string[],
   { shape, zones, restaurantId }: ReadScope,
-  manager?: EntityManager,
 ): Promise<RequestRecord[]> {
-  const lines = await run<Line>(dataSource, readStatement(shape, zones), [authRequestIds, restaurantId], manager);
+  const input = { ids: authRequestIds, wanted_restaurant: restaurantId ?? null };
+  const lines = await session.rows(recordsIn(shape, zones), input);
   const records: RequestRecord[] = [];
   for (const line of lines) {
     let record = records.at(-1);

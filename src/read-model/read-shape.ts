@@ -1,6 +1,6 @@
-import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
+import { type DataSource } from 'typeorm';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
 import { PendingMigrationsError } from '../migrator/errors';
 import { namesOf, readHistory } from '../migrator/history';
 import { LegacyTimeZoneError, recordedTimes } from '../migrator/legacy-time-zone';
@@ -16,28 +16,31 @@ export interface ReadShape {
   readonly rowsLackZone: boolean;
 }
 
+const SHAPE = operation({
+  name: 'read_model_shape',
+  input: {},
+  output: rowsOf<ReadShape & { exists: boolean }>(),
+  sql: `
+  WITH columns AS (
+    SELECT relname AS table, attname AS name, atttypid = 'timestamp'::regtype AS lacks_zone
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND NOT attisdropped
+    WHERE pg_class.oid IN (to_regclass('payment_events'), to_regclass('auth_request_state'))
+  )
+  SELECT count(DISTINCT "table") = 2 AS exists,
+    EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('auth_request_state')
+            AND tgname = 'guard_auth_request_state') AS "hasAttempts",
+    coalesce(bool_or("table" = 'payment_events' AND name = 'restaurant_id'), false) AS "hasRestaurants",
+    coalesce(bool_or("table" = 'payment_events' AND name = 'created_at' AND lacks_zone), false) AS "eventsLackZone",
+    coalesce(bool_or("table" = 'auth_request_state' AND name = 'created_at' AND lacks_zone), false) AS "rowsLackZone"
+  FROM columns`,
+});
+
 /** @throws PendingMigrationsError the tables are not there yet */
-export async function readShape(dataSource: DataSource, manager?: EntityManager): Promise<ReadShape> {
-  const [shape] = await run<ReadShape & { exists: boolean }>(dataSource, SHAPE, [], manager);
-  if (!shape!.exists) throw new PendingMigrationsError(namesOf(await readHistory(dataSource), 'pending'));
+export async function readShape(dataSource: DataSource, session: Session): Promise<ReadShape> {
+  const shape = await session.row(SHAPE, {});
+  if (!shape!.exists) throw new PendingMigrationsError(namesOf(await readHistory(dataSource, session), 'pending'));
   return shape!;
 }
-
-const SHAPE = statement(
-  'read_model_shape',
-  `WITH columns AS (
-     SELECT relname AS table, attname AS name, atttypid = 'timestamp'::regtype AS lacks_zone
-     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND NOT attisdropped
-     WHERE pg_class.oid IN (to_regclass('payment_events'), to_regclass('auth_request_state'))
-   )
-   SELECT count(DISTINCT "table") = 2 AS exists,
-     EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('auth_request_state')
-             AND tgname = 'guard_auth_request_state') AS "hasAttempts",
-     coalesce(bool_or("table" = 'payment_events' AND name = 'restaurant_id'), false) AS "hasRestaurants",
-     coalesce(bool_or("table" = 'payment_events' AND name = 'created_at' AND lacks_zone), false) AS "eventsLackZone",
-     coalesce(bool_or("table" = 'auth_request_state' AND name = 'created_at' AND lacks_zone), false) AS "rowsLackZone"
-   FROM columns`,
-);
 
 /** The zone of each column that knows none of its own; null of one that does, and where the times do not matter. */
 export interface Zones {
@@ -54,16 +57,16 @@ export const AS_THEY_ARE: Zones = { event: null, createdAt: null, updatedAt: nul
  *
  * @throws LegacyTimeZoneError the database was not taken over yet
  */
-export async function readZones(dataSource: DataSource, shape: ReadShape, manager?: EntityManager): Promise<Zones> {
+export async function readZones(dataSource: DataSource, session: Session, shape: ReadShape): Promise<Zones> {
   if (!shape.eventsLackZone && !shape.rowsLackZone) return AS_THEY_ARE;
-  const history = await readHistory(dataSource, manager);
+  const history = await readHistory(dataSource, session);
   if (!history.some(({ name, state }) => name === FIRST && state !== 'pending')) {
     throw new LegacyTimeZoneError(
       'Nothing says in which time zone the times of auth_request_state are, so that none can be written: take this ' +
         'database over first, with payment-events-db adopt.',
     );
   }
-  const { zone, inUtc } = await recordedTimes(manager ?? dataSource);
+  const { zone, inUtc } = await recordedTimes(session);
   const clientsZone = (column: string) => (inUtc.includes(column) ? 'UTC' : zone);
   const ofRow = (name: string) => (shape.rowsLackZone ? name : null);
   return {

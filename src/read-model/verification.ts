@@ -1,7 +1,8 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { run } from '../database/run';
-import { statement } from '../database/statement';
+import { uuid } from '../database/columns';
+import { operation, rowsOf } from '../database/operation';
+import { type Session, sessionOf } from '../database/session';
 import { AuthRequestNotFoundError } from '../errors';
 import { Uuid } from '../validation/rules';
 import { comparedFields, type FieldDifference, differencesBetween } from './differences';
@@ -35,6 +36,39 @@ export class VerificationScope {
   authRequestId?: string;
 }
 
+const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+const PAGE_SIZE = 500;
+
+/**
+ * A page and the first id of the next one. One restaurant's requests are picked out later: nothing but a walk finds its
+ * events that have no row.
+ *
+ * The ids in payment_events are found by one index probe each ("loose index scan", wiki.postgresql.org), whatever the
+ * length of a stream. DISTINCT would read the whole table for every page where it has not been analyzed.
+ */
+const PAGE_OF_IDS = operation({
+  name: 'read_model_ids',
+  input: { first_id: uuid },
+  output: rowsOf<{ id: string }>(),
+  sql: `
+  WITH RECURSIVE stream (id, number) AS (
+    (SELECT aggregate_id, 1 FROM payment_events, input WHERE aggregate_id >= first_id ORDER BY aggregate_id LIMIT 1)
+    UNION ALL
+    SELECT next.id, stream.number + 1
+    FROM stream CROSS JOIN LATERAL (
+      SELECT aggregate_id AS id FROM payment_events WHERE aggregate_id > stream.id ORDER BY aggregate_id LIMIT 1
+    ) AS next
+    WHERE stream.number <= ${PAGE_SIZE}
+  )
+  SELECT id FROM (
+    SELECT id FROM stream
+    UNION
+    (SELECT auth_request_id FROM auth_request_state, input WHERE auth_request_id >= first_id
+     ORDER BY auth_request_id LIMIT ${PAGE_SIZE + 1})
+  ) AS request
+  ORDER BY id LIMIT ${PAGE_SIZE + 1}`,
+});
+
 /**
  * A comparison of rows with their events. Iterating it runs it, and gives one element a request that differs.
  *
@@ -44,15 +78,15 @@ export class VerificationScope {
  */
 export class Verification implements AsyncIterable<RequestDifference> {
   readonly #dataSource: DataSource;
+  readonly #session: Session;
   readonly #scope: VerificationScope;
-  readonly #manager: EntityManager | undefined;
   #checked = 0;
   #differing = 0;
 
   constructor(dataSource: DataSource, scope: VerificationScope, manager?: EntityManager) {
     this.#dataSource = dataSource;
+    this.#session = sessionOf(dataSource, manager);
     this.#scope = scope;
-    this.#manager = manager;
   }
 
   /** How many requests have been compared so far. */
@@ -67,11 +101,11 @@ export class Verification implements AsyncIterable<RequestDifference> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<RequestDifference, void, undefined> {
     this.#checked = this.#differing = 0;
-    const shape = await readShape(this.#dataSource, this.#manager);
+    const shape = await readShape(this.#dataSource, this.#session);
     const { restaurantId } = this.#scope;
     const scope = { shape, zones: AS_THEY_ARE, restaurantId };
     for await (const ids of this.#pages()) {
-      for (const record of await readRecords(this.#dataSource, ids, scope, this.#manager)) {
+      for (const record of await readRecords(this.#session, ids, scope)) {
         if (restaurantId && !belongsTo(record, restaurantId)) continue;
         this.#checked += 1;
         const difference = compare(record, shape);
@@ -88,42 +122,12 @@ export class Verification implements AsyncIterable<RequestDifference> {
     if (this.#scope.authRequestId) return yield [this.#scope.authRequestId];
     let next: string | undefined = FIRST_ID;
     while (next) {
-      const found: { id: string }[] = await run<{ id: string }>(this.#dataSource, PAGE_OF_IDS, [next], this.#manager);
+      const found: { id: string }[] = await this.#session.rows(PAGE_OF_IDS, { first_id: next });
       yield found.slice(0, PAGE_SIZE).map(({ id }) => id);
       next = found[PAGE_SIZE]?.id;
     }
   }
 }
-
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
-const PAGE_SIZE = 500;
-
-/**
- * A page and the first id of the next one. One restaurant's requests are picked out later: nothing but a walk finds its
- * events that have no row.
- *
- * The ids in payment_events are found by one index probe each ("loose index scan", wiki.postgresql.org), whatever the
- * length of a stream. DISTINCT would read the whole table for every page where it has not been analyzed.
- */
-const PAGE_OF_IDS = statement(
-  'read_model_ids',
-  `WITH RECURSIVE stream (id, number) AS (
-     (SELECT aggregate_id, 1 FROM payment_events WHERE aggregate_id >= $1 ORDER BY aggregate_id LIMIT 1)
-     UNION ALL
-     SELECT next.id, stream.number + 1
-     FROM stream CROSS JOIN LATERAL (
-       SELECT aggregate_id AS id FROM payment_events WHERE aggregate_id > stream.id ORDER BY aggregate_id LIMIT 1
-     ) AS next
-     WHERE stream.number <= ${PAGE_SIZE}
-   )
-   SELECT id FROM (
-     SELECT id FROM stream
-     UNION
-     (SELECT auth_request_id FROM auth_request_state WHERE auth_request_id >= $1
-      ORDER BY auth_request_id LIMIT ${PAGE_SIZE + 1})
-   ) AS request
-   ORDER BY id LIMIT ${PAGE_SIZE + 1}`,
-);
 
 /** Events have no column for it at first, and say it themselves if they can be read. */
 function belongsTo({ authRequestId, restaurantId, events }: RequestRecord, wanted: string): boolean {

@@ -1,6 +1,7 @@
 import { PIN_TEXT } from '../database/pinned-settings';
 import { type Queryable } from '../database/queryable';
-import { literals, OBJECTS } from './objects';
+import { literals } from '../database/literals';
+import { OBJECTS } from './objects';
 
 /**
  * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a

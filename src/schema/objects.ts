@@ -27,6 +27,3 @@ export const GRANTED = {
   sequences: [...OBJECTS.sequences, `${MIGRATIONS_TABLE}_id_seq`],
   functions: OBJECTS.functions,
 } as const;
-
-/** Names as a list of SQL literals: `'payment_events', 'outbox'`. */
-export const literals = (names: readonly string[]): string => names.map((name) => `'${name}'`).join(', ');

@@ -10,3 +10,5 @@ export const developmentConfigs = [
     processorConfig: { stripe_api_key: 'sk_test_placeholder', statement_descriptor: 'TEST RESTAURANT' },
   },
 ] as const;
+
+export type DevelopmentConfig = (typeof developmentConfigs)[number];

@@ -2,20 +2,20 @@ import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { type PostgresOptions } from '../data-source';
 import { databaseAddress } from '../database/database-address';
+import { query, sql } from '../database/sql';
 import { ConfigurationError } from '../errors';
 import { Flag } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
-import { developmentConfigs } from './development-data';
+import { type DevelopmentConfig, developmentConfigs } from './development-data';
 import { assertDevelopmentDatabase } from './development-only';
 
 // No conflict target: whichever key is taken (this version, or another active one of the owner's), the row that is
 // there stays as it is.
-const INSERT_CONFIG = `
+const insertConfig = ({ restaurantId, configVersion, processorName, processorConfig }: DevelopmentConfig) => sql`
   INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)
-  VALUES ($1, $2, $3, $4)
+  VALUES (${restaurantId}, ${configVersion}, ${processorName}, ${processorConfig})
   ON CONFLICT DO NOTHING
-  RETURNING restaurant_id
-`;
+  RETURNING restaurant_id`;
 
 /** How {@link DevelopmentSeeder.run} is told what it may do. */
 export class SeedOptions {
@@ -44,15 +44,7 @@ export class DevelopmentSeeder {
     const { force = false } = validateSettings(SeedOptions, options);
     if (!force) assertDevelopmentDatabase(databaseAddress(urlOf(dataSource)), process.env.NODE_ENV);
     let inserted = 0;
-    for (const { restaurantId, configVersion, processorName, processorConfig } of developmentConfigs) {
-      const rows = await dataSource.query<unknown[]>(INSERT_CONFIG, [
-        restaurantId,
-        configVersion,
-        processorName,
-        processorConfig,
-      ]);
-      inserted += rows.length;
-    }
+    for (const config of developmentConfigs) inserted += (await query(dataSource, insertConfig(config))).length;
     return { inserted };
   }
 }

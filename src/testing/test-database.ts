@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Client } from 'pg';
 import { AbstractLogger } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
+import { sql } from '../database/sql';
 import { validateSettings } from '../validation/validate-options';
 import { CreateTestDatabaseOptions, DatabaseRef, PrefixRef, ServerRef } from './test-database-options';
 import { withClient } from './with-client';
@@ -93,6 +94,9 @@ export async function dropTestDatabases(serverUrl: string, prefix: string): Prom
   return names;
 }
 
+const databasesOf = (prefix: string) => sql`
+  SELECT datname FROM pg_database WHERE starts_with(datname, ${prefix}) ORDER BY datname`;
+
 /**
  * The databases whose names start with the prefix and an underscore.
  *
@@ -101,10 +105,7 @@ export async function dropTestDatabases(serverUrl: string, prefix: string): Prom
 export async function listTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
   validateSettings(PrefixRef, { serverUrl, prefix });
   const { rows } = await withClient(serverUrl, (client) =>
-    client.query<{ datname: string }>(
-      'SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname',
-      [`${prefix}_`],
-    ),
+    client.query<{ datname: string }>(databasesOf(`${prefix}_`)),
   );
   return rows.map((row) => row.datname);
 }

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { type AuthRequestStatus } from '../../src/entities/auth-request-state.entity';
+import { type AuthRequestStatus } from '../../src/auth-requests/statuses';
 
 /** What was confirmed to a process, or befell it: a line of JSON on its standard output. */
 export type Entry =

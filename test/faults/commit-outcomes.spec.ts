@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DataSource, type EntityManager, type EntitySubscriberInterface } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
-import { transaction } from '../../src/database/run';
-import { statement } from '../../src/database/statement';
+import { text } from '../../src/database/columns';
+import { operation } from '../../src/database/operation';
+import { transaction } from '../../src/database/transaction';
 import {
   DatabaseUnavailableError,
   OutcomeUnknownError,
@@ -64,11 +65,12 @@ const shapes: Record<string, (source: DataSource, note: string, more: More) => P
     }
   },
   "the package's own transaction": (source, note, more) =>
-    transaction(source, {}, async (send) => {
-      await send(statement('note', 'INSERT INTO notes VALUES ($1)'), [note]);
-      await more((sql) => send({ text: sql }, []));
+    transaction(source, {}, async (session) => {
+      await session.write(NOTE, { note });
+      await more((sql) => session.rows(operation({ name: 'more', input: {}, sql }), {}));
     }),
 };
+const NOTE = operation({ name: 'note', input: { note: text }, sql: 'INSERT INTO notes SELECT note FROM input' });
 const noted = async (note: string) => (await database.query('SELECT FROM notes WHERE text = $1', [note])).length;
 let notes = 0;
 const aNote = () => `note ${++notes}`;

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
-import { run } from '../../src/database/run';
+import { execute } from '../../src/database/execute';
 import { statement } from '../../src/database/statement';
 import {
   ConstraintViolationError,
@@ -66,7 +66,7 @@ async function expectFailure(
 
 /** A statement of whatever sort, by the way that the operations take. */
 const sql = (text: string, values: unknown[], manager?: EntityManager) =>
-  run(dataSource, statement('test', text), values, manager);
+  execute(dataSource, statement('test', text), values, manager);
 
 describe('a refused row', () => {
   it('names the check, and not the row that the server quotes in DETAIL', async () => {

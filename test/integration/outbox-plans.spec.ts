@@ -91,7 +91,7 @@ function isProbePerRow(nodes: Plan[]): boolean {
   );
 }
 
-const claims = async (statement: Statement = CLAIM) => (await plansOf(statement, [100, '{}'])).map(isProbePerRow);
+const claims = async (statement: Statement = CLAIM.one) => (await plansOf(statement, [100, '{}'])).map(isProbePerRow);
 
 const fill = (count: number, { aggregate = 'gen_random_uuid()', processed = false, next = 'NULL' } = {}) =>
   database.query(
@@ -144,8 +144,8 @@ describe('with a burst of pending messages that the statistics know nothing of',
   });
 
   test('which it would not without OFFSET 0', async () => {
-    expect(CLAIM.text).toContain('OFFSET 0');
-    expect(await claims({ text: CLAIM.text.replace('OFFSET 0', '') })).not.toContain(true);
+    expect(CLAIM.one.text).toContain('OFFSET 0');
+    expect(await claims({ text: CLAIM.one.text.replace('OFFSET 0', '') })).not.toContain(true);
   });
 });
 
@@ -165,7 +165,7 @@ describe('with 100,000 messages that wait for a time to come', () => {
   /** Pages that a turn looks at, each time as the server runs it, nothing claimed for good. */
   async function pagesOf(plan: 'custom' | 'generic'): Promise<{ pages: number; rows: number }> {
     const client = await database.connect();
-    await client.query(`PREPARE claim AS ${CLAIM.text}; SET plan_cache_mode = force_${plan}_plan; BEGIN`);
+    await client.query(`PREPARE claim AS ${CLAIM.one.text}; SET plan_cache_mode = force_${plan}_plan; BEGIN`);
     const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Counted }[] }>(
       `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim (100, '{}')`,
     );

@@ -1,7 +1,8 @@
 import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
-import { type AuthorizeCommand, type AuthorizedCommand } from '../../src/auth-requests/commands';
+import { type AuthorizeCommand } from '../../src/auth-requests/authorize';
+import { type AuthorizedCommand } from '../../src/auth-requests/record-authorized';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 
 export const RESTAURANT = '7d1f7f4e-52a5-4a5c-9d0d-5b1f0f5f9a11';

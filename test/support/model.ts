@@ -1,4 +1,4 @@
-import { type AuthRequestStatus } from '../../src/entities/auth-request-state.entity';
+import { type AuthRequestStatus } from '../../src/auth-requests/statuses';
 import { type Key, type Operation, type Version, type Worker } from './model-operations';
 
 /** The n-th request authorized with a key, as `k1#1`. */

@@ -1,7 +1,7 @@
 import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
-import { type RequestRef } from '../../src/auth-requests/commands';
+import { type RequestRef } from '../../src/auth-requests/queries';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
 import { EventStore } from '../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../src/idempotency/idempotency-keys';

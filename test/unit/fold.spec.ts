@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { AUTH_REQUEST_STATUSES } from '../../src/entities/auth-request-state.entity';
+import { AUTH_REQUEST_STATUSES } from '../../src/auth-requests/statuses';
 import { type PaymentEventBody } from '../../src/event-store/event-codec';
 import { fold, type FoldableEvent } from '../../src/read-model/fold';
 

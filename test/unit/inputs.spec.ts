@@ -1,5 +1,6 @@
 import { ConfigurationError, InvalidCommandError } from '../../src/errors';
-import { AuthorizeCommand, RequestRef } from '../../src/auth-requests/commands';
+import { AuthorizeCommand } from '../../src/auth-requests/authorize';
+import { RequestRef } from '../../src/auth-requests/queries';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
 import { rulesOf } from '../../src/validation/keeps-rules';
 import { validateCommand } from '../../src/validation/validate-command';

@@ -1,6 +1,6 @@
 import { IsString, Length, registerDecorator, ValidateIf, ValidateNested, validateSync } from 'class-validator';
 import fc from 'fast-check';
-import { RequestRef } from '../../src/auth-requests/commands';
+import { RequestRef } from '../../src/auth-requests/queries';
 import { InvalidCommandError } from '../../src/errors';
 import { keepsRules } from '../../src/validation/keeps-rules';
 import { Text } from '../../src/validation/rules';

@@ -35,7 +35,7 @@ export const authorize: Comparison = {
       {
         name: 'bare',
         title: 'its statement alone through pg, prepared',
-        operate: bareStatement(pool, restaurants, { name: AUTHORIZE.name }),
+        operate: bareStatement(pool, restaurants, { name: AUTHORIZE.one.name }),
       },
       {
         name: 'unnamed',

@@ -11,22 +11,23 @@ export function bareStatement(
   { name }: { name?: string },
 ): () => Promise<unknown> {
   return async () => {
+    // In the order of the operation's columns, and encoded already.
     const values = [
       randomUUID(),
       anyOf(restaurants),
       newId(),
       PREPARED.fingerprint,
-      newId(),
-      PREPARED.event,
-      PREPARED.eventMetadata,
       REQUEST.paymentToken,
       REQUEST.amountCents,
       REQUEST.currency,
       PREPARED.metadata,
+      newId(),
+      PREPARED.event,
+      PREPARED.eventMetadata,
       PREPARED.message,
       PREPARED.headers,
     ];
-    const { rowCount } = await pool.query({ name, text: AUTHORIZE.text, values });
+    const { rowCount } = await pool.query({ name, text: AUTHORIZE.one.text, values });
     if (rowCount !== 1) throw new Error('the statement wrote nothing');
   };
 }

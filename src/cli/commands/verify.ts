@@ -1,3 +1,4 @@
+import { type AuthRequestStatus, isClosed } from '../../auth-requests/statuses';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
@@ -91,7 +92,7 @@ const UNFOLDABLE = {
 function mayHoldMoney(difference: RequestDifference): boolean {
   if (difference.kind !== 'row_differs') return false;
   const status = difference.differences.find(({ field }) => field === 'status');
-  return status?.inRow === 'AUTHORIZED' && ['VOIDED', 'EXPIRED', 'FAILED'].includes(String(status.byEvents));
+  return status?.inRow === 'AUTHORIZED' && isClosed(status.byEvents as AuthRequestStatus);
 }
 
 const count = (requests: number) => `${requests.toLocaleString('en-US')} request${requests === 1 ? '' : 's'}`;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QueryFailedError, type QueryRunner } from 'typeorm';
+import { settingsOf } from '../../database/settings';
 import { lookFirst, lookForIndex } from './own-objects';
 
 /**
@@ -55,14 +56,7 @@ export async function retryLockTimeouts<T>(mayTryAgain: () => boolean, work: () 
 
 /** For how long this session's DataSource lets a lock be tried for, in milliseconds. */
 export function lockBudgetOf(queryRunner: QueryRunner): number {
-  const { migrationLockBudgetMs } = (queryRunner.dataSource.options as { extra?: MigrationSettings }).extra ?? {};
-  return migrationLockBudgetMs ?? LOCK_BUDGET_MS;
-}
-
-/** What `createDataSourceOptions` hands on, in `extra`. */
-export interface MigrationSettings {
-  migrationWaitMs?: number;
-  migrationLockBudgetMs?: number;
+  return settingsOf(queryRunner.dataSource).migrationLockBudgetMs ?? LOCK_BUDGET_MS;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type AuthRequestStatus } from '../../../src/entities/auth-request-state.entity';
+import { type AuthRequestStatus } from '../../../src/auth-requests/statuses';
 import { type Entry } from '../journal';
 import { type World } from '../world';
 

@@ -1,4 +1,4 @@
-import { type AuthRequestStatus } from '../../../src/entities/auth-request-state.entity';
+import { type AuthRequestStatus } from '../../../src/auth-requests/statuses';
 import { decodeEvent } from '../../../src/event-store/event-codec';
 import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { type Line } from '../ledger';

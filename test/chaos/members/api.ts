@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { type AuthorizeCommand } from '../../../src/auth-requests/commands';
+import { type AuthorizeCommand } from '../../../src/auth-requests/authorize';
 import { NotVoidableError } from '../../../src/errors';
 import { Dice } from '../dice';
 import { ask } from '../http';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { type FailureCommand } from '../../../src/auth-requests/commands';
+import { type FailureCommand } from '../../../src/auth-requests/record-failure';
 import { type RecordedResult } from '../../../src/auth-requests/recorded-result';
 import { type Attempt } from '../../../src/auth-requests/start-attempt';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';

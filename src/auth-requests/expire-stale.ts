@@ -1,0 +1,107 @@
+import { IsOptional } from 'class-validator';
+import { arrayOf, float8, integer, orNull, timestamptz, uuid } from '../database/columns';
+import { newId } from '../database/new-id';
+import { operation, rowsOf } from '../database/operation';
+import { type Session } from '../database/session';
+import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
+import { textField } from '../protobuf/append-fields';
+import { LONGEST_AGE_MS, Text, WholeNumber, WiderThan } from '../validation/rules';
+import { validateCommand } from '../validation/validate-command';
+import { SQL } from './statuses';
+import { origin, TracedCommand } from './traced-command';
+
+/** A scheduler clears what nobody waits for any more. */
+export class ExpireStaleCommand extends TracedCommand {
+  /** Requests at least so old, in milliseconds, by the database's clock: 1 to a hundred years. */
+  @WholeNumber(1, LONGEST_AGE_MS)
+  olderThanMs: number;
+
+  /**
+   * And at most so old; more than `olderThanMs`. Default: of any age. With it the search reads no more than that part of the
+   * table, without it all of it.
+   */
+  @IsOptional()
+  @WiderThan('olderThanMs')
+  @WholeNumber(1, LONGEST_AGE_MS)
+  withinMs?: number;
+
+  /** How many a transaction: 1 to 10,000. Default 500. */
+  @IsOptional()
+  @WholeNumber(1, 10_000)
+  batchSize?: number;
+
+  /** Default `stale`. */
+  @IsOptional()
+  @Text(0, 1000)
+  reason?: string;
+}
+
+/** What was closed. */
+interface StaleRow {
+  auth_request_id: string;
+  /** Without its microseconds, so never later than the row's own. */
+  created_at: Date;
+}
+
+/**
+ * The oldest first, by the BRIN index on created_at; clock_timestamp() is volatile, and would have every row read. Without
+ * a lower end (`within_ms` null) the first batch reads all that is old; each further one begins where the one before ended
+ * (`begin_at`). A request that somebody is changing at this moment is left for the next run, one that others like this are
+ * closing is left to them (SKIP LOCKED). FOR UPDATE evaluates the status on the newest row: one that was settled since
+ * stays. Every event names its request, which is known here alone, so the database completes the message.
+ */
+const EXPIRE_STALE = operation({
+  name: 'expire_stale',
+  input: {
+    older_than_ms: float8,
+    within_ms: orNull(float8),
+    begin_at: orNull(timestamptz),
+    batch_size: integer,
+    event_ids: arrayOf(uuid),
+    event: eventOf('AuthRequestExpired'),
+    event_metadata: eventMetadata,
+  },
+  output: rowsOf<StaleRow>(),
+  sql: ({ event }) => `
+    WITH stale AS (
+      SELECT auth_request_id FROM auth_request_state CROSS JOIN input
+      WHERE status IN (${SQL.open})
+        AND created_at < statement_timestamp() - older_than_ms * interval '1 millisecond'
+        AND created_at >= coalesce(begin_at, statement_timestamp() - within_ms * interval '1 millisecond', '-infinity')
+      ORDER BY created_at LIMIT (SELECT batch_size FROM input)
+      FOR UPDATE OF auth_request_state SKIP LOCKED
+    ), numbered AS (
+      SELECT auth_request_id, event_ids[row_number() OVER ()] AS event_id FROM stale CROSS JOIN input
+    ), changed AS (
+      UPDATE auth_request_state AS state
+      SET status = 'EXPIRED', completed_at = coalesce(state.completed_at, now()),
+          last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
+      FROM numbered WHERE state.auth_request_id = numbered.auth_request_id
+      RETURNING state.*
+    ), event AS (${appendEvent(event, {
+      from: 'changed CROSS JOIN input',
+      fields: textField(1, 'auth_request_id::text'),
+    })}
+    )
+    SELECT auth_request_id, created_at FROM changed ORDER BY created_at`,
+});
+
+export async function expireStale(session: Session, input: ExpireStaleCommand): Promise<string[]> {
+  const command = validateCommand(ExpireStaleCommand, input);
+  const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale' } = command;
+  const expired: string[] = [];
+  for (let beginAt: Date | null = null; ;) {
+    const batch: StaleRow[] = await session.rows(EXPIRE_STALE, {
+      older_than_ms: olderThanMs,
+      within_ms: withinMs,
+      begin_at: beginAt,
+      batch_size: batchSize,
+      event_ids: Array.from({ length: batchSize }, () => newId()),
+      event: { authRequestId: '', expiredAt: new Date(), reason },
+      event_metadata: origin(command),
+    });
+    expired.push(...batch.map(({ auth_request_id }) => auth_request_id));
+    if (batch.length < batchSize) return expired;
+    beginAt = batch.at(-1)!.created_at;
+  }
+}

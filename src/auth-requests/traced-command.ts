@@ -1,0 +1,24 @@
+import { IsOptional } from 'class-validator';
+import { TextMap } from '../validation/json-rules';
+import { Text } from '../validation/rules';
+
+/** What any command may carry beside its own: where it comes from. */
+export abstract class TracedCommand {
+  /** Groups all that one incoming request caused. Kept in the event's metadata. */
+  @IsOptional()
+  @Text(1, 255)
+  correlationId?: string;
+
+  /** The event or message that caused this one. Kept in the event's metadata. */
+  @IsOptional()
+  @Text(1, 255)
+  causationId?: string;
+
+  /** For the outbox messages, such as a W3C `traceparent`. */
+  @IsOptional()
+  @TextMap()
+  headers?: Record<string, string>;
+}
+
+/** What the event's metadata keeps of it. */
+export const origin = ({ correlationId, causationId }: TracedCommand) => ({ correlationId, causationId });

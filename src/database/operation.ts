@@ -1,0 +1,105 @@
+import { type Column, type Columns, type InputOf } from './columns';
+import { statement, type Statement } from './statement';
+
+/** What an operation is made of. */
+interface OperationSpec<C extends Columns, Row> {
+  /** Under which it is prepared, in snake case. */
+  readonly name: string;
+  readonly input: C;
+  /** What its rows are: `rowsOf<{ status: string }>()`. Default: it is asked for no rows. */
+  readonly output?: RowsOf<Row>;
+  /** One statement that reads `input`, a table of one row, by the names of its columns. */
+  readonly sql: string | ((input: C) => string);
+  /** How it is done for many inputs at once, where that gains. */
+  readonly many?: ManySpec<C>;
+}
+
+interface ManySpec<C extends Columns> {
+  /** The columns of the key that is locked first: rows that are locked in one order cannot deadlock. */
+  readonly orderBy: readonly (keyof C & string)[];
+  /** Added at the end of the SQL: says which of the inputs were written. */
+  readonly returning: string;
+}
+
+declare const ROW: unique symbol;
+
+/** Rows of that shape. Nothing is there at run time. */
+export interface RowsOf<Row> {
+  readonly [ROW]?: Row;
+}
+
+export const rowsOf = <Row>(): RowsOf<Row> => ({});
+
+/**
+ * One statement together with the names and types of what it is given.
+ *
+ * @typeParam Input a value for each column of `input`, by name: one that is missing, misspelled or of the wrong type does
+ *   not compile. Names inside the SQL are not the compiler's: a test prepares every operation.
+ */
+export interface Operation<Input, Row> extends RowsOf<Row> {
+  /** For one input: `input` is a row of parameters, which the planner puts in their places. */
+  readonly one: Statement;
+  readonly valuesOf: (input: Input) => unknown[];
+  /** For many inputs, where the operation has that form: `input` is made of one array a column. */
+  readonly many: Statement | undefined;
+  /** @param inputs each with another key than the others */
+  readonly valuesOfMany: (inputs: readonly Input[]) => unknown[];
+}
+
+/** Every operation that was defined so far, by the name of its statement. */
+export const operations = new Map<string, Operation<never, unknown>>();
+
+/**
+ * Defines an operation: its `input` once, and one SQL text that reads it by name.
+ *
+ * The text may begin with WITH; `input` is put before its first part. As NOT MATERIALIZED it costs nothing, and plans are
+ * as if the parameters stood in the text.
+ *
+ * @example
+ * const READ_STATUS = operation({
+ *   name: 'read_status',
+ *   input: { auth_request_id: uuid },
+ *   output: rowsOf<{ status: string }>(),
+ *   sql: `SELECT status FROM auth_request_state JOIN input USING (auth_request_id)`,
+ * });
+ * const [row] = await session.rows(READ_STATUS, { auth_request_id: authRequestId });
+ */
+export function operation<const C extends Columns, Row = never>({
+  name,
+  input,
+  sql,
+  many,
+}: OperationSpec<C, Row>): Operation<InputOf<C>, Row> {
+  const columns = Object.entries(input) as [string, Column<unknown>][];
+  const body = typeof sql === 'string' ? sql : sql(input);
+  const defined = {
+    one: statement(name, withInput(body, oneRow(columns))),
+    valuesOf: (values: Record<string, unknown>) => columns.map(([column, { encode }]) => encode(values[column])),
+    many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
+    valuesOfMany: (inputs: readonly Record<string, unknown>[]) =>
+      columns.map(([column, { encode }]) => inputs.map((values) => encode(values[column]))),
+  };
+  operations.set(defined.one.name!, defined);
+  return defined;
+}
+
+type TypedColumns = readonly (readonly [string, { readonly type: string }])[];
+
+const oneRow = (columns: TypedColumns) =>
+  columns.length === 0
+    ? ''
+    : `input AS NOT MATERIALIZED (
+  SELECT ${columns.map(([column, { type }], index) => `$${index + 1}::${type} AS ${column}`).join(', ')}
+)`;
+
+const manyRows = (columns: TypedColumns, orderBy: readonly string[]) => `input AS MATERIALIZED (
+  SELECT * FROM unnest(${columns.map(([, { type }], index) => `$${index + 1}::${type}[]`).join(', ')})
+    AS given (${columns.map(([column]) => column).join(', ')})
+  ORDER BY ${orderBy.join(', ')}
+)`;
+
+function withInput(body: string, input: string): string {
+  if (input === '') return body;
+  const [, recursive = '', rest] = /^\s*WITH\s+(RECURSIVE\s+)?([\s\S]*)$/.exec(body) ?? [];
+  return rest === undefined ? `WITH ${input}\n${body.trim()}` : `WITH ${recursive}${input}, ${rest}`;
+}

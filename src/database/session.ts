@@ -1,0 +1,82 @@
+import { type QueryResult, type QueryResultRow } from 'pg';
+import { type DataSource, type EntityManager } from 'typeorm';
+import { queryRunnerOf } from './connections';
+import { type Operation } from './operation';
+import { execute } from './execute';
+import { type Statement } from './statement';
+
+/** Runs one statement somewhere. */
+type Execute = (statement: Statement, values: unknown[]) => Promise<QueryResult>;
+
+/**
+ * Where operations run: in one transaction, the caller's or one of their own, or each by itself on a connection of the
+ * pool. Errors come translated.
+ */
+export class Session {
+  readonly #execute: Execute;
+
+  constructor(
+    execute: Execute,
+    /** The transaction is the caller's: what aborts it cannot be repeated here. */
+    readonly isCallers: boolean,
+  ) {
+    this.#execute = execute;
+  }
+
+  /** Runs an operation and gives its rows. */
+  async rows<Input, Row>({ one, valuesOf }: Operation<Input, Row>, input: Input): Promise<Row[]> {
+    const { rows } = await this.#execute(one, valuesOf(input));
+    return rows as QueryResultRow[] as Row[];
+  }
+
+  /** Runs a text that is not prepared, for what runs seldom: see `sql`. Gives its rows. */
+  async query(text: string, values: unknown[] = []): Promise<unknown> {
+    return (await this.#execute({ text }, values)).rows;
+  }
+
+  /** Runs an operation that has at most one row, and gives it. */
+  async row<Input, Row>(operation: Operation<Input, Row>, input: Input): Promise<Row | undefined> {
+    return (await this.rows(operation, input))[0];
+  }
+
+  /** Runs an operation and gives the number of rows that its last part wrote: rows cost both sides more. */
+  async write<Input>({ one, valuesOf }: Operation<Input, unknown>, input: Input): Promise<number> {
+    return (await this.#execute(one, valuesOf(input))).rowCount ?? 0;
+  }
+
+  /** Runs an operation that has a form for many, for all inputs in one statement, and gives its rows. */
+  async rowsOfMany<Input, Row>(
+    { many, valuesOfMany }: Operation<Input, Row>,
+    inputs: readonly Input[],
+  ): Promise<QueryResultRow[]> {
+    return (await this.#execute(many!, valuesOfMany(inputs))).rows as QueryResultRow[];
+  }
+}
+
+/** The session of an operation: in the transaction of the manager, where its caller has given one. */
+export const sessionOf = (dataSource: DataSource, manager?: EntityManager): Session =>
+  new Session((statement, values) => execute(dataSource, statement, values, manager), manager !== undefined);
+
+/**
+ * The session of an operation that belongs into the transaction of its caller.
+ *
+ * @throws TransactionRequiredError
+ */
+export function callersSession(dataSource: DataSource, manager: EntityManager, method: string): Session {
+  queryRunnerOf(dataSource, manager, method);
+  return sessionOf(dataSource, manager);
+}
+
+/** Runs an operation that writes at most `batchSize` rows, each time by itself, until it finds fewer. Gives their number. */
+export async function writeInBatches(
+  dataSource: DataSource,
+  operation: Operation<{ readonly batch_size: number }, unknown>,
+  batchSize: number,
+): Promise<number> {
+  const session = sessionOf(dataSource);
+  for (let written = 0; ;) {
+    const batch = await session.write(operation, { batch_size: batchSize });
+    written += batch;
+    if (batch < batchSize) return written;
+  }
+}

@@ -1,0 +1,24 @@
+import { type DataSource } from 'typeorm';
+import { type valueTypes } from './parsers';
+
+/**
+ * What `createDataSourceOptions` leaves in the driver's options for this package. A DataSource made otherwise has none of
+ * it, and gets the defaults.
+ */
+export interface DriverSettings {
+  /** The schema that holds the tables. */
+  readonly schema?: string;
+  /** `named` (default) prepares once a connection; `unnamed` every time, for poolers that cannot do otherwise. */
+  readonly preparedStatements?: 'named' | 'unnamed';
+  /** Longest wait for an answer, in milliseconds, where the network swallows it. Default 35,000; 0 for no limit. */
+  readonly answerTimeoutMs?: number;
+  /** How the connections read values, for all of their statements. */
+  readonly types?: typeof valueTypes;
+  /** How long to wait for another process that migrates, in milliseconds. */
+  readonly migrationWaitMs?: number;
+  /** How long a migration tries for a lock that traffic holds, in milliseconds. */
+  readonly migrationLockBudgetMs?: number;
+}
+
+export const settingsOf = ({ options }: Pick<DataSource, 'options'>): DriverSettings =>
+  (options as { extra?: DriverSettings }).extra ?? {};

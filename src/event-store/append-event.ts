@@ -1,0 +1,46 @@
+import { bytea, type Column } from '../database/columns';
+import { encodeEvent, type PaymentEventBody, type PaymentEventType } from './event-codec';
+import { type EventMetadata, toColumn } from './event-metadata';
+
+/** A column of an operation's `input` that holds an event of one type, given as its data. */
+export interface EventColumn<T extends PaymentEventType = PaymentEventType> extends Column<
+  PaymentEventBody<T>['data']
+> {
+  readonly eventType: T;
+}
+
+export const eventOf = <T extends PaymentEventType>(eventType: T): EventColumn<T> => ({
+  type: 'bytea',
+  eventType,
+  encode: (data) => bytea.encode(encodeEvent({ type: eventType, data } as PaymentEventBody)),
+});
+
+/** A column that holds an event's metadata. */
+export const eventMetadata: Column<EventMetadata> = { type: 'jsonb', encode: toColumn };
+
+/** The head of every statement that appends events, for a SELECT of these columns. */
+export const INSERT_EVENTS = `
+  INSERT INTO payment_events
+    (aggregate_id, aggregate_type, restaurant_id, event_type, event_id, sequence_number, event_data, metadata)`;
+
+interface Append {
+  /** What it selects from, with `auth_request_id`, `restaurant_id` and the input's `event` and `event_metadata`. */
+  readonly from: string;
+  /** SQL. Default: the row's `last_event_id`. */
+  readonly id?: string;
+  /** SQL. Default: the row's `last_event_sequence`. */
+  readonly sequence?: string;
+  /** SQL: fields that are appended to the event. */
+  readonly fields?: string;
+  /** SQL: an object that is added to the metadata. */
+  readonly metadata?: string;
+}
+
+/** A part of a statement that appends the event of an input's column, one for each row of `from`. */
+export const appendEvent = (
+  { eventType }: Pick<EventColumn, 'eventType'>,
+  { from, id = 'last_event_id', sequence = 'last_event_sequence', fields, metadata }: Append,
+): string => `${INSERT_EVENTS}
+  SELECT auth_request_id, 'auth_request', restaurant_id, '${eventType}', ${id}, ${sequence},
+         event${fields ? ` || ${fields}` : ''}, event_metadata${metadata ? ` || ${metadata}` : ''}
+  FROM ${from}`;

@@ -1,0 +1,41 @@
+import { bytea, type Column } from '../database/columns';
+import { encodeOutboxMessage, type OutboxMessageBody, type OutboxMessageType } from './message-codec';
+import { withTraceContext } from './trace-context';
+
+/** A column of an operation's `input` that holds a message of one type, given as its data. */
+export interface MessageColumn<T extends OutboxMessageType = OutboxMessageType> extends Column<
+  OutboxMessageBody<T>['data']
+> {
+  readonly messageType: T;
+}
+
+export const messageOf = <T extends OutboxMessageType>(messageType: T): MessageColumn<T> => ({
+  type: 'bytea',
+  messageType,
+  encode: (data) => bytea.encode(encodeOutboxMessage({ type: messageType, data } as OutboxMessageBody)),
+});
+
+/** A column that holds a message's headers; the trace context of the caller is added. */
+export const messageHeaders: Column<Record<string, string> | undefined> = {
+  type: 'jsonb',
+  encode: (headers) => JSON.stringify(withTraceContext(headers)),
+};
+
+/** The head of every statement that queues messages, for a SELECT of these columns. */
+export const INSERT_MESSAGES = `
+  INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)`;
+
+interface Queue {
+  /** What it selects from, with `auth_request_id`, `restaurant_id` and the input's `message` and `headers`. */
+  readonly from: string;
+  /** SQL: fields that are appended to the message. */
+  readonly fields?: string;
+}
+
+/** A part of a statement that queues the message of an input's column, one for each row of `from`. */
+export const queueMessage = (
+  { messageType }: Pick<MessageColumn, 'messageType'>,
+  { from, fields }: Queue,
+): string => `${INSERT_MESSAGES}
+  SELECT auth_request_id, restaurant_id, '${messageType}', message${fields ? ` || ${fields}` : ''}, headers
+  FROM ${from}`;
