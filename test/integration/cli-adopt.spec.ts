@@ -4,7 +4,7 @@ import { adoptCommand } from '../../src/cli/commands/adopt';
 import { loadAlembicDatabase } from '../support/alembic-database';
 import { cliHere, cliProcess, type Finished } from '../support/cli';
 import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { useTestDatabase } from '../support/use-test-database';
 
 jest.setTimeout(120_000);

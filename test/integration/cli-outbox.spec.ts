@@ -5,7 +5,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { RESTAURANT } from '../support/auth-requests';
 import { cliHere, cliProcess } from '../support/cli';
 import { codeBlocks } from '../support/doc-code';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { useTestDatabase } from '../support/use-test-database';
 
 jest.setTimeout(60_000);

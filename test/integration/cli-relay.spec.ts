@@ -15,7 +15,7 @@ import { cliHere, cliProcess } from '../support/cli';
 import { codeBlocks } from '../support/doc-code';
 import { HttpAnswers } from '../support/http-answers';
 import { quietDataSource } from '../support/quiet-data-source';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { until } from '../support/relayed';
 import { useTestDatabase } from '../support/use-test-database';
 

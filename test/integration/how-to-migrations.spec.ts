@@ -8,7 +8,7 @@ import { statusCommand } from '../../src/cli/commands/status';
 import { verifyCommand } from '../../src/cli/commands/verify';
 import { cliHere } from '../support/cli';
 import { codeBlocks } from '../support/doc-code';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { useTestDatabase } from '../support/use-test-database';
 
 const DEPLOY = 'docs/how-to/deploy-migrations.md';

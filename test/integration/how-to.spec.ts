@@ -7,8 +7,8 @@ jest.setTimeout(120_000);
 
 /** The tests of the pooler do all there is to do for its page. */
 const TESTED_ELSEWHERE = 'pgbouncer';
-/** The code of these needs a broker: the tests of the publishers run it. */
-const RUN_ELSEWHERE = ['publish-to-sqs', 'publish-to-amqp'];
+/** The code of two needs a broker, of the third an HTTP client: the tests of the publishers and nest.spec.ts run it. */
+const RUN_ELSEWHERE = ['publish-to-sqs', 'publish-to-amqp', 'use-in-nestjs'];
 
 const pages = readdirSync(resolve(__dirname, '../../docs/how-to'))
   .map((file) => basename(file, '.md'))

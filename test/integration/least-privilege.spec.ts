@@ -6,7 +6,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { cliHere } from '../support/cli';
 import { codeBlocks } from '../support/doc-code';
 import { quietDataSource } from '../support/quiet-data-source';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { refusal } from '../support/refusal';
 import { useRoles } from '../support/use-roles';
 import { useTestDatabase } from '../support/use-test-database';

@@ -1,13 +1,31 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { DataSource, MigrationExecutor } from 'typeorm';
-import { DEVELOPMENT_RESTAURANT_ID, DevelopmentSeeder, migrations, PaymentEventsDataSource } from '../../src';
+import {
+  AuthRequests,
+  DEVELOPMENT_RESTAURANT_ID,
+  DevelopmentSeeder,
+  migrations,
+  PaymentEventsDataSource,
+} from '../../src';
 import { AppModule } from '../fixtures/readme/app.module';
+import { DocPage } from '../support/doc-page';
 import { useTestDatabase } from '../support/use-test-database';
 
 const APPLICATION_NAME = 'restaurants service';
 
-describe("the README's NestJS service", () => {
+const PAGE = new DocPage('docs/how-to/use-in-nestjs.md');
+
+test('the how-to shows the very service that is run here', () => {
+  const [shown] = PAGE.blocks.filter(({ language }) => language === 'ts');
+  const fixture = readFileSync(join(__dirname, '../fixtures/readme/app.module.ts'), 'utf8');
+  expect(shown!.code).toBe(fixture.replace("'../../../src'", "'payment-events-db'"));
+  expect(PAGE.blocks.map(({ language }) => language)).toEqual(['bash', 'ts']);
+});
+
+describe('the NestJS service of the how-to', () => {
   const database = useTestDatabase();
   const environment = { ...process.env };
   let app: INestApplication | undefined;
@@ -35,6 +53,12 @@ describe("the README's NestJS service", () => {
     const executor = new MigrationExecutor(dataSource);
     expect(await executor.getExecutedMigrations()).toHaveLength(migrations.length);
     expect(await executor.getPendingMigrations()).toEqual([]);
+  });
+
+  test('injects operations, which use that DataSource', async () => {
+    expect(await app!.get(AuthRequests).list({ restaurantId: DEVELOPMENT_RESTAURANT_ID })).toMatchObject({
+      requests: [],
+    });
   });
 
   test('reads the seeded restaurant over HTTP', async () => {

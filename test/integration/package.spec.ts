@@ -1,10 +1,11 @@
 import { createRequire, isBuiltin } from 'node:module';
-import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
 import { Checkout } from '../support/checkout';
-import { blocksOf } from '../support/readme';
+import { DocPage } from '../support/doc-page';
+import { InstalledPackage } from '../support/installed-package';
 
 jest.setTimeout(300_000);
 
@@ -13,44 +14,18 @@ const SUBPATHS = Object.keys(manifest.exports).filter((name) => name !== './pack
 const nameOf = (subpath: string) => join(manifest.name, subpath);
 
 let checkout: Checkout;
-/** A project that has installed the packed package: its dependencies are linked, so that no registry is asked. */
-let consumer: string;
-let tarball: string;
-let packed: string[];
+let installed: InstalledPackage;
 
-const run = (command: string) => checkout.run(command, { cwd: consumer });
+const run = (command: string) => installed.run(command);
 
 beforeAll(async () => {
   checkout = await Checkout.create();
-  const pack = await checkout.run('npm pack --silent --json > packed.json');
-  expect(pack).toMatchObject({ exitCode: 0 });
-  const [{ filename, files }] = await readJson<[PackResult]>(join(checkout.folder, 'packed.json'));
-  tarball = join(checkout.folder, filename);
-  packed = files.map(({ path }) => path);
-
-  // Beside the checkout, not in it: there the checkout's own packages could be reached.
-  consumer = `${checkout.folder} consumer`;
-  const installed = join(consumer, 'node_modules');
-  await mkdir(join(installed, manifest.name), { recursive: true });
-  expect(await run(`tar -xzf '${tarball}' --strip-components=1 -C 'node_modules/${manifest.name}'`)).toMatchObject({
-    exitCode: 0,
-  });
-  for (const name of installedPackages()) {
-    await mkdir(join(installed, name, '..'), { recursive: true });
-    await symlink(join(ROOT, 'node_modules', name), join(installed, name));
-  }
-  await writeFile(join(consumer, 'package.json'), '{ "private": true }');
+  installed = await InstalledPackage.create(checkout);
 });
 afterAll(async () => {
-  await rm(consumer, { recursive: true, force: true });
+  await installed.remove();
   await checkout.remove();
 });
-
-/** What npm would install for the package and for a NestJS service: nothing else can be reached from the consumer. */
-function installedPackages(): string[] {
-  const { dependencies, peerDependencies } = manifest;
-  return [...Object.keys({ ...dependencies, ...peerDependencies }), 'rxjs', '@types/node'];
-}
 
 test('a clone has the command line once it was built, and when it is built again', async () => {
   const help = 'npx payment-events-db --help';
@@ -62,19 +37,29 @@ test('a clone has the command line once it was built, and when it is built again
 });
 
 describe('the packed package', () => {
-  test('holds the compiled code, the message definitions and nothing of our tests', () => {
-    const folders = new Set(packed.map((path) => path.split('/', 1)[0]!));
-    expect([...folders].sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json', 'proto']);
-    expect(packed).toContain('dist/ormconfig.js');
+  test('holds the compiled code, the message definitions, the documentation and nothing of our tests', () => {
+    const folders = new Set(installed.packed.map((path) => path.split('/', 1)[0]!));
+    expect([...folders].sort()).toEqual([
+      'CHANGELOG.md',
+      'CONTRIBUTING.md',
+      'LICENSE',
+      'README.md',
+      'SECURITY.md',
+      'dist',
+      'docs',
+      'package.json',
+      'proto',
+    ]);
+    expect(installed.packed).toContain('dist/ormconfig.js');
     expect(
-      packed.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
+      installed.packed.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
     ).toEqual([]);
   });
 
   test('declares every package that its code imports, and depends on no other', async () => {
     const imported = new Set<string>();
-    for (const path of packed.filter((file) => file.endsWith('.js'))) {
-      const code = await readFile(join(consumer, 'node_modules', manifest.name, path), 'utf8');
+    for (const path of installed.packed.filter((file) => file.endsWith('.js'))) {
+      const code = await readFile(join(installed.folder, 'node_modules', manifest.name, path), 'utf8');
       for (const [, name] of code.matchAll(/(?:require(?:\.resolve)?|import)\(['"]([^'".][^'"]*)['"]\)/g)) {
         if (!isBuiltin(name!)) imported.add(/^(@[^/]+\/)?[^/]+/.exec(name!)![0]);
       }
@@ -86,7 +71,7 @@ describe('the packed package', () => {
 
   test.each(SUBPATHS)('exports the same from %s to require and to import', async (subpath) => {
     await writeFile(
-      join(consumer, 'same.mjs'),
+      join(installed.folder, 'same.mjs'),
       `import { createRequire } from 'node:module';
        import * as imported from '${nameOf(subpath)}';
        const required = createRequire(import.meta.url)('${nameOf(subpath)}');
@@ -121,7 +106,7 @@ describe('the packed package', () => {
   test('is called by typeorm from where a service has installed it', async () => {
     const datasource = `node_modules/${manifest.name}/dist/ormconfig.js`;
     const { output } = await checkout.run(`node node_modules/typeorm/cli.js migration:show -d ${datasource}`, {
-      cwd: consumer,
+      cwd: installed.folder,
       env: { DATABASE_URL: 'postgresql://jo:secret@127.0.0.1:1/nowhere' },
     });
     // It was loaded and has tried to connect.
@@ -158,17 +143,17 @@ describe('a TypeScript service', () => {
     expect(await typecheck(PROGRAM, extension, options)).toBe('');
   });
 
-  test("compiles the README's NestJS service", async () => {
-    const [service] = blocksOf('Use it in a NestJS service', 'ts');
+  test('compiles the NestJS service of the how-to', async () => {
+    const [service] = new DocPage('docs/how-to/use-in-nestjs.md').blocks.filter(({ language }) => language === 'ts');
     const options = { module: 'node20', experimentalDecorators: true, emitDecoratorMetadata: true, skipLibCheck: true };
-    expect(await typecheck(service!, 'mts', options)).toBe('');
+    expect(await typecheck(service!.code, 'mts', options)).toBe('');
   });
 
   async function typecheck(program: string, extension: string, compilerOptions: object): Promise<string> {
-    await writeFile(join(consumer, `service.${extension}`), program);
+    await writeFile(join(installed.folder, `service.${extension}`), program);
     const options = { target: 'ES2023', strict: true, noEmit: true, types: ['node'], ...compilerOptions };
     await writeFile(
-      join(consumer, 'tsconfig.json'),
+      join(installed.folder, 'tsconfig.json'),
       JSON.stringify({ compilerOptions: options, files: [`service.${extension}`] }),
     );
     return (await run(`node '${resolve('typescript/bin/tsc')}' -p .`)).output;
@@ -177,13 +162,15 @@ describe('a TypeScript service', () => {
 
 describe('the linters of packages', () => {
   test('publint finds nothing', async () => {
-    const { exitCode, output } = await run(`'${bin('publint')}' run '${tarball}' --strict`);
+    const { exitCode, output } = await run(`'${bin('publint')}' run '${installed.tarball}' --strict`);
     expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('All good!') as string });
   });
 
   // The profile leaves out one resolution, node10, which reads no exports map: there the main entry works, subpaths do not.
   test('attw finds that types and code agree for require, import and bundlers', async () => {
-    const { exitCode, output } = await run(`'${bin('attw')}' '${tarball}' --profile node16 --no-definitely-typed`);
+    const { exitCode, output } = await run(
+      `'${bin('attw')}' '${installed.tarball}' --profile node16 --no-definitely-typed`,
+    );
     expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
   });
 });
@@ -195,14 +182,5 @@ describe('package-lock.json', () => {
   });
 });
 
-interface PackResult {
-  filename: string;
-  files: { path: string }[];
-}
-
 const { resolve } = createRequire(__filename);
 const bin = (name: string) => join(ROOT, 'node_modules/.bin', name);
-
-async function readJson<T>(file: string): Promise<T> {
-  return JSON.parse(await readFile(file, 'utf8')) as T;
-}

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { migrations } from '../../src/migrations';
 import { Checkout } from '../support/checkout';
-import { blocksOf, commandsIn } from '../support/readme';
+import { commandsIn, DEVELOPMENT } from '../support/doc-page';
 import { useTestDatabase } from '../support/use-test-database';
 
 // A command that starts a loader takes seconds where other work keeps the processor busy.
@@ -11,8 +11,8 @@ jest.setTimeout(120_000);
 const names = migrations.map(({ name }) => name);
 const SHOW = / migration:show -d (\S+)/;
 
-/** Every way the README has of calling typeorm; `command` gives the command line for another of its commands. */
-const forms = blocksOf('The typeorm command', 'bash')
+/** Every way the page has of calling typeorm; `command` gives the command line for another of its commands. */
+const forms = DEVELOPMENT.blocksOf('The typeorm command', 'bash')
   .flatMap(commandsIn)
   .filter((line) => SHOW.test(line))
   .map((line) => ({ line, command: (name: string) => line.replace(SHOW, ` ${name} -d $1`) }));
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => checkout.remove());
 
-test('the README names a form for ts-node, for tsx and for compiled code', () => {
+test('the page names a form for ts-node, for tsx and for compiled code', () => {
   const loaders = [
     /^npx typeorm-ts-node-commonjs .*ormconfig\.ts$/,
     /--import tsx.*ormconfig\.ts$/,

@@ -15,7 +15,7 @@ import { anAuthorization, aRequest } from '../support/auth-requests';
 import { programHere } from '../support/cli';
 import { codeBlocks } from '../support/doc-code';
 import { quietDataSource } from '../support/quiet-data-source';
-import { commandsIn } from '../support/readme';
+import { commandsIn } from '../support/doc-page';
 import { useRoles } from '../support/use-roles';
 import { useTestDatabase } from '../support/use-test-database';
 
