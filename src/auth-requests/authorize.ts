@@ -123,7 +123,7 @@ export async function authorize(session: Session, input: AuthorizeCommand): Prom
     const key = await readKey(session, { idempotencyKey, restaurantId });
     if (!key) return undefined;
     if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
-    return { authRequestId: key.authRequestId, status: key.status, replayed: true };
+    return { authRequestId: key.authRequestId, status: key.status as AuthRequestStatus | null, replayed: true };
   });
 }
 

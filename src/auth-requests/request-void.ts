@@ -129,7 +129,8 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
     const key = await readKey(session, { idempotencyKey, restaurantId });
     if (key) {
       if (!key.stoodFor('void', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
-      return { authRequestId, status: key.status ?? 'VOIDED', outcome: key.outcome as VoidOutcome, replayed: true };
+      const status = (key.status ?? 'VOIDED') as AuthRequestStatus;
+      return { authRequestId, status, outcome: key.outcome as VoidOutcome, replayed: true };
     }
     const status = await readStatus(session, { authRequestId, restaurantId });
     if (!status) throw new AuthRequestNotFoundError(authRequestId);

@@ -1,14 +1,13 @@
 import { text, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
-import { type AuthRequestStatus } from '../auth-requests/statuses';
 
 interface KeyRow {
   auth_request_id: string;
   operation: string;
   outcome: string | null;
   request_fingerprint: Buffer | null;
-  status: AuthRequestStatus | null;
+  status: string | null;
 }
 
 /**
@@ -31,7 +30,8 @@ const READ_KEY = operation({
 export interface UsedKey {
   readonly authRequestId: string;
   readonly outcome: string | null;
-  readonly status: AuthRequestStatus | null;
+  /** Where its request stands now; null where it has no row. */
+  readonly status: string | null;
   /** Whether it was for that operation and that request. A legacy key has no fingerprint to compare. */
   stoodFor(operation: string, requestFingerprint: Buffer): boolean;
 }

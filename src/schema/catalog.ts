@@ -4,24 +4,6 @@ import { literals } from '../database/literals';
 import { OBJECTS } from './objects';
 
 /**
- * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a
- * line, functions with their body. The same schema gives the same text on PostgreSQL 15 to 18, whatever way it came
- * about and whatever it is called, so two schemas are compared with a plain diff.
- *
- * TypeORM's own comparison does not look at a check's condition, NOT VALID, a partial index's condition, INVALID
- * indexes, identity, triggers and whether they are enabled, functions, storage settings, unlogged tables, row security
- * or grants. This does. It also has what hangs on the tables from outside: views, foreign keys, children. Of roles it
- * has those that were granted something, and an owner only where that is not the owner of payment_events.
- *
- * It leaves out what each deployment decides for itself and a migration never touches: tablespaces, publications,
- * statistics, comments, privileges on the schema and the database.
- */
-export async function readCatalog(database: Queryable): Promise<string> {
-  const lines = (await database.query(READ_CATALOG)) as { line: string }[];
-  return lines.map(({ line }) => line + '\n').join('');
-}
-
-/**
  * Not-null constraints are read off the columns: as objects they exist from PostgreSQL 18 only. Constraint triggers and
  * the like, which PostgreSQL makes itself, are left out. Settings are pinned before the first object is looked at, since
  * all of them come from a join with that. Names are sorted in the C collation, so that a server's locale
@@ -152,3 +134,21 @@ const READ_CATALOG = `
   )
   SELECT line FROM lines
   ORDER BY CASE WHEN kind < 10 THEN 0 ELSE kind END, name COLLATE "C", kind, part COLLATE "C"`;
+
+/**
+ * What the database itself says of this package's tables and all that hangs on them, as lines of text: one object a
+ * line, functions with their body. The same schema gives the same text on PostgreSQL 15 to 18, whatever way it came
+ * about and whatever it is called, so two schemas are compared with a plain diff.
+ *
+ * TypeORM's own comparison does not look at a check's condition, NOT VALID, a partial index's condition, INVALID
+ * indexes, identity, triggers and whether they are enabled, functions, storage settings, unlogged tables, row security
+ * or grants. This does. It also has what hangs on the tables from outside: views, foreign keys, children. Of roles it
+ * has those that were granted something, and an owner only where that is not the owner of payment_events.
+ *
+ * It leaves out what each deployment decides for itself and a migration never touches: tablespaces, publications,
+ * statistics, comments, privileges on the schema and the database.
+ */
+export async function readCatalog(database: Queryable): Promise<string> {
+  const lines = (await database.query(READ_CATALOG)) as { line: string }[];
+  return lines.map(({ line }) => line + '\n').join('');
+}
