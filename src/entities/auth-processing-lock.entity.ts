@@ -1,11 +1,12 @@
 import { IsDate, Length } from 'class-validator';
-import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
+import { Check, Column, PrimaryColumn } from 'typeorm';
 import { HasDefault, LaterThan } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
+import { Table } from './table';
 import { position } from './transformers';
 
 /** One worker's lease on one authorization request. Gone when it is released; anybody's once it has expired. */
-@Entity('auth_processing_locks')
+@Table('auth_processing_locks')
 @Check('check_expires_after_locked', 'expires_at > locked_at')
 export class AuthProcessingLock {
   @PrimaryColumn({ name: 'auth_request_id', type: 'uuid', primaryKeyConstraintName: 'auth_processing_locks_pkey' })

@@ -11,16 +11,17 @@ import {
   Min,
   ValidateIf,
 } from 'class-validator';
-import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Check, Column, Index, PrimaryColumn } from 'typeorm';
 import { AUTH_REQUEST_STATUSES, type AuthRequestStatus, isSettled } from '../auth-requests/statuses';
 import { HasDefault, NotMoreThan } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
+import { Table } from './table';
 import { position, safeInteger } from './transformers';
 
 const isAuthorized = ({ status }: AuthRequestState) => status === 'AUTHORIZED';
 
 /** What one authorization request is now: the fold of its events, kept up to date in the same statement. */
-@Entity('auth_request_state')
+@Table('auth_request_state')
 @Check('check_status', `status::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])`)
 @Check('auth_request_state_amount_positive', 'amount_cents > 0')
 @Check('auth_request_state_authorized_amount_within', 'authorized_amount_cents BETWEEN 1 AND amount_cents')

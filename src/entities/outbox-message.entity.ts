@@ -1,9 +1,10 @@
 import { IsDate, IsDefined, IsInt, IsOptional, IsString, Length, Min, ValidateIf } from 'class-validator';
-import { Check, Column, Entity, Index } from 'typeorm';
+import { Check, Column, Index } from 'typeorm';
 import { IdentityColumn } from './identity-column';
 import { HasDefault } from '../validation/row-rules';
 import { TextMap } from '../validation/json-rules';
 import { Uuid } from '../validation/rules';
+import { Table } from './table';
 
 /** Stricter than the database, which looks at discarded_at alone. */
 const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage) =>
@@ -13,7 +14,7 @@ const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage)
  * One message on its way to a queue, written in the transaction of what it tells and delivered by a relay.
  * Pending until processedAt is set; a dead letter once failedAt is, until someone requeues or discards it.
  */
-@Entity('outbox')
+@Table('outbox')
 @Check(
   'outbox_discard_attributed',
   'discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)',

@@ -1,14 +1,15 @@
 import { IsDate, IsDefined, IsInt, IsPositive, Length } from 'class-validator';
-import { Check, Column, Entity, Generated, Index, Unique } from 'typeorm';
+import { Check, Column, Generated, Index, Unique } from 'typeorm';
 import { IdentityColumn } from './identity-column';
 import { HasDefault } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
+import { Table } from './table';
 
 /**
  * One thing that has happened to one authorization request, for good: rows are never changed or deleted.
  * The events of a request are numbered 1, 2, 3 … without gaps by sequence_number.
  */
-@Entity('payment_events')
+@Table('payment_events')
 @Unique('unique_aggregate_sequence', ['aggregateId', 'sequenceNumber'])
 @Unique('payment_events_event_id_key', ['eventId'])
 @Check('check_sequence_positive', 'sequence_number > 0')

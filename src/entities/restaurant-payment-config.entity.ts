@@ -1,7 +1,8 @@
 import { IsBoolean, IsDate, IsIn, IsObject, IsOptional, Length } from 'class-validator';
-import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Check, Column, Index, PrimaryColumn } from 'typeorm';
 import { HasDefault } from '../validation/row-rules';
 import { Uuid } from '../validation/rules';
+import { Table } from './table';
 
 /** The processors a restaurant can be configured for. */
 export const PROCESSORS = ['stripe', 'chase', 'worldpay', 'mock'] as const;
@@ -13,7 +14,7 @@ export type Processor = (typeof PROCESSORS)[number];
  * One version of how a restaurant's payments are processed. A version never changes but for being switched on or off,
  * and at most one of a restaurant is on.
  */
-@Entity('restaurant_payment_configs')
+@Table('restaurant_payment_configs')
 @Check('check_processor', `processor_name IN ('stripe', 'chase', 'worldpay', 'mock')`)
 @Index('restaurant_payment_configs_one_active', ['restaurantId'], { unique: true, where: 'is_active' })
 export class RestaurantPaymentConfig {

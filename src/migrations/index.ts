@@ -9,6 +9,7 @@ import { GuardAuthRequestState1795368279561 } from './1795368279561-GuardAuthReq
 import { ContractChecks1795368418205 } from './1795368418205-ContractChecks';
 import { GuardConfigVersions1795368551890 } from './1795368551890-GuardConfigVersions';
 import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEvents';
+import { CommentOnObjects1795742438022 } from './1795742438022-CommentOnObjects';
 
 /** Every migration, oldest first, in the form `DataSource` wants. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   ContractChecks1795368418205,
   GuardConfigVersions1795368551890,
   GuardPaymentEvents1795368694337,
+  CommentOnObjects1795742438022,
 ];

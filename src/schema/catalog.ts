@@ -146,7 +146,8 @@ const READ_CATALOG = `
  * has those that were granted something, and an owner only where that is not the owner of payment_events.
  *
  * It leaves out what each deployment decides for itself and a migration never touches: tablespaces, publications,
- * statistics, comments, privileges on the schema and the database.
+ * statistics, privileges on the schema and the database. So it does comments: the owner of a database may write others
+ * than the migrations do, and nothing runs differently for it.
  */
 export async function readCatalog(database: Queryable): Promise<string> {
   const lines = (await database.query(READ_CATALOG)) as { line: string }[];

@@ -171,7 +171,7 @@ describe('where the history and the code do not agree', () => {
     ];
     expect(await here('stamp', LAST, '--dry-run')).toEqual(printed(...changes.map((change) => `Would be: ${change}`)));
     expect((await here('status')).exitCode).toBe(1);
-    expect(await cli('stamp', 'GuardPaymentEvents')).toEqual(printed(...changes));
+    expect(await cli('stamp', LAST.slice(0, -13))).toEqual(printed(...changes));
     expect((await here('status')).exitCode).toBe(0);
     expect(await here('stamp', LAST)).toEqual(printed('The history said so already.'));
     expect(await here('stamp', LAST, '--json')).toEqual(

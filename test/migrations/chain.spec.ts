@@ -2,6 +2,9 @@ import { LegacyClient } from '../support/legacy-client';
 import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain } from '../support/migration-chain';
 import { useTestDatabase } from '../support/use-test-database';
 
+// The whole chain four times, each step with a connection of its own.
+jest.setTimeout(120_000);
+
 const database = useTestDatabase({ empty: true });
 
 /** All that is in the database but for what PostgreSQL itself put there and TypeORM's history of migrations. */
@@ -16,16 +19,22 @@ const OURS = `
     AND name !~ '^"?PK_'
   ORDER BY 1, 2`;
 
+/** The catalog has no comments. */
+const COMMENTS = `
+  SELECT pg_describe_object(classoid, objoid, objsubid) AS object, description FROM pg_description
+  WHERE objoid >= 16384 ORDER BY 1`;
+
 const INVALID_INDEXES = 'SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid';
 
 test('every level has one schema, on the way up, down and up again, and legacy clients work to the end of expand', async () => {
   const chain = new MigrationChain(database);
-  const catalogs = [await chain.catalog()];
+  const schema = async () => ({ catalog: await chain.catalog(), comments: await database.query(COMMENTS) });
+  const schemas = [await schema()];
   let legacyClient = new LegacyClient(await database.connect());
   for (let level = 1; level <= LATEST_LEVEL; level++) {
     await chain.upTo(level);
-    catalogs.push(await chain.catalog());
-    expect(catalogs[level]).not.toBe(catalogs[level - 1]);
+    schemas.push(await schema());
+    expect(schemas[level]).not.toEqual(schemas[level - 1]);
     if (level <= EXPANDED_LEVEL) await legacyClient.workThroughOneRequest();
   }
 
@@ -34,7 +43,7 @@ test('every level has one schema, on the way up, down and up again, and legacy c
   for (let level = LATEST_LEVEL - 1; level >= 0; level--) {
     if (level === 0) await database.query('TRUNCATE payment_events');
     await chain.downTo(level);
-    expect({ level, catalog: await chain.catalog() }).toEqual({ level, catalog: catalogs[level] });
+    expect({ level, ...(await schema()) }).toEqual({ level, ...schemas[level] });
     expect(await database.query(INVALID_INDEXES)).toEqual([]);
     if (level <= EXPANDED_LEVEL && level > 0) await legacyClient.workThroughOneRequest();
   }
@@ -42,7 +51,7 @@ test('every level has one schema, on the way up, down and up again, and legacy c
 
   for (let level = 1; level <= LATEST_LEVEL; level++) {
     await chain.upTo(level);
-    expect({ level, catalog: await chain.catalog() }).toEqual({ level, catalog: catalogs[level] });
+    expect({ level, ...(await schema()) }).toEqual({ level, ...schemas[level] });
   }
 });
 

@@ -21,6 +21,7 @@ describe('a transaction that is in the way of a migration', () => {
     { migration: 'ContractChecks', table: 'auth_idempotency_keys', hold: 'SELECT' },
     { migration: 'GuardConfigVersions', table: 'restaurant_payment_configs', hold: 'UPDATE' },
     { migration: 'GuardPaymentEvents', table: 'payment_events', hold: 'INSERT' },
+    { migration: 'CommentOnObjects', table: 'outbox', hold: 'VACUUM' },
   ])('delays $migration, does not fail it, and lets others through meanwhile', async ({ migration, table, hold }) => {
     const chain = new MigrationChain(database);
     await chain.upTo(levelOf(migration) - 1);
@@ -137,6 +138,8 @@ const HOLD = {
   SELECT: (table: string) => `SELECT count(*) FROM ${table}`,
   UPDATE: (table: string) => `UPDATE ${table} SET created_at = created_at WHERE false`,
   INSERT: (table: string) => `INSERT INTO ${table} SELECT * FROM ${table} WHERE false`,
+  // VACUUM itself runs in no transaction.
+  VACUUM: (table: string) => `LOCK TABLE ${table} IN SHARE UPDATE EXCLUSIVE MODE`,
 };
 
 /** For a table, or for older transactions, as the concurrent statements do. */

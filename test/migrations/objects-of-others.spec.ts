@@ -7,7 +7,7 @@ import { namesOf, readHistory } from '../../src/migrator/history';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
+import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
 import { quietDataSource } from '../support/quiet-data-source';
 import { useTestDatabase } from '../support/use-test-database';
 
@@ -189,13 +189,12 @@ describe('a guard function of another application', () => {
   const database = useTestDatabase({ empty: true });
 
   test.each([
-    ['guard_auth_request_state', 3],
-    ['guard_restaurant_payment_configs', 1],
-    ['refuse_payment_events_change', 0],
-    ['refuse_payment_events_gap', 0],
-  ])('%s is neither replaced nor dropped', async (name, levelsFromTheLast) => {
+    ['guard_auth_request_state', levelOf('GuardAuthRequestState')],
+    ['guard_restaurant_payment_configs', levelOf('GuardConfigVersions')],
+    ['refuse_payment_events_change', levelOf('GuardConfigVersions') + 1],
+    ['refuse_payment_events_gap', levelOf('GuardConfigVersions') + 1],
+  ])('%s is neither replaced nor dropped', async (name, level) => {
     const chain = new MigrationChain(database);
-    const level = LATEST_LEVEL - levelsFromTheLast;
     await chain.upTo(level - 1);
     await database.query(`CREATE FUNCTION ${name}() RETURNS integer LANGUAGE sql RETURN 1`);
     await expect(chain.upTo(level)).rejects.toMatchObject({ code: 'OBJECTS_IN_THE_WAY' });

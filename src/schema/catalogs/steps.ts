@@ -238,4 +238,43 @@ export const STEPS: Readonly<Record<string, string>> = {
 +  END $function$
 +
 `,
+  GuardPaymentEvents1795368694337: `@@ -112,0 +113,3 @@ table payment_events
++  trigger CREATE TRIGGER payment_events_append_only BEFORE DELETE OR UPDATE ON payment_events FOR EACH ROW EXECUTE FUNCTION refuse_payment_events_change() enabled always
++  trigger CREATE TRIGGER payment_events_no_gaps BEFORE INSERT ON payment_events FOR EACH ROW WHEN (new.sequence_number > 1) EXECUTE FUNCTION refuse_payment_events_gap() enabled
++  trigger CREATE TRIGGER payment_events_no_truncate BEFORE TRUNCATE ON payment_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_payment_events_change() enabled always
+@@ -213,0 +217,33 @@ AS $function$
++function refuse_payment_events_change
++CREATE OR REPLACE FUNCTION refuse_payment_events_change()
++ RETURNS trigger
++ LANGUAGE plpgsql
++AS $function$
++  BEGIN
++    RAISE EXCEPTION 'payment_events is append-only: % refused', TG_OP USING
++      ERRCODE = 'restrict_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME,
++      HINT = 'Append a new event that corrects the old one.';
++  END $function$
++
++function refuse_payment_events_gap
++CREATE OR REPLACE FUNCTION refuse_payment_events_gap()
++ RETURNS trigger
++ LANGUAGE plpgsql
++ SET search_path FROM CURRENT
++AS $function$
++  DECLARE
++    owner uuid;
++  BEGIN
++    SELECT restaurant_id INTO owner FROM payment_events
++      WHERE aggregate_id = NEW.aggregate_id AND sequence_number = NEW.sequence_number - 1;
++    IF NOT FOUND THEN
++      RAISE EXCEPTION 'event % of a stream needs event % before it', NEW.sequence_number, NEW.sequence_number - 1 USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
++    END IF;
++    IF owner <> NEW.restaurant_id THEN
++      RAISE EXCEPTION 'a stream belongs to one restaurant' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'payment_events_one_restaurant';
++    END IF;
++    RETURN NEW;
++  END $function$
++
+`,
 };

@@ -1,0 +1,14 @@
+import { Entity, getMetadataArgsStorage } from 'typeorm';
+import { COMMENTS, type TableName } from '../schema/comments';
+
+/** `@Entity` for one of our tables, with the comments that it and its columns have in the database. */
+export function Table(name: TableName): ClassDecorator {
+  const { row, columns } = COMMENTS.tables[name];
+  return (entity) => {
+    Entity(name, { comment: row })(entity);
+    // The decorators of the properties have run before that of the class.
+    for (const { options, propertyName } of getMetadataArgsStorage().filterColumns(entity)) {
+      options.comment = columns[options.name ?? propertyName];
+    }
+  };
+}

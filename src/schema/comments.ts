@@ -1,0 +1,260 @@
+import { type OBJECTS } from './objects';
+
+/** What one row of a table is, what each of its columns holds, and why it has its constraints, indexes and triggers. */
+interface TableComments {
+  readonly row: string;
+  readonly columns: Readonly<Record<string, string>>;
+  /** Also for the index that a primary key or a unique constraint makes under its name. */
+  readonly constraints: Readonly<Record<string, string>>;
+  readonly indexes?: Readonly<Record<string, string>>;
+  readonly triggers?: Readonly<Record<string, string>>;
+  /** Why it has storage settings of its own. PostgreSQL has no place for this comment: it stands in the reference alone. */
+  readonly storage?: string;
+}
+
+export type TableName = (typeof OBJECTS.tables)[number];
+
+interface Comments {
+  readonly tables: Readonly<Record<TableName, TableComments>>;
+  readonly sequences: Readonly<Record<(typeof OBJECTS.sequences)[number], string>>;
+  readonly functions: Readonly<Record<(typeof OBJECTS.functions)[number], string>>;
+  /** Of the table of the history, which the migrator makes. */
+  readonly history: string;
+}
+
+/**
+ * What every object of the database is there for. The entities, docs/reference/schema.md and the comments in the database
+ * are made from it. A changed text needs a migration: `npm run migration:comments -- Name` writes it.
+ */
+export const COMMENTS: Comments = {
+  tables: {
+    payment_events: {
+      row: 'One thing that has happened to one authorization request, for good: a row is never changed or deleted. Written in the transaction that changes the request.',
+      columns: {
+        id: 'Position in the store. Gaps are normal, and a larger position does not mean a later commit.',
+        event_id:
+          'Identity of the event. The writer draws it (UUIDv7; legacy: UUIDv4) and keeps it for a repeat, so that a repeated call is recognized.',
+        aggregate_id: 'The authorization request: auth_request_state.auth_request_id.',
+        aggregate_type: 'Kind of the aggregate: auth_request.',
+        event_type: 'Name of the protobuf message in event_data, such as AuthRequestCreated.',
+        event_data:
+          'The event itself: a protobuf message of package payments.v1. May hold the payment token: for workers alone to read.',
+        metadata:
+          'JSON object of the writer: correlation and causation ids, idempotency key, worker, attempt. Nothing personal, no card data. Legacy rows may hold JSON text in a JSON string, or NULL.',
+        created_at: "Start of the writing transaction, by the database's clock. Orders nothing: sequence_number does.",
+        sequence_number: 'Number of the event within its request: 1, 2, 3 and so on, without gaps.',
+        restaurant_id: 'The restaurant of the request. Written with the event; for legacy events by a migration.',
+      },
+      constraints: {
+        payment_events_pkey: 'Names one position, by which readers page through the store.',
+        payment_events_event_id_key: 'An event is written once: the repeat of a call meets its own event here.',
+        unique_aggregate_sequence:
+          'Of two writers that append the same number one fails, so that no decision is made on an old state. Also reads a stream in order.',
+        check_sequence_positive: 'Streams begin at 1.',
+        payment_events_metadata_present:
+          'Readers expect an object. NOT VALID: legacy events without metadata stay as they are.',
+      },
+      indexes: {
+        idx_payment_events_created_at: 'Finds the events of a period. BRIN, since it costs an append next to nothing.',
+      },
+      triggers: {
+        payment_events_append_only:
+          'Refuses UPDATE and DELETE by anyone, the owner included. ENABLE ALWAYS: also where session_replication_role is replica.',
+        payment_events_no_truncate: 'Refuses TRUNCATE, which fires no row trigger. ENABLE ALWAYS.',
+        payment_events_no_gaps:
+          'Refuses an event whose predecessor is missing or of another restaurant. Not ENABLE ALWAYS: a logical subscriber receives rows in no order.',
+      },
+    },
+    auth_request_state: {
+      row: 'What one authorization request is now: the result of its events, written in the same statement as the event. Can be rebuilt from them.',
+      columns: {
+        auth_request_id: 'Identity of the request, drawn by authorize (UUIDv7; legacy: UUIDv4).',
+        restaurant_id: 'The restaurant that asked. Never changes.',
+        payment_token: 'Stands for the card at the token service. Secret: for workers alone to read. Never changes.',
+        status:
+          'PENDING, PROCESSING, AUTHORIZED, DENIED, FAILED, VOIDED or EXPIRED. All but the first two are settled. The guard allows only the changes that the life of a request has.',
+        amount_cents: "What was asked for, in the currency's minor unit. Never changes.",
+        currency: 'ISO 4217, upper case. Never changes.',
+        processor_auth_id: "The processor's id of the authorization that this row names. Written by recordAuthorized.",
+        processor_name: 'The processor that gave the result. Written with the result.',
+        authorized_amount_cents:
+          "What the processor authorized, in the currency's minor unit: at most amount_cents. Written by recordAuthorized.",
+        authorization_code: "The issuer's code for the authorization. Legacy rows may hold an empty text.",
+        denial_code:
+          'Why the processor said no, as a code. Written by recordDenied. Legacy rows may hold an empty text.',
+        denial_reason:
+          'Why the processor said no, in words. Written by recordDenied. Legacy rows may hold an empty text.',
+        created_at:
+          "When the request was accepted, by the database's clock; legacy rows: by the service's. Never changes.",
+        updated_at: 'When the row was last written. Set by the guard, whatever the client says.',
+        completed_at: "When it was first settled, by the database's clock. NULL until then, and on some legacy rows.",
+        metadata: 'JSON object that the restaurant sent along. Nothing personal, no card data.',
+        last_event_sequence: 'sequence_number of its last event. Grows with every event and never falls.',
+        last_event_id: 'event_id of its last event.',
+        attempt_open:
+          'Somebody may have asked the processor and nobody has recorded the answer: money may be held. True where attempt_unanswered is, or unanswered_versions has any.',
+        retry_count: 'Attempts that failed and were to be tried again. Written by recordFailure.',
+        attempt:
+          'The current attempt: sequence_number of its AuthAttemptStarted. NULL before the first. Written by startAttempt.',
+        attempt_version:
+          'config_version under which the current attempt asks; empty for an attempt of a legacy service.',
+        attempt_token: 'Fencing token of the lease under which the current attempt was started.',
+        attempt_unanswered: 'The current attempt has neither an answer nor a record that the processor was not asked.',
+        unanswered_versions:
+          'Versions of earlier attempts that were never answered, oldest first. An answer under a version takes it out.',
+        unanswered_since: 'Since when something has been unanswered without a break. NULL where nothing is.',
+      },
+      constraints: {
+        auth_request_state_pkey: 'One row a request.',
+        check_status: 'No other status exists.',
+        auth_request_state_amount_positive:
+          'An amount of zero or less is a mistake of the caller. NOT VALID: legacy rows may break it.',
+        auth_request_state_authorized_amount_within:
+          'A processor that authorizes more than was asked for is a fault, not a result. NOT VALID.',
+        auth_request_state_currency_iso: 'Currencies compare as texts, so there is one spelling. NOT VALID.',
+        auth_request_state_authorized_complete:
+          'An authorization that cannot be named cannot be voided or captured. NOT VALID: legacy rows lack it.',
+        auth_request_state_settled_completed: 'Every settled request says since when. NOT VALID: legacy rows lack it.',
+        auth_request_state_attempts_consistent:
+          'The columns on attempts agree, so that none of them can hide money that may be held.',
+      },
+      indexes: {
+        idx_restaurant_created: "Lists a restaurant's requests, newest first, a page at a time.",
+        idx_payment_token: 'For people who look for the requests of one card. No operation of the package reads it.',
+        idx_auth_request_state_created_at:
+          'Finds stuck, stale and unsettled requests by age. BRIN, and not on status: an index on a column that changes would keep status updates from being HOT.',
+      },
+      triggers: {
+        guard_auth_request_state: 'Refuses an update that the life of a request does not have. ENABLE ALWAYS.',
+        guard_new_auth_request_state:
+          'Looks only at an insert that does not begin PENDING, or brings an updated_at of its own. ENABLE ALWAYS.',
+      },
+      storage:
+        'Room on each page for the two or three updates of a request, so that they are HOT: no index is written by them.',
+    },
+    outbox: {
+      row: 'One message on its way to a queue, written in the transaction of what it tells and delivered by a relay at least once. Pending until processed_at is set; a dead letter from failed_at on.',
+      columns: {
+        id: 'Order of delivery within one request. Together with aggregate_id it identifies the message to consumers.',
+        aggregate_id: 'The authorization request: auth_request_state.auth_request_id.',
+        message_type: "auth_request_queued, void_request_queued, or one of a service's own. Decides the queue.",
+        payload: 'The protobuf message. The relay never looks inside.',
+        created_at: "Start of the writing transaction, by the database's clock.",
+        processed_at:
+          'When it was delivered or discarded; the purge deletes the message later. Written by the relay, or by discard.',
+        restaurant_id: 'The restaurant of the request. Decides the group of a FIFO queue.',
+        headers: 'JSON object of texts that travel with the message, such as the W3C trace context.',
+        attempts: 'Deliveries that were tried and refused. Written by the relay; requeue sets it to 0.',
+        next_attempt_at:
+          'Not to be delivered before then: after a refusal, or where the writer asked for it. NULL: at once.',
+        last_error: 'Why the last delivery was refused. NULL once it is delivered.',
+        failed_at: 'When the relay gave up: a dead letter, kept until somebody requeues or discards it.',
+        discarded_at: 'When somebody discarded it instead of having it delivered.',
+        discarded_by: 'Who discarded it.',
+        discard_reason: 'Why it was discarded.',
+      },
+      constraints: {
+        outbox_pkey: 'Names one message, for requeue and discard.',
+        outbox_discard_attributed:
+          'Nobody drops a message without a name and a reason, and it is no longer pending then.',
+        outbox_headers_texts: 'Brokers carry texts alone: anything else would be found only at delivery.',
+      },
+      indexes: {
+        idx_outbox_pending: 'What a relay takes next, in order. Holds only messages that may go out at once.',
+        idx_outbox_next_attempt:
+          'Messages that wait for a time, by that time, so that a relay does not read those that are not due.',
+        idx_outbox_refused: 'Counts and lists refused messages and dead letters.',
+        idx_outbox_unprocessed_aggregate:
+          'Tells whether an older message of the same request is still to be delivered.',
+        idx_outbox_processed_at:
+          'Counts what was delivered just now, and finds what the purge deletes. BRIN, since it costs a delivery next to nothing.',
+      },
+      storage:
+        'Every row is updated once and pending ones come in bursts: vacuum and analyze count rows instead of a share of the table, so that a relay does not plan a burst on the statistics of an empty queue.',
+    },
+    auth_idempotency_keys: {
+      row: "One key that a restaurant may send twice: what it stood for and what came of it. Written in the operation's own transaction.",
+      columns: {
+        idempotency_key: "The restaurant's own text, 1 to 255 characters. Secret outside the API.",
+        restaurant_id:
+          'The restaurant that chose the key. Equal keys of two restaurants have nothing to do with each other.',
+        auth_request_id: 'The request that it made or acted on.',
+        created_at: "When it was first used, or taken over after it had expired, by the database's clock.",
+        expires_at: 'From then on another request may take the key over: 24 hours after created_at.',
+        operation: "authorize, void, or one of a service's own. A key used for another operation is refused.",
+        outcome:
+          'What the operation answered, where its request alone does not tell: of void not_required, pending or queued.',
+        request_fingerprint:
+          'SHA-256 of the canonical request, 32 bytes: a key used for another request is refused. NULL on legacy rows, which are not compared.',
+      },
+      constraints: {
+        auth_idempotency_keys_pkey: 'Of two calls with one key one writes, and the other waits and gets its answer.',
+        auth_idempotency_keys_key_present:
+          'An empty key is a mistake, and would be shared by all who make it. NOT VALID.',
+        auth_idempotency_keys_expires_after_created: 'A key that is born expired protects nothing. NOT VALID.',
+        auth_idempotency_keys_operation_present: 'An unnamed operation could not be told from another.',
+        auth_idempotency_keys_fingerprint_sha256:
+          'A hash of another length was made by another rule, and would never match.',
+      },
+      indexes: {
+        idx_idempotency_expires: 'Finds expired keys, oldest first, for the purge.',
+      },
+    },
+    restaurant_payment_configs: {
+      row: "One version of how a restaurant's payments are processed. It never changes but for being switched on or off, so that an attempt under it can be explained years later.",
+      columns: {
+        restaurant_id: 'The restaurant.',
+        config_version: "Name of the version, the operator's own. Attempts name the version under which they asked.",
+        processor_name: 'stripe, chase, worldpay or mock (for tests).',
+        processor_config:
+          "JSON object that the processor's client needs. Holds its API key: secret, for workers alone to read.",
+        is_active: 'New attempts use this version. At most one of a restaurant is active.',
+        updated_at: 'When it was last switched on or off. Set by the guard.',
+        created_at: 'When the version was inserted. Of a legacy row: when it was last changed before the migration.',
+        created_by: 'Who made it, where that was told.',
+      },
+      constraints: {
+        restaurant_payment_configs_pkey: 'A version of a restaurant is there once.',
+        check_processor: 'No client exists for any other processor.',
+      },
+      indexes: {
+        restaurant_payment_configs_one_active: 'At most one active version a restaurant: no attempt has to choose.',
+      },
+      triggers: {
+        guard_restaurant_payment_configs: 'Refuses every change but of is_active. ENABLE ALWAYS.',
+      },
+    },
+    auth_processing_locks: {
+      row: "One worker's lease on one authorization request. Deleted when it is released; others may take it over once it has expired.",
+      columns: {
+        auth_request_id: 'The request that the worker works on: auth_request_state.auth_request_id.',
+        worker_id: 'The worker that holds the lease, by the name it gave itself.',
+        locked_at: "When the lease was acquired, by the database's clock.",
+        expires_at: "Until when it holds, by the database's clock. renew moves it on.",
+        restaurant_id: 'The restaurant of the request.',
+        fencing_token:
+          'Drawn anew at every acquisition: by it every write of the worker proves that it still has the lease. Compared for equality, never for order.',
+      },
+      constraints: {
+        auth_processing_locks_pkey: 'At most one worker a request: of two that acquire, one gets the lease.',
+        check_expires_after_locked: 'A lease that is born expired protects nothing.',
+      },
+    },
+  },
+  sequences: {
+    payment_events_id_seq: 'Draws payment_events.id.',
+    outbox_id_seq: 'Draws outbox.id.',
+    auth_processing_fencing_tokens:
+      'Draws a fencing token for clients that bring none. Those of this package bring a random one.',
+  },
+  functions: {
+    guard_auth_request_state:
+      'Allows only the status changes of a request, keeps what was asked for as it was, never loses an event or an open attempt, and sets updated_at. Only the owner of the table may insert rows that are not PENDING, to rebuild them.',
+    guard_restaurant_payment_configs:
+      'Keeps a configuration version as it was inserted, but for is_active, and sets updated_at.',
+    refuse_payment_events_change: 'Makes payment_events append-only.',
+    refuse_payment_events_gap: 'Looks for the event before: streams have no gaps and belong to one restaurant.',
+  },
+  history:
+    'One row a migration that this database has run, written by the migrator. payment-events-db history prints it. Do not edit.',
+};
