@@ -45,11 +45,17 @@ const environment = z.object({
   PAYMENT_EVENTS_DB_TIMEOUTS_VIA: z.enum(['startup', 'role'], { error: 'must be startup or role' }).optional(),
 });
 
+/** Every variable that {@link readConfig} reads. */
+export const ENVIRONMENT_VARIABLES: readonly string[] = Object.keys(environment.shape);
+
 /** What the environment says, checked and frozen. */
 export interface Config {
-  /** `DATABASE_URL` as `pg` is to be told it, or {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs. */
+  /**
+   * The database: `DATABASE_URL`, as `pg` is to be told it. Must be set where `NODE_ENV` is neither `development` nor
+   * `test`. Default {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs.
+   */
   readonly databaseUrl: string;
-  /** `NODE_ENV`. Default `development`. */
+  /** What the process is for: `NODE_ENV`. Where it is `production`, development data is refused. Default `development`. */
   readonly nodeEnv: string;
   /** For `createDataSourceOptions`: the URL, and the `PAYMENT_EVENTS_DB_…` settings that are set. */
   readonly dataSource: Readonly<Omit<PaymentEventsDataSourceSettings, 'logger'>>;
@@ -58,20 +64,9 @@ export interface Config {
 /**
  * Reads the settings of this package. A variable that is empty counts as not set.
  *
- * | variable | meaning | default |
- * |---|---|---|
- * | `DATABASE_URL` | the database | {@link DEFAULT_DATABASE_URL} where `NODE_ENV` is `development` or `test`, else none |
- * | `NODE_ENV` | `production` forbids development data | `development` |
- * | `PAYMENT_EVENTS_DB_SCHEMA` | the schema that holds the tables | `public` |
- * | `PAYMENT_EVENTS_DB_APPLICATION_NAME` | name in `pg_stat_activity` | `payment-events-db` |
- * | `PAYMENT_EVENTS_DB_POOL_SIZE` | connections a process may hold | 10 |
- * | `PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS` | longest wait for a connection | 5000 |
- * | `PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS` | longest run of a statement, 0 for no limit | 30000 |
- * | `PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS` | longest wait for a lock, 0 for no limit | 5000 |
- * | `PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS` | longest silence in a transaction, 0 for no limit | 30000 |
- * | `PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS` | longest wait for another process that migrates | 600000 |
- * | `PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS` | how long a migration tries for a lock that others hold | 120000 |
- * | `PAYMENT_EVENTS_DB_TIMEOUTS_VIA` | `startup`, or `role` behind PgBouncer | `startup` |
+ * `DATABASE_URL` is the database, and has a default only where `NODE_ENV` is `development` or `test`. Every other setting
+ * of {@link PaymentEventsDataSourceSettings} that a variable can hold has one, `poolSize` for one
+ * `PAYMENT_EVENTS_DB_POOL_SIZE`: `docs/reference/settings.md` lists them all.
  *
  * ```ts
  * const options = createDataSourceOptions(readConfig().dataSource);

@@ -200,6 +200,8 @@ export class PaymentEventsDataSource extends DataSource {
   }
 
   /**
+   * Connects, and makes sure that the connections are in the schema of the tables.
+   *
    * @throws WrongSchemaError where the schema is not there, or its user may not use it
    * @throws ConfigurationError where TypeORM's options have another schema
    */
@@ -232,8 +234,11 @@ export class PaymentEventsDataSource extends DataSource {
     await endPool(masterOf(this), () => super.destroy());
   }
 
-  override transaction<T>(work: Work<T>): Promise<T>;
-  override transaction<T>(isolationLevel: IsolationLevel, work: Work<T>): Promise<T>;
+  override transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
+  override transaction<T>(
+    isolationLevel: 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE',
+    work: (manager: EntityManager) => Promise<T>,
+  ): Promise<T>;
   /**
    * Runs the work in a transaction, as TypeORM does. What the database reports and may pass when all of the work is run
    * again is an error with `retryable` true; any other comes as it was thrown, and so does what is the work's own.
@@ -250,7 +255,11 @@ export class PaymentEventsDataSource extends DataSource {
     }
   }
 
-  /** @throws what {@link migrate} throws */
+  /**
+   * What {@link migrate} does, in the form that the typeorm CLI calls.
+   *
+   * @throws what {@link migrate} throws
+   */
   override async runMigrations(options?: Parameters<DataSource['runMigrations']>[0]): Promise<Migration[]> {
     return await migrate(this, options);
   }
@@ -264,7 +273,11 @@ export class PaymentEventsDataSource extends DataSource {
     return history.some(({ state }) => state === 'pending' || state === 'half_applied');
   }
 
-  /** @throws what {@link revert} throws */
+  /**
+   * What {@link revert} does to the last migration, in the form that the typeorm CLI calls.
+   *
+   * @throws what {@link revert} throws
+   */
   override async undoLastMigration(options?: Parameters<DataSource['undoLastMigration']>[0]): Promise<void> {
     await revert(this, options);
   }

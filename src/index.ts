@@ -87,18 +87,37 @@ export {
 } from './outbox/message-codec';
 export { type AuthStatusName } from './protobuf/plain-message';
 
-export { StreamRef } from './event-store/append-command';
+export {
+  type AppendOptions,
+  type IterateOptions,
+  type ReadStreamOptions,
+  StreamRef,
+} from './event-store/append-command';
 export { type EventMetadata } from './event-store/event-metadata';
 export { type AppendedEvent, EventStore, type NewEvent, type StoredEvent } from './event-store/event-store';
 
 export { GrantsRefusedError } from './grants/errors';
 export { type GrantedRole, type GrantOptions, grantPrivileges } from './grants/grant-privileges';
 
-export { type Claim, ClaimCommand, IdempotencyKeys } from './idempotency/idempotency-keys';
-export { AcquireCommand, HoldOptions, type Lease, newFencingToken, ProcessingLocks } from './locks/processing-locks';
+export { type Claim, ClaimCommand, IdempotencyKeys, type PurgeKeysOptions } from './idempotency/idempotency-keys';
+export {
+  AcquireCommand,
+  HoldOptions,
+  type Lease,
+  newFencingToken,
+  ProcessingLocks,
+  type PurgeLocksOptions,
+} from './locks/processing-locks';
 
 export { BrokerUnavailableError, type Publishers } from './outbox/delivery';
-export { DiscardCommand, EnqueueCommand, type FailedMessage, Outbox } from './outbox/outbox';
+export {
+  DiscardCommand,
+  EnqueueCommand,
+  type FailedMessage,
+  type ListFailedOptions,
+  Outbox,
+  type PurgeMessagesOptions,
+} from './outbox/outbox';
 export { OutboxRelay, type RelayOptions } from './outbox/outbox-relay';
 export { type OutboxCount, type OutboxStats } from './outbox/outbox-stats';
 export { type Publisher, type PublishOutcome, type RelayMessage } from './outbox/publisher';
@@ -138,12 +157,14 @@ export { migrate, type MigrateOptions, revert } from './migrator/migrator';
 export { MigrationObstaclesError } from './migrator/obstacles';
 export { type MigrationPlan, planMigrations, type PlannedMigration, type PlanOptions } from './migrator/plan';
 export { stamp, type Stamp, type StampOptions } from './migrator/stamp';
-export { type FieldDifference } from './read-model/differences';
+export { type FieldDifference, type FieldValue } from './read-model/differences';
 export { fold, type FoldableEvent, type FoldedRequest } from './read-model/fold';
-export { UnfoldableStreamError } from './read-model/fold-stream';
+export { type FoldedAttempts } from './read-model/fold-attempts';
+export { type UnfoldableReason, UnfoldableStreamError } from './read-model/fold-stream';
 export { type Rebuild } from './read-model/plan-rebuild';
 export { ReadModel, RebuildNotAllowedError } from './read-model/read-model';
 export { type RequestDifference, type Verification, type VerificationScope } from './read-model/verification';
+export { type Queryable } from './database/queryable';
 export { RedactingLogger } from './database/redacting-logger';
 export { DEVELOPMENT_RESTAURANT_ID, DevelopmentOnlyError, DevelopmentSeeder, type SeedOptions } from './seeds';
 export { MIGRATIONS_TABLE } from './schema/objects';

@@ -15,6 +15,7 @@ import { readExposures } from './exposures';
 import { assertSound, halfApplied, namesOf, readHistory } from '../migrator/history';
 import { findStaleSequences } from './sequences';
 
+/** What else a comparison of the schema may be told. */
 export class DriftOptions {
   /** What the names of the services' roles begin with. Default `payment_events`. See `grantPrivileges`. */
   @IsOptional()

@@ -14,6 +14,18 @@ export const ExitCode = {
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
+/** What each says, for `--help` and the reference. */
+export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
+  [ExitCode.ok]: 'done',
+  [ExitCode.failed]: 'failed or differences found',
+  [ExitCode.pending]: 'migrations pending',
+  [ExitCode.unreachable]: 'no server, none that can be written, or no login',
+  [ExitCode.refused]: 'refused (nothing was changed)',
+  [ExitCode.usage]: 'wrong option or variable',
+};
+
 /** For the end of `--help`. */
 export const exitCodesHelp = `
-Exit codes: 0 done, 1 failed or differences found, 2 migrations pending, 3 no server, none that can be written, or no login, 4 refused (nothing was changed), 64 wrong option or variable.`;
+Exit codes: ${Object.entries(EXIT_CODES)
+  .map(([exitCode, meaning]) => `${exitCode} ${meaning}`)
+  .join(', ')}.`;

@@ -2,6 +2,7 @@ import { query, sql } from './sql';
 
 /** Anything that runs a statement and gives its rows: a DataSource, a query runner, an entity manager. */
 export interface Queryable {
+  /** Runs one statement. */
   query(sql: string, parameters?: unknown[]): Promise<unknown>;
 }
 

@@ -10,6 +10,7 @@ export class RedactingLogger extends AbstractLogger {
     super(['schema', 'error', 'warn', 'migration']);
   }
 
+  /** The SQLSTATE, the constraint and the text of the statement. */
   override logQueryError(error: string | Error, query: string): void {
     const { code, constraint } = error as { code?: string; constraint?: string };
     console.error(`query failed (${[code ?? 'no SQLSTATE', constraint].filter(Boolean).join(', ')}): ${query}`);

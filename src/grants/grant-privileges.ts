@@ -15,6 +15,7 @@ import { roleName, roleNames, RolePrefix } from './role-name';
 const READ_PLACE = sql`
   SELECT quote_ident(current_database()) AS database, quote_ident(current_schema()) AS schema`;
 
+/** To which roles to grant, and who is told of waiting. */
 export class GrantOptions {
   /** What the names of the roles begin with. Default `payment_events`: `payment_events_api` and so on. */
   @IsOptional()

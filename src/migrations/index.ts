@@ -1,3 +1,4 @@
+import { type MigrationInterface } from 'typeorm';
 import { LegacySchema1795367318204 } from './1795367318204-LegacySchema';
 import { LegacyMockProcessor1795367371652 } from './1795367371652-LegacyMockProcessor';
 import { ExpandColumns1795367529418 } from './1795367529418-ExpandColumns';
@@ -12,7 +13,7 @@ import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEve
 import { CommentOnObjects1795742438022 } from './1795742438022-CommentOnObjects';
 
 /** Every migration, oldest first, in the form `DataSource` wants. */
-export const migrations = [
+export const migrations: (new () => MigrationInterface)[] = [
   LegacySchema1795367318204,
   LegacyMockProcessor1795367371652,
   ExpandColumns1795367529418,

@@ -20,6 +20,7 @@ import { columnsInUtc, describeObstacle, findObjects, findRows } from './obstacl
 import { assertOursAlone } from './foreign-migrations';
 import { isHarmless } from './harmless-drift';
 
+/** How to take a database over from Alembic. */
 export class AdoptOptions {
   /** The zone in which the old rows were written, such as `Europe/Berlin`. Default: UTC, if nothing speaks against it. */
   @IsOptional()
@@ -37,6 +38,7 @@ export class AdoptOptions {
   say?: Say;
 }
 
+/** What was found of a database that Alembic made, and what was done about it or would be. */
 export interface Adoption {
   readonly outcome: 'adopted' | 'would_be_adopted' | 'adopted_already';
   /** Alembic's. Null where it was adopted already. */

@@ -64,6 +64,8 @@ const READ_HISTORY = `
 /**
  * Every migration of the code in its order, then those that only the database knows. Reads, never writes. Where the
  * network swallows an answer, it ends with an error `statementTimeoutMs` and ten seconds later.
+ *
+ * @param session what reads it. Default: any connection of the DataSource
  */
 export async function readHistory(
   dataSource: DataSource,
@@ -156,6 +158,11 @@ export function assertSound(history: readonly MigrationRecord[]): void {
 }
 
 /**
+ * For a service to begin with: it works with no other schema than the one that its migrations make.
+ *
+ * @example
+ * assertNonePending(await readHistory(dataSource));
+ *
  * @throws PendingMigrationsError where the database lacks migrations of this code
  * @throws HalfAppliedError where one of them did not come to its end
  */

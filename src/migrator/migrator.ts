@@ -26,6 +26,7 @@ import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';
 
+/** How far to migrate or to revert, and how. */
 export class MigrateOptions {
   /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
   @IsOptional()

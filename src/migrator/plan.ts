@@ -39,11 +39,13 @@ export interface MigrationPlan {
   readonly migrations: readonly PlannedMigration[];
 }
 
+/** One migration of a plan. */
 export interface PlannedMigration {
   readonly name: string;
   readonly statements: readonly string[];
 }
 
+/** What is to be planned: the way up or down, and how far. */
 export class PlanOptions {
   /** The last migration to run, or to keep; its time may be left out. Default: run all; revert one. */
   @IsOptional()

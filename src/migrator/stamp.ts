@@ -20,6 +20,7 @@ import {
 } from './history';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 
+/** What else a stamp may be told. */
 export class StampOptions {
   /** Only says what would be done. Default false. */
   @IsOptional()

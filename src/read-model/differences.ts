@@ -1,6 +1,7 @@
 import { type StateRow } from './read-records';
 import { type ReadShape } from './read-shape';
 
+/** What a column holds, or would hold by the events. */
 export type FieldValue = string | number | bigint | boolean | Date | readonly string[] | null;
 
 /** A column of `auth_request_state`, by its name in {@link AuthRequestState}, and what it holds and should hold. */

@@ -99,6 +99,11 @@ export class Verification implements AsyncIterable<RequestDifference> {
     return this.#differing;
   }
 
+  /**
+   * Compares anew from the beginning; the two counts begin again at 0.
+   *
+   * @throws AuthRequestNotFoundError the one request that was to be looked at has neither row nor events
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<RequestDifference, void, undefined> {
     this.#checked = this.#differing = 0;
     const shape = await readShape(this.#dataSource, this.#session);

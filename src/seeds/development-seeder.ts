@@ -35,6 +35,8 @@ export class SeedOptions {
  */
 export class DevelopmentSeeder {
   /**
+   * Inserts what is missing.
+   *
    * @param dataSource initialized, made with a `url`, its migrations applied
    * @returns how many rows were not there yet
    * @throws DevelopmentOnlyError unless this is a developer's own database or `force` is true

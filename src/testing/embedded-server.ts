@@ -14,6 +14,7 @@ import { POSTGRES_VERSIONS, postgresBinaries, type PostgresVersion } from './pos
 import { readPostmaster } from './postmaster-file';
 import { locateData } from './server-user';
 
+/** Where an {@link EmbeddedServer} keeps its data and how it is set. */
 export class EmbeddedServerOptions {
   /** Where the data lies. Made when it is missing or empty. As root see {@link EmbeddedServer.dataDirectory}. */
   @Text(1, 4_096)

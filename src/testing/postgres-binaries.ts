@@ -12,6 +12,7 @@ const run = promisify(execFile);
 
 /** The major versions this package supports. */
 export const POSTGRES_VERSIONS = [15, 16, 17, 18] as const;
+/** One of them. */
 export type PostgresVersion = (typeof POSTGRES_VERSIONS)[number];
 
 const RELEASES: Record<PostgresVersion, string> = {

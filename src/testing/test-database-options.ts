@@ -5,6 +5,7 @@ import { isText } from '../validation/rules';
 /** What to say where there is no URL of a PostgreSQL server. */
 export const NO_SERVER_URL = 'must look like postgresql://user:password@host:5432/database';
 
+/** From what a test database is made, and how it is named. */
 export class CreateTestDatabaseOptions {
   /** The database to copy, see `createTemplateDatabase`. Default: none, the new one is empty. */
   @IsOptional()

@@ -10,6 +10,7 @@ import { faultOf } from './amqp-codes';
 import { AmqpLink, type AmqpMessage, ClosedError } from './amqp-link';
 import { noRoutingKey, refusedFor, unacceptable, unknownExchange } from './amqp-outcomes';
 
+/** How an {@link AmqpPublisher} reaches its broker, and where it sends what. */
 export class AmqpPublisherOptions {
   /** `amqp://` or `amqps://`. A function is asked at each connection: for credentials that change. */
   @BrokerUrl()
@@ -19,7 +20,7 @@ export class AmqpPublisherOptions {
   @Text(0, 255)
   exchange: string;
 
-  /** Default: the message type. */
+  /** The routing key of a message. Default: the message type. */
   @IsOptional()
   @Callable()
   routingKey?: (message: RelayMessage) => string;

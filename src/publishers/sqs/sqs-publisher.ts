@@ -12,6 +12,7 @@ import { DistinctIds } from './distinct-ids';
 import { faultOfRequest, outageOf, refused, unavailable, UnclearAnswerError, unknownQueue } from './sqs-answers';
 import { isSmallEnough, toSqsMessage, whyImpossible } from './sqs-message';
 
+/** How an {@link SqsPublisher} reaches SQS, and which queue it sends what to. */
 export class SqsPublisherOptions {
   /** Yours: its region, credentials, endpoint and retries. The publisher does not destroy it. */
   @HasMethods('an SQSClient', 'send')
