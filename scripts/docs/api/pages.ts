@@ -1,0 +1,32 @@
+/** A page of the reference: what is declared in these files and folders of src/. */
+export interface Page {
+  readonly name: string;
+  readonly title: string;
+  readonly sources: readonly string[];
+}
+
+/** In the order in which a newcomer meets them. All classes of errors are on the page `errors`. */
+export const PAGES: readonly Page[] = [
+  { name: 'connection', title: 'Configuration and DataSource', sources: ['config', 'data-source', 'database'] },
+  { name: 'auth-requests', title: 'Authorization requests', sources: ['auth-requests'] },
+  { name: 'processing-locks', title: 'Processing locks', sources: ['locks'] },
+  { name: 'outbox', title: 'Outbox and relay', sources: ['outbox'] },
+  { name: 'publishers', title: 'Publishers for AMQP and SQS', sources: ['publishers'] },
+  { name: 'idempotency-keys', title: 'Idempotency keys', sources: ['idempotency'] },
+  { name: 'event-store', title: 'Event store', sources: ['event-store', 'protobuf'] },
+  { name: 'read-model', title: 'Read model', sources: ['read-model'] },
+  { name: 'entities', title: 'Tables as entities', sources: ['entities'] },
+  { name: 'migrations', title: 'Running migrations', sources: ['migrations', 'migrator', 'schema', 'check'] },
+  { name: 'grants', title: 'Privileges', sources: ['grants'] },
+  { name: 'seeds', title: 'Development data', sources: ['seeds'] },
+  { name: 'testing', title: 'Servers and databases for tests', sources: ['testing'] },
+  { name: 'errors', title: 'Classes of errors', sources: ['errors'] },
+];
+
+/** @throws Error where a folder has no page yet */
+export function pageOf(file: string): string {
+  const [, source] = file.replace(/\.ts$/, '').split('/');
+  const found = PAGES.find(({ sources }) => sources.includes(source!));
+  if (!found) throw new Error(`${file}: name the page of src/${source} in scripts/docs/api/pages.ts.`);
+  return found.name;
+}

@@ -1,0 +1,145 @@
+import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../src/config';
+import { PaymentEventsDataSourceSettings } from '../../src/data-source';
+import { ConfigurationError } from '../../src/errors';
+import { RelayOptions } from '../../src/outbox/outbox-relay';
+import { AmqpPublisherOptions } from '../../src/publishers/amqp/amqp-publisher';
+import { SqsPublisherOptions } from '../../src/publishers/sqs/sqs-publisher';
+import { docComment } from './api/doc-comment';
+import { Links } from './api/links';
+import { membersOf } from './api/members';
+import { type PublicApi } from './api/public-api';
+import { code, codeBlock, madeBy, page, table } from './markdown';
+import { allowedIn, inWords } from './rules';
+
+/** One setting, as its doc comment and its rule have it. */
+interface Setting {
+  readonly name: string;
+  readonly isOptional: boolean;
+  readonly unit: string;
+  readonly allowed: string;
+  readonly fallback: string;
+  readonly meaning: string;
+}
+
+/** The page of settings, by its path in docs/reference. */
+export function settingsReference(api: PublicApi): Map<string, string> {
+  const dataSource = settingsOf(api, PaymentEventsDataSourceSettings);
+  const parts = [
+    madeBy('docs:settings', 'the settings themselves'),
+    '# Settings',
+    '## Environment',
+    ENVIRONMENT,
+    table(['variable', 'allowed', 'default', 'meaning'], variables(api, dataSource)),
+    '## The DataSource',
+    DATA_SOURCE,
+    inTable(dataSource),
+    '## The relay',
+    RELAY,
+    inTable(settingsOf(api, RelayOptions)),
+    '## The publisher for AMQP',
+    codeBlock('new AmqpPublisher({ url, exchange });'),
+    inTable(settingsOf(api, AmqpPublisherOptions)),
+    '## The publisher for SQS',
+    codeBlock('new SqsPublisher({ client, queues });'),
+    inTable(settingsOf(api, SqsPublisherOptions)),
+  ];
+  return new Map([['settings.md', page(...parts)]]);
+}
+
+const ENVIRONMENT = `What \`readConfig()\`, the command line and \`ormconfig\` read. A variable that is empty counts as not set. A value that is
+wrong is refused by the name of the variable, and not repeated. Sockets, TLS and special characters in \`DATABASE_URL\`:
+[connect](../how-to/connect.md).`;
+
+const DATA_SOURCE = `${codeBlock('createDataSourceOptions({ url, poolSize: 20 });')}
+
+Each sets what the variable of the same name sets; those without a variable are for code alone.`;
+
+const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize: 500 });')}
+
+\`npx payment-events-db relay\` has [an option](command-line.md#relay) for each that is a number.`;
+
+function settingsOf(api: PublicApi, Settings: new () => object): Setting[] {
+  const exported = api.find(Settings.name)!;
+  const links = new Links(api, '', 'api/');
+  const rules = allowedIn(Settings);
+  return membersOf(exported, api.checker).properties.map((property) => {
+    const { text } = docComment(property, api.checker);
+    return {
+      name: property.name,
+      isOptional: api.isOptional(property),
+      unit: unitOf(property.name),
+      allowed: rules.get(property.name)!,
+      ...inMarkdown(splitDefault(text), links),
+    };
+  });
+}
+
+/** Names have their units. */
+function unitOf(name: string): string {
+  if (name.endsWith('Ms')) return 'milliseconds';
+  return name.endsWith('Bytes') ? 'bytes' : '';
+}
+
+/** What a comment says is the default, and the rest of it. */
+function splitDefault(text: string): Pick<Setting, 'fallback' | 'meaning'> {
+  const [, named] = /(`\w+`) \(default\)/.exec(text) ?? [];
+  if (named) return { fallback: named, meaning: text };
+  const [said, value, phrase, end] = /Default:?\s+(?:(`[^`]+`|[\d,]*\d)|(.+?))([.,;:](?:\s+|$))/s.exec(text) ?? [];
+  const fallback = value ?? phrase ?? '';
+  // What is said about the value has to keep it.
+  const isAll = said !== undefined && /^[.;]/.test(end!);
+  return { fallback, meaning: isAll ? text.replace(said, '').trim() : text };
+}
+
+const inMarkdown = ({ fallback, meaning }: Pick<Setting, 'fallback' | 'meaning'>, links: Links) => ({
+  fallback: links.inText(fallback),
+  meaning: links.inText(meaning),
+});
+
+const inTable = (settings: readonly Setting[]): string =>
+  table(
+    ['setting', 'allowed', 'unit', 'default', 'meaning'],
+    settings.map(({ name, isOptional, unit, allowed, fallback, meaning }) => [
+      code(name),
+      allowed,
+      unit,
+      isOptional ? fallback || 'none' : 'must be given',
+      meaning,
+    ]),
+  );
+
+/** Those of the DataSource take their meaning from its settings, the two others from what is read. */
+function variables(api: PublicApi, settings: readonly Setting[]): string[][] {
+  const links = new Links(api, '', 'api/');
+  const config = membersOf(api.find('Config')!, api.checker).properties;
+  const ofConfig: Record<string, string> = { DATABASE_URL: 'databaseUrl', NODE_ENV: 'nodeEnv' };
+  return ENVIRONMENT_VARIABLES.map((variable) => {
+    const property = config.find(({ name }) => name === ofConfig[variable]);
+    const { fallback, meaning } = property
+      ? inMarkdown(splitDefault(docComment(property, api.checker).text), links)
+      : settings.find(({ name }) => variableOf(name) === variable)!;
+    return [code(variable), inWords(refusalOf(variable)), asWritten(fallback), meaning];
+  });
+}
+
+/** As it is put into a variable. */
+const asWritten = (fallback: string) =>
+  fallback.includes('DEFAULT_DATABASE_URL')
+    ? code(DEFAULT_DATABASE_URL)
+    : fallback.replace(/^[\d,]+$/, (digits) => code(digits.replaceAll(',', '')));
+
+/** `PAYMENT_EVENTS_DB_POOL_SIZE` of `poolSize`. */
+const variableOf = (setting: string) =>
+  `PAYMENT_EVENTS_DB_${setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+/** What `readConfig` says that a variable must be; nothing, where it takes any text. */
+function refusalOf(variable: string): string {
+  try {
+    readConfig({ NODE_ENV: 'test', [variable]: '\0' });
+    return '';
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    const [, said = ''] = new RegExp(`^${variable} must (.*)\\.$`).exec(error.message) ?? [];
+    return said;
+  }
+}
