@@ -1,12 +1,17 @@
-import { type QueryResult, type QueryResultRow } from 'pg';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { queryRunnerOf } from './connections';
 import { type Operation } from './operation';
 import { execute } from './execute';
 import { type Statement } from './statement';
 
+/** What a statement came to: as much of the driver's result as is used, so that its types are nobody else's concern. */
+interface Result {
+  readonly rows: unknown[];
+  readonly rowCount: number | null;
+}
+
 /** Runs one statement somewhere. */
-type Execute = (statement: Statement, values: unknown[]) => Promise<QueryResult>;
+type Execute = (statement: Statement, values: unknown[]) => Promise<Result>;
 
 /**
  * Where operations run: in one transaction, the caller's or one of their own, or each by itself on a connection of the
@@ -26,7 +31,7 @@ export class Session {
   /** Runs an operation and gives its rows. */
   async rows<Input, Row>({ one, valuesOf }: Operation<Input, Row>, input: Input): Promise<Row[]> {
     const { rows } = await this.#execute(one, valuesOf(input));
-    return rows as QueryResultRow[] as Row[];
+    return rows as Row[];
   }
 
   /** Runs a text that is not prepared, for what runs seldom: see `sql`. Gives its rows. */
@@ -48,8 +53,8 @@ export class Session {
   async rowsOfMany<Input, Row>(
     { many, valuesOfMany }: Operation<Input, Row>,
     inputs: readonly Input[],
-  ): Promise<QueryResultRow[]> {
-    return (await this.#execute(many!, valuesOfMany(inputs))).rows as QueryResultRow[];
+  ): Promise<Record<string, unknown>[]> {
+    return (await this.#execute(many!, valuesOfMany(inputs))).rows as Record<string, unknown>[];
   }
 }
 

@@ -23,9 +23,6 @@ const PACKED = (
 )[0].files.map(({ path }) => path);
 
 const read = (page: string) => readFileSync(join(ROOT, page), 'utf8');
-/** The pages of the reference that are generated: links to one count from the commit on that adds it. */
-const EXPECTED = ['api', 'command-line', 'schema', 'settings'].map((name) => `docs/reference/${name}.md`);
-const awaited = EXPECTED.filter((page) => !existsSync(join(ROOT, page)));
 const withoutCode = (text: string) => text.replace(/^```.*?^```$/gms, '').replace(/`[^`\n]*`/g, '');
 
 interface Link {
@@ -63,7 +60,7 @@ function anchorsOf(page: string): Set<string> {
   return anchors;
 }
 
-const links = PAGES.flatMap(linksOf).filter(({ target }) => !awaited.includes(target));
+const links = PAGES.flatMap(linksOf);
 
 test('every page is reached from the README', () => {
   const reached = new Set([START]);
