@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ExitCode } from '../src/cli/exit-codes';
-import { runCommand } from '../src/cli/run-command';
 import { type EmbeddedServer } from '../src/testing';
 import { DEFAULTS, findDevelopmentServer, startDevelopmentServer, stopDevelopmentServer } from './development-server';
+import { runScript } from './support/run-script';
 
 interface Options {
   data: string;
@@ -12,7 +12,7 @@ const data = new Option('--data <folder>', 'where its data is').default(DEFAULTS
 
 const program = new Command('npm run')
   .description("The developer's own PostgreSQL server, in the background.")
-  // Inherited by the commands below, so that every failure reaches runCommand.
+  // Inherited by the commands below, so that every failure reaches runScript.
   .exitOverride();
 
 program
@@ -61,4 +61,4 @@ function parsePort(value: string): number {
   throw new InvalidArgumentError('A port is a number from 1 to 65535.');
 }
 
-void runCommand(program);
+void runScript(program);

@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { createDatabaseIfMissing } from './support/create-database';
 import { migrateDatabase } from './support/migrate-database';
-import { runCommand } from '../src/cli/run-command';
 import { readConfig } from '../src/config';
 import { databaseAddress } from '../src/database/database-address';
 import { assertDevelopmentDatabase } from '../src/seeds/development-only';
 import { ensureServer } from './support/ensure-server';
+import { runScript } from './support/run-script';
 
-void runCommand(
+void runScript(
   new Command('migrate_payment_events_db.sh')
     .description(
       'Brings the database of DATABASE_URL to the newest schema, creating it if it does not exist, and prints what is ' +

@@ -1,14 +1,14 @@
 import { Command } from 'commander';
 import { recreateDatabase } from './support/create-database';
 import { migrateDatabase } from './support/migrate-database';
-import { runCommand } from '../src/cli/run-command';
 import { readConfig } from '../src/config';
 import { databaseAddress } from '../src/database/database-address';
 import { assertDevelopmentDatabase } from '../src/seeds/development-only';
 import { assertMayDelete } from './support/confirm-deletion';
 import { ensureServer } from './support/ensure-server';
+import { runScript } from './support/run-script';
 
-void runCommand(
+void runScript(
   new Command('reset_payment_events_db.sh')
     .description(
       'Deletes the database of DATABASE_URL (default: the one at localhost:5432) with ALL its data, makes it anew and ' +

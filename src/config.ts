@@ -85,7 +85,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const { data } = settings;
   if (data.DATABASE_URL === undefined && !MAY_USE_DEFAULT_URL.includes(data.NODE_ENV)) {
     throw new ConfigurationError(
-      'DATABASE_URL must be set: only where NODE_ENV is development, test or not set is it the local database by default.',
+      'DATABASE_URL must be set: it has a default only where NODE_ENV is development, test or not set.',
     );
   }
   const databaseUrl = data.DATABASE_URL ?? DEFAULT_DATABASE_URL;

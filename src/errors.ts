@@ -76,7 +76,7 @@ export class UndecodableOutboxMessageError extends PaymentEventsDbError {
   constructor(readonly messageType: string) {
     super(
       `The payload cannot be read as an outbox message of type ${messageType}: the type is not known to this version ` +
-        'of payment-events-db, or the payload is malformed. Set it aside and find its writer.',
+        'of payment-events-db, or the payload is malformed. Discard it and find its writer.',
     );
   }
 }
@@ -211,8 +211,8 @@ export class LockTimeoutError extends PaymentEventsDbError {
     readonly longestMs: number,
   ) {
     super(
-      `The work on authorization request ${authRequestId} took longer than ${longestMs} ms. What it began is left open: ` +
-        'have it settled. Give it more time (longestMs), or have it heed its signal.',
+      `The work on authorization request ${authRequestId} took longer than ${longestMs} ms. What it began may be open: ` +
+        'settle it. Allow more time (longestMs), or let the work stop when its signal aborts.',
     );
   }
 }
@@ -249,7 +249,7 @@ export class OutboxMessageNotFoundError extends PaymentEventsDbError {
   readonly code = 'OUTBOX_MESSAGE_NOT_FOUND';
 
   constructor(readonly id: bigint) {
-    super(`There is no outbox message ${id} to do that with: it was delivered, or it has not failed.`);
+    super(`Outbox message ${id} does not exist, was delivered, or has not failed.`);
   }
 }
 
@@ -302,8 +302,8 @@ export class OutcomeUnknownError extends PaymentEventsDbError {
 
   constructor() {
     super(
-      'Whether the transaction was committed is not known: the answer to COMMIT was lost. Look whether it took place ' +
-        'before you run it again; a transaction whose every write carries a key may be run again as it is.',
+      'Whether the transaction was committed is not known: the answer to COMMIT was lost. Check whether it took ' +
+        'place before you run it again; a transaction whose every write carries a key may be run again as it is.',
     );
   }
 }
@@ -347,7 +347,7 @@ export class DatabaseTimeoutError extends PaymentEventsDbError {
 const TIMEOUTS: Readonly<Record<string, string>> = {
   '55P03': 'A lock could not be taken within lock_timeout.',
   '55006': 'Another session is using the object.',
-  '57014': 'The statement was cancelled, by statement_timeout or by somebody.',
+  '57014': 'The statement was cancelled, by statement_timeout or by a person.',
 };
 
 /**
@@ -378,7 +378,7 @@ export class PermissionDeniedError extends PaymentEventsDbError {
   constructor(readonly object: string | undefined) {
     super(
       `The database user may not do that${object ? `: permission denied for ${object}` : ''}. Log in as a member of ` +
-        'the role that has this operation. Where it should have it, the owner runs: payment-events-db grants.',
+        'the role that has this operation. If it is one, the owner runs: npx payment-events-db grants.',
     );
   }
 }

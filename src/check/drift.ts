@@ -90,8 +90,8 @@ const isGranted = (catalog: string, groups: string[]) =>
 /** A line for each privilege of each service would hide all else: one says that `grants` has not run here. */
 function withoutMissing(drift: Drift[], groups: string[]): Drift[] {
   const object =
-    `privileges of ${groups.join(', ')}: grants has not run on this database. Run payment-events-db grants, or leave ` +
-    'them out with --ignore-privileges';
+    `privileges of ${groups.join(', ')}: grants has not run on this database. Run npx payment-events-db grants, or ` +
+    'ignore them with --ignore-privileges';
   const rest = drift.filter((one) => !isMissingPrivilege(one));
   return [...rest, { kind: 'missing', object, expected: null, actual: null }];
 }

@@ -153,7 +153,7 @@ const exposuresTo = (groups: string[]) => sql`
 
     UNION ALL
     SELECT 6, 'missing', format('%s: grant %s to %s', object, privilege, groups.name), format('grant %s to %s', privilege, groups.name),
-      NULL, 'payment-events-db grants'
+      NULL, 'npx payment-events-db grants'
     FROM groups
     CROSS JOIN LATERAL (
       SELECT 'schema ' || name AS object, 'USAGE' AS privilege FROM schema
@@ -193,7 +193,7 @@ const exposuresTo = (groups: string[]) => sql`
     UNION ALL
     SELECT 9, 'unexpected', 'event trigger ' || quote_ident(evtname), NULL,
       format('on %s: %s', evtevent, evtfoid::regprocedure),
-      'It runs as whoever migrates. Where nobody needs it: ALTER EVENT TRIGGER ' || quote_ident(evtname) || ' DISABLE'
+      'It runs as the user that migrates. If nobody needs it: ALTER EVENT TRIGGER ' || quote_ident(evtname) || ' DISABLE'
     FROM pg_event_trigger
     WHERE evtenabled <> 'D' AND NOT EXISTS (
       SELECT FROM pg_depend WHERE classid = 'pg_event_trigger'::regclass AND objid = pg_event_trigger.oid AND deptype = 'e')
@@ -201,7 +201,7 @@ const exposuresTo = (groups: string[]) => sql`
     UNION ALL
     SELECT 10, 'unexpected', format('publication %s: table %s', quote_ident(pubname), tablename), NULL,
       'sends ' || string_agg(column_name, ', ' ORDER BY column_name),
-      'Whoever subscribes reads them. Where that is not a move of the whole database: publish other columns, or DROP '
+      'Every subscriber reads them. Unless it is for a move of the whole database: publish other columns, or DROP '
         || 'PUBLICATION ' || quote_ident(pubname)
     FROM pg_publication_tables CROSS JOIN LATERAL unnest(attnames) AS column_name
     WHERE schemaname = current_schema()

@@ -8,6 +8,7 @@ import {
   InvalidCommandError,
   PaymentEventsDbError,
 } from '../errors';
+import { PendingMigrationsError } from '../migrator/errors';
 import { ExitCode } from './exit-codes';
 
 /** What to tell the person, or the program, at the terminal. */
@@ -16,7 +17,11 @@ export interface Explanation {
   readonly code: string;
   readonly text: string;
   readonly exitCode: ExitCode;
+  /** What would help, for who has another way to do it than the text says. */
+  readonly remedy?: Remedy;
 }
+
+export type Remedy = 'start_server' | 'create_database' | 'migrate' | 'start_over';
 
 /**
  * Turns a failure into what to do about it. The one place where codes of PostgreSQL and of Node become advice.
@@ -25,8 +30,8 @@ export interface Explanation {
  * @param address what was tried, where it is known
  */
 export function explainError(error: unknown, address?: DatabaseAddress): Explanation {
-  const { text, exitCode } = explain(error, address);
-  return { code: error instanceof PaymentEventsDbError ? error.code : (codeOf(error) ?? 'UNFORESEEN'), text, exitCode };
+  const code = error instanceof PaymentEventsDbError ? error.code : (codeOf(error) ?? 'UNFORESEEN');
+  return { code, ...explain(error, address) };
 }
 
 type Advice = Omit<Explanation, 'code'>;
@@ -44,7 +49,7 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
     return unreachable(
       `The server at ${where} only reads (25006): it is a standby, or default_transaction_read_only is on for user ` +
         `${user}, database ${database} or the server.`,
-      'Connect to the primary. On one, see which it is: SELECT pg_is_in_recovery(); SHOW default_transaction_read_only',
+      'Connect to the primary. To see which of them it is: SELECT pg_is_in_recovery(); SHOW default_transaction_read_only',
     );
   }
   if (error instanceof DatabaseUnavailableError) return unreachable(error.message);
@@ -52,28 +57,35 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
     return {
       text:
         `The database lacks something that this version needs (${code}): a migration has not run yet.\n` +
-        'Run ./scripts/migrate_payment_events_db.sh first.',
+        'Run it first: npx payment-events-db migrate',
       exitCode: ExitCode.refused,
+      remedy: 'migrate',
     };
   }
   if (error instanceof PaymentEventsDbError) {
     const isRefusal = !error.retryable && !(error instanceof DatabaseError);
-    return { text: error.message, exitCode: isRefusal ? ExitCode.refused : ExitCode.failed };
+    return {
+      text: error.message,
+      exitCode: isRefusal ? ExitCode.refused : ExitCode.failed,
+      ...(error instanceof PendingMigrationsError && { remedy: 'migrate' }),
+    };
   }
 
   const tls = problemOfTls(error, code, where);
   if (tls) return unreachable(...tls);
   if (isUnreachable(error, code)) {
-    return unreachable(
-      `No PostgreSQL server answers at ${where} (database ${database}, user ${user}): ${code ?? 'the connection broke'}.`,
-      ...(address?.isLocal ? START_ONE : ['Check the host and port in DATABASE_URL, the network and its firewalls.']),
-    );
+    const problem = `No PostgreSQL server answers at ${where} (database ${database}, user ${user}): ${code ?? 'the connection broke'}.`;
+    if (!address?.isLocal) {
+      return unreachable(problem, 'Check the host and port in DATABASE_URL, the network and its firewalls.');
+    }
+    const advice = unreachable(problem, 'Start one there, or point DATABASE_URL to one that runs.');
+    return { ...advice, remedy: 'start_server' };
   }
   if (wantsTls(error, address)) {
     return unreachable(
-      `The server at ${where} lets no unencrypted connection of user ${user} into database ${database} (${code}).`,
-      'Have it encrypted: sslmode=verify-full in DATABASE_URL, and sslrootcert=<file> where the authority is your own. ' +
-        'Where that is refused too, its pg_hba.conf has no line for this user, database and address.',
+      `The server at ${where} lets no unencrypted connection of user ${user} to database ${database} (${code}).`,
+      'Encrypt it: sslmode=verify-full in DATABASE_URL, and sslrootcert=<file> where the certificate authority is your own. ' +
+        'If that is refused too, its pg_hba.conf has no line for this user, database and address.',
     );
   }
   if (kind === 'unavailable') {
@@ -89,7 +101,7 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
   switch (code ?? '') {
     case NO_PASSWORD:
       return unreachable(
-        `The server at ${where} asks user ${user} for a password, and there is none.`,
+        `The server at ${where} asks user ${user} for a password, and none is set.`,
         'Put it into DATABASE_URL (postgresql://user:password@…) or PGPASSWORD.',
       );
     case '28P01':
@@ -102,20 +114,23 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
       );
     case '3D000':
     case '57P04':
-      return unreachable(
-        `The database ${database} does not exist at ${where}.`,
-        'Create and migrate it: ./scripts/migrate_payment_events_db.sh',
-      );
+      return {
+        ...unreachable(
+          `The database ${database} does not exist at ${where}.`,
+          'Create it (CREATE DATABASE), then migrate it: npx payment-events-db migrate',
+        ),
+        remedy: 'create_database',
+      };
     case '08P01':
       return unreachable(
-        `What answers at ${where} does not take what pg sends (08P01): ${messageOf(error)}.`,
-        'A pooler such as PgBouncer refuses time-outs at connect: PAYMENT_EVENTS_DB_TIMEOUTS_VIA=role. Migrations need a ' +
-          'direct connection.',
+        `The server at ${where} does not accept what pg sends (08P01): ${messageOf(error)}.`,
+        'A pooler such as PgBouncer refuses time-outs at connect: set PAYMENT_EVENTS_DB_TIMEOUTS_VIA=role. Migrations ' +
+          'need a direct connection.',
       );
     case '42P05':
     case '26000':
       return failed(
-        `A prepared statement is there already or is gone (${code}): a pooler hands connections on.`,
+        `A prepared statement exists already or is gone (${code}): a pooler gives one connection to several clients.`,
         'Connect directly to the server, or to PgBouncer 1.21 or later.',
       );
     case '42501':
@@ -125,24 +140,20 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
       );
     case '42P07':
     case '42710':
-      return failed(
-        `An object is there already that a migration is to create: ${messageOf(error)}.`,
-        "The history of migrations does not fit the tables: something else made them. On a developer's own database " +
-          'start over with ./scripts/reset_payment_events_db.sh; on any other find out first what made them.',
-      );
+      return {
+        ...failed(
+          `A migration is to create an object that exists already: ${messageOf(error)}.`,
+          'The history of migrations does not fit the tables: something else made them. Find out what it was first.',
+        ),
+        remedy: 'start_over',
+      };
     default:
       // Such as 55000: the database takes no connections.
-      if (isFatal(error)) return unreachable(`The server at ${where} lets nobody in: ${messageOf(error)} (${code}).`);
+      if (isFatal(error))
+        return unreachable(`The server at ${where} accepts no connection: ${messageOf(error)} (${code}).`);
       return failed(...unforeseen(error, code));
   }
 }
-
-const START_ONE = [
-  'Start one with either of:',
-  '  npm run db:start',
-  '  docker compose -f infrastructure/docker/docker-compose.yml up --detach --wait',
-  'or point DATABASE_URL to one that runs.',
-];
 
 /** Ours: pg has no code for "the server asks for a password and the URL has none". */
 const NO_PASSWORD = 'NO_PASSWORD';
@@ -165,14 +176,14 @@ function problemOfTls(error: unknown, code: string | undefined, where: string): 
   if (code !== undefined && OF_A_CERTIFICATE.test(code)) {
     return [
       `The certificate of the server at ${where} is not trusted (${code}).`,
-      'Name the file of the authority that signed it, sslrootcert=<file> in DATABASE_URL, and the server by the name that ' +
-        'the certificate is for. sslmode=no-verify encrypts without a look at who answers.',
+      'Name the file of the certificate authority that signed it, sslrootcert=<file> in DATABASE_URL, and the server by ' +
+        'the name that the certificate is for. sslmode=no-verify encrypts without checking the certificate.',
     ];
   }
   if (code === undefined && messageOf(error) === 'The server does not support SSL connections') {
     return [
       `The server at ${where} offers no TLS.`,
-      'Switch it on there, or say sslmode=disable in DATABASE_URL where the network may read along.',
+      'Switch it on there, or say sslmode=disable in DATABASE_URL if the network may read the traffic.',
     ];
   }
   const isOther =
@@ -180,7 +191,7 @@ function problemOfTls(error: unknown, code: string | undefined, where: string): 
   if (!isOther) return undefined;
   return [
     `TLS with the server at ${where} fails (${code ?? 'no TLS is spoken there'}).`,
-    'Check the port, sslcert and sslkey in DATABASE_URL, and the versions of TLS that the server takes.',
+    'Check the port, sslcert and sslkey in DATABASE_URL, and the versions of TLS that the server accepts.',
   ];
 }
 

@@ -10,7 +10,7 @@ export function printPlan(plan: MigrationPlan, { json }: { json?: boolean }): vo
   console.log(HEADER);
   const print = (title: string, statements: readonly string[]) =>
     console.log(`\n-- ${title}\n${statements.map((statement) => `${statement};`).join('\n')}`);
-  print('Stop where another session migrates, or where this plan is not for the database as it is', preparation);
+  print('Stop if another session migrates, or if the database is not as it was when this plan was made', preparation);
   for (const { name, statements } of migrations) {
     print(`${direction === 'up' ? 'Run' : 'Revert'} ${name}`, statements);
   }
@@ -18,5 +18,5 @@ export function printPlan(plan: MigrationPlan, { json }: { json?: boolean }): vo
 
 const HEADER = `-- Made by payment-events-db ${VERSION}. Run it as the owner of the tables, on a direct connection, in one session:
 --   psql -X -v ON_ERROR_STOP=1 -f plan.sql
--- The first failure ends it, such as a lock that is not to be had in time. What it has committed by then stays: make the
--- plan anew, and run that.`;
+-- The first failure ends it, such as a lock that could not be taken in time. What it has committed by then stays: make
+-- the plan again, and run that.`;

@@ -33,9 +33,7 @@ const COMMANDS = [
 /** `payment-events-db`, with all its commands. */
 export function createProgram(): Command {
   const program = new Command('payment-events-db')
-    .description(
-      'Looks after the database of DATABASE_URL. Every command says with --help what it does and what it needs.',
-    )
+    .description('Manages the database of DATABASE_URL. Every command says with --help what it does and what it needs.')
     .version(VERSION, '-V, --version', 'print the version of this package');
   for (const command of COMMANDS) program.addCommand(command());
   return program;

@@ -4,20 +4,30 @@ import { QueryFailedError } from 'typeorm';
 import { readConfig } from '../config';
 import { type DatabaseAddress, databaseAddress } from '../database/database-address';
 import { ExitCode } from './exit-codes';
-import { explainError, type Explanation } from './explain-error';
+import { explainError, type Explanation, type Remedy } from './explain-error';
+
+/** Advice of the place where a command is run, to be said after the package's own. */
+export type Remedies = Readonly<Record<Remedy, string>>;
+
+interface Known {
+  readonly json: boolean;
+  /** Where it is another than that of such an error. */
+  readonly exitCode?: ExitCode;
+  readonly remedies?: Remedies;
+}
 
 /**
  * Says on standard error what is wrong: for people, or as one line of JSON, the last one there:
  * `{"error":{"code":"28P01","message":"…","exitCode":3}}`. Standard output has results alone.
  *
- * @param known.exitCode where it is another than that of such an error
  * @returns the exit code that goes with it
  */
-export function reportError(error: unknown, { json, ...known }: { json: boolean; exitCode?: ExitCode }): ExitCode {
+export function reportError(error: unknown, { json, remedies, ...known }: Known): ExitCode {
   // Commander has printed what was asked for: the help, or the version.
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
   const explanation = error instanceof CommanderError ? usage(error) : explainError(error, addressIfKnown());
-  const { code, text, exitCode } = { ...explanation, ...known };
+  const { code, exitCode, remedy } = { ...explanation, ...known };
+  const text = [explanation.text, ...(remedies && remedy ? [remedies[remedy]] : [])].join('\n');
   if (json) {
     console.error(JSON.stringify({ error: { code, message: text, exitCode } }));
     return exitCode;

@@ -1,9 +1,13 @@
 import { type Command } from 'commander';
 import { exitCodesHelp } from './exit-codes';
-import { reportError } from './report-error';
+import { type Remedies, reportError } from './report-error';
 
-/** Runs a command line to its end; every failure leaves here, as an explanation and an exit code. */
-export async function runCommand(command: Command): Promise<void> {
+/**
+ * Runs a command line to its end; every failure leaves here, as an explanation and an exit code.
+ *
+ * @param remedies what helps besides, where the command is run
+ */
+export async function runCommand(command: Command, remedies?: Remedies): Promise<void> {
   // Asked before the options are read, for among them may be a wrong one.
   const json = process.argv.includes('--json');
   command.addHelpText('afterAll', exitCodesHelp);
@@ -11,7 +15,7 @@ export async function runCommand(command: Command): Promise<void> {
   try {
     await command.parseAsync();
   } catch (error) {
-    process.exitCode = reportError(error, { json });
+    process.exitCode = reportError(error, { json, remedies });
   }
 }
 

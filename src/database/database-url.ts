@@ -68,7 +68,7 @@ function isDecodable(text: string): boolean {
 
 function problemOfHost(authority: string, host: string, bracketed: string | undefined): string | undefined {
   if (`${authority}${host}`.includes(',')) {
-    return 'names several hosts, of which pg can reach one only: name the primary, or what always leads to it';
+    return 'names several hosts, and pg connects to one only: name the primary, or a name that always leads to it';
   }
   if (/[\s\p{Cc}]/u.test(host)) return NO_DATABASE_URL;
   if (bracketed !== undefined && !isIPv6(decodeURIComponent(bracketed))) return NO_DATABASE_URL;
@@ -85,7 +85,7 @@ function problemOfDatabase(path: string): string | undefined {
   // URL() takes dots for a way through folders.
   if (path === '' || path.includes('/') || /^(?:\.|%2e){1,2}$/i.test(path)) return NO_DATABASE_URL;
   return /%(?:2F|3F|23)/i.test(path)
-    ? 'names a database whose name has / ? or # in it, which pg cannot be told: rename it (ALTER DATABASE … RENAME TO …)'
+    ? 'names a database whose name has / ? or # in it, to which pg cannot connect: rename it (ALTER DATABASE … RENAME TO …)'
     : undefined;
 }
 

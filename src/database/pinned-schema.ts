@@ -56,15 +56,15 @@ function assertPlace({ schema: found, path, user, database }: Place, schema: str
   const [first] = path.split(',');
   if (first?.trim().replace(/^"(.*)"$/, '$1') !== schema) {
     throw new WrongSchemaError(
-      `Connections of user ${user} do not look for tables in schema ${schema} first, but along ${path}. Behind a pooler ` +
-        `that takes no options the role has to say so: ALTER ROLE ${user} IN DATABASE ${database} SET search_path = ` +
-        `${searchPath(schema)}. It applies to connections that are opened from then on.`,
+      `The search_path of connections of user ${user} is ${path}: it must begin with ${schema}. Behind a pooler that does ` +
+        `not pass options on, set it for the role: ALTER ROLE ${user} IN DATABASE ${database} SET search_path = ` +
+        `${searchPath(schema)}. Only connections that are opened afterwards have it.`,
     );
   }
   if (found !== schema) {
     throw new WrongSchemaError(
       `There is no schema ${schema} in database ${database}, or user ${user} may not use it. As its owner: CREATE SCHEMA ` +
-        `${schema}, or GRANT USAGE ON SCHEMA ${schema} TO ${user}. Another schema is a setting: PAYMENT_EVENTS_DB_SCHEMA.`,
+        `${schema}, or GRANT USAGE ON SCHEMA ${schema} TO ${user}. To use another schema: PAYMENT_EVENTS_DB_SCHEMA.`,
     );
   }
 }

@@ -49,7 +49,7 @@ export const SQL_STATES: readonly SqlStateRule[] = [
     codes: ['25P03', '25P04'],
     kind: 'unavailable',
     unfit: true,
-    reason: 'The server ended the session of a transaction that was silent or lasted too long.',
+    reason: 'The server ended the session of a transaction that was idle or lasted too long.',
   },
   {
     codes: ['57P01', '57P02', '57P03', '57P05'],
@@ -105,13 +105,12 @@ export const SQL_STATES: readonly SqlStateRule[] = [
   {
     codes: ['08004', '08P01'],
     kind: 'configuration',
-    reason:
-      'The server or a pooler does not take what was sent. Through PgBouncer: timeoutsVia "role", see docs/how-to/pgbouncer.md.',
+    reason: 'The server or a pooler does not accept what was sent. Through PgBouncer: timeoutsVia "role".',
   },
   {
     codes: ['42P05'],
     kind: 'configuration',
-    reason: 'A pooler shares its prepared statements: preparedStatements "unnamed", see docs/how-to/pgbouncer.md.',
+    reason: 'A pooler shares its prepared statements: preparedStatements "unnamed".',
   },
   {
     codes: ['55000'],
@@ -126,12 +125,12 @@ export const SQL_STATES: readonly SqlStateRule[] = [
   {
     codes: ['21', '22', '23', '25P01', '2F', '38', '39', '44', '53400', '54', 'P0'],
     kind: 'use',
-    reason: 'A value, a row or a call that the database refuses, now and again.',
+    reason: 'A value, a row or a call that the database refuses, every time.',
   },
   {
     codes: ['58P01', '58P02', 'XX000', 'XX001', 'XX002'],
     kind: 'alarm',
-    reason: 'A fault of the server or its files: tell whoever runs it.',
+    reason: 'A fault of the server or its files: tell its operator.',
   },
 ];
 

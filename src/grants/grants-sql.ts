@@ -19,14 +19,14 @@ export interface Place {
  */
 export function grantsSql({ database, schema }: Place, rolePrefix?: string): string {
   const roles = roleNames(rolePrefix).join(', ');
-  return `-- What the roles of payment-events-db may do. For the owner of the database; to be run again after every
--- migration and every restore.
+  return `-- What the roles of payment-events-db may do. The owner of the database runs it, again after every migration and
+-- every restore.
 BEGIN;
 SET LOCAL search_path = ${schema};
 
 ${ROLES.map((role) => creation(roleName(role, rolePrefix))).join('\n')}
 
--- From here on they have nothing, nor have those whom they passed it on to. PUBLIC keeps CONNECT.
+-- Revoke everything first, also from those to whom they granted it. PUBLIC keeps CONNECT.
 REVOKE ALL ON DATABASE ${database} FROM ${roles} CASCADE;
 REVOKE TEMPORARY, CREATE ON DATABASE ${database} FROM PUBLIC CASCADE;
 REVOKE ALL ON SCHEMA ${schema} FROM PUBLIC, ${roles} CASCADE;

@@ -12,7 +12,7 @@ import { compareCatalogs, type Drift } from '../schema/compare-catalogs';
 import { describeDrift } from '../schema/describe-drift';
 import { assertSound, completeHistory, knownMigrations, nameOf, readHistory, recordingStatement } from './history';
 import { type LegacyClock, legacyClocks } from './legacy-clocks';
-import { legacyTimeZone, LegacyTimeZoneError, recordedTimes, recordTimeZone } from './legacy-time-zone';
+import { ADOPT_AGAIN, legacyTimeZone, LegacyTimeZoneError, recordedTimes, recordTimeZone } from './legacy-time-zone';
 import { withoutTimeouts } from '../migrations/helpers/locking';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { type Obstacle } from './dependents';
@@ -70,8 +70,8 @@ export class SchemaDriftError extends PaymentEventsDbError {
     super(
       `The schema is not that of Alembic revision ${revision} (-), but has (+):\n` +
         drift.flatMap(describeDrift).join('\n') +
-        obstacles.map((one) => `\nIn the way of ${describeObstacle(one)}`).join('') +
-        '\nSomebody has changed it by hand. Change it back, then run this again.',
+        obstacles.map((one) => `\nWould also stop ${describeObstacle(one)}`).join('') +
+        '\nIt was changed by hand. Change it back, then run this again.',
     );
   }
 }
@@ -151,10 +151,7 @@ const isGrant = ({ object }: Drift) => object.includes(': grant ');
 async function adoptedAlready(queryRunner: QueryRunner, given: string | undefined): Promise<Adoption> {
   const { zone: recorded } = await recordedTimes(queryRunner);
   if (given !== undefined && (await legacyTimeZone(queryRunner, given)) !== recorded) {
-    throw new LegacyTimeZoneError(
-      `This database was adopted with times of ${recorded} before. To change that, go back and adopt it again: ` +
-        'docs/how-to/take-over-from-alembic.md.',
-    );
+    throw new LegacyTimeZoneError(`This database was adopted with times of ${recorded} before. ${ADOPT_AGAIN}`);
   }
   return {
     outcome: 'adopted_already',

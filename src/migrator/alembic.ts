@@ -18,7 +18,7 @@ export class AlembicDatabaseError extends PaymentEventsDbError {
   constructor(readonly revision: string) {
     super(
       `Alembic made this database (revision ${revision}): its tables exist, but our history of migrations is empty.\n` +
-        'Take it over first, with all its rows: payment-events-db adopt --dry-run, then payment-events-db adopt.',
+        'Take it over first, with all its rows: npx payment-events-db adopt --dry-run, then npx payment-events-db adopt.',
     );
   }
 }
@@ -30,7 +30,7 @@ export class NotMadeByAlembicError extends PaymentEventsDbError {
   constructor() {
     super(
       'Alembic did not make this database: there is no row in alembic_version, or it is that of another application, ' +
-        'since none of our tables is there. Check DATABASE_URL. A database without tables needs no taking over: payment-events-db migrate.',
+        'since none of our tables is there. Check DATABASE_URL. To create the tables: npx payment-events-db migrate.',
     );
   }
 }

@@ -7,21 +7,21 @@ const lines = (texts: readonly string[]) => texts.map((text) => `  ${text}`).joi
 const named = ({ pid, applicationName, user, since, state }: Session) =>
   `process ${pid} (${applicationName || 'no application name'}, user ${user}), ${state} since ${since.toISOString()}`;
 
-/** Another session migrates this database, and has not ended within the time to wait. Nothing was changed. */
+/** Another session migrates this database, and did not end within the time to wait. Nothing was changed. */
 export class MigrationInProgressError extends PaymentEventsDbError {
   readonly code = 'MIGRATION_IN_PROGRESS';
   override readonly retryable = true;
 
   constructor(holder: Session | undefined, waitedMs: number) {
     super(
-      `Another session migrates this database, and has not ended within ${waitedMs / 1_000} s: ` +
+      `Another session migrates this database, and did not end within ${waitedMs / 1_000} s: ` +
         `${holder ? named(holder) : 'it has just ended'}.\n` +
         'Let it finish and run this again. Ending it frees the lock and is safe: SELECT pg_terminate_backend(pid).',
     );
   }
 }
 
-/** A lock that a migration needs was not to be had, however often it was tried for. What was applied stays applied. */
+/** A migration could not take a lock that it needs, although it tried again and again. What was applied stays applied. */
 export class MigrationBlockedError extends PaymentEventsDbError {
   readonly code = 'MIGRATION_BLOCKED';
   override readonly retryable = true;
@@ -31,9 +31,12 @@ export class MigrationBlockedError extends PaymentEventsDbError {
     readonly blockers: readonly Session[],
     waitedMs: number,
   ) {
-    const who = blockers.length > 0 ? `In the way:\n${lines(blockers.map(named))}` : 'Nobody is in the way any more.';
+    const who =
+      blockers.length > 0
+        ? `It is held or waited for by:\n${lines(blockers.map(named))}`
+        : 'No session holds it any more.';
     super(
-      `A lock that the migration needs was not to be had within ${Math.round(waitedMs / 1_000)} s of trying. ${who}\n` +
+      `A lock that the migration needs could not be taken within ${Math.round(waitedMs / 1_000)} s. ${who}\n` +
         'Let them finish or end them, and run this again: it goes on where it stopped.',
     );
   }
@@ -45,8 +48,8 @@ export class TransactionModeError extends PaymentEventsDbError {
 
   constructor(mode: 'all' | 'none') {
     super(
-      `Migrations cannot run ${WHY_NOT[mode]}. Use the mode "each": migration:run --transaction each. ` +
-        'A migration that bears no transaction says so itself.',
+      `Migrations cannot run ${WHY_NOT[mode]}. Use the mode "each": npx typeorm migration:run --transaction each. ` +
+        'A migration that must not run in a transaction sets transaction = false.',
     );
   }
 }
@@ -55,7 +58,7 @@ const WHY_NOT = {
   all:
     'all in one transaction: it would hold every lock until the last is done, and CREATE INDEX CONCURRENTLY cannot run ' +
     'inside one',
-  none: 'without transactions: one that is made for a transaction, and cut off, goes neither on nor back',
+  none: 'without transactions: a migration that needs one, and was interrupted, could be neither finished nor reverted',
 };
 
 /** Indexes or functions of others have names that the migrations need. Nothing was changed. */
@@ -84,7 +87,7 @@ export class HalfAppliedError extends PaymentEventsDbError {
     super(
       `${name} is half applied: ${what} began at ${at} (user ${by}, version ${version}) and has not ended.` +
         `${aim ? ` ${aim} cannot be reached from there.` : ''}\n` +
-        `Finish it: payment-events-db ${finish}. Or go the other way: payment-events-db ${turn}.`,
+        `Finish it: npx payment-events-db ${finish}. Or undo it: npx payment-events-db ${turn}.`,
     );
   }
 }
@@ -99,9 +102,9 @@ export class UnknownMigrationsError extends PaymentEventsDbError {
   constructor(readonly names: readonly string[]) {
     super(
       `The database has migrations that this version of the code does not know:\n${lines(names)}\n` +
-        'It was migrated by a newer version or another branch. Check out that version and go on there, or revert them ' +
-        'with it (npm run migration:revert). If it is a migration of your own: take it back, and run it from a second ' +
-        'DataSource with a migrationsTableName of its own.',
+        'A newer or another version of this package has migrated it. Use that version, or revert them with it: ' +
+        'npx payment-events-db revert. If it is a migration of yours, revert it and run it from a second DataSource ' +
+        'that has another migrationsTableName.',
     );
   }
 }
@@ -114,7 +117,7 @@ export class ChangedMigrationsError extends PaymentEventsDbError {
     super(
       `These migrations were changed after this database had run them:\n${lines(names)}\n` +
         'A released migration never changes: restore it, and make the change by a new one. Where the database was ' +
-        'brought to the same schema by hand, record it: payment-events-db stamp.',
+        'brought to the same schema by hand, record that: npx payment-events-db stamp <migration>.',
     );
   }
 }
@@ -124,7 +127,7 @@ export class PendingMigrationsError extends PaymentEventsDbError {
   readonly code = 'PENDING_MIGRATIONS';
 
   constructor(readonly names: readonly string[]) {
-    super(`The database lacks these migrations:\n${lines(names)}\nRun ./scripts/migrate_payment_events_db.sh first.`);
+    super(`The database lacks these migrations:\n${lines(names)}\nRun them first: npx payment-events-db migrate`);
   }
 }
 

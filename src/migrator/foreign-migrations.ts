@@ -10,8 +10,8 @@ export class ForeignMigrationsError extends PaymentEventsDbError {
   constructor(readonly names: readonly string[]) {
     super(
       `These migrations are not of this package:\n${names.map((name) => `  ${name}\n`).join('')}` +
-        'In its history they would keep every other version of it from migrating. Run them from a second DataSource, ' +
-        'with a migrationsTableName of its own, on tables of your own.',
+        'In its history they would stop every other version of it from migrating. Run them from a second DataSource, ' +
+        'with another migrationsTableName, on your own tables.',
     );
   }
 }

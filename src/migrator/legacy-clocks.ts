@@ -114,5 +114,5 @@ function describe(comparison: Comparison, zone: string): string {
 }
 
 const WAY_OUT =
-  'If it is another zone, say which: --legacy-timezone. If single rows are wrong, correct those: ' +
-  'docs/how-to/take-over-from-alembic.md.';
+  'If it is another zone, say which: --legacy-timezone <zone>. If only some rows are wrong, correct their times, with the ' +
+  'trigger update_auth_request_state_updated_at disabled.';

@@ -77,10 +77,16 @@ async function canonicalName(session: Queryable, zone: string): Promise<string> 
   throw new InvalidCommandError('adopt', ['legacyTimeZone must be a name of pg_timezone_names, such as Europe/Berlin']);
 }
 
-const HIDDEN = 'The TimeZone of this session is a setting of its own, which hides what other sessions begin with';
+const HIDDEN =
+  'The TimeZone of this session was set for it alone, which hides the TimeZone that other sessions begin with';
 const WAY_OUT =
   'Compare times of the old rows with what is known of their requests, and say in which zone they are, be it UTC: ' +
   '--legacy-timezone UTC.';
+
+/** How to change what was said when a database was adopted. */
+export const ADOPT_AGAIN =
+  'To adopt it again: npx payment-events-db revert --to LegacyMockProcessor (LegacySchema, where its revision is 9a82c6d3b654), ' +
+  `DROP TABLE ${MIGRATIONS_TABLE}, then npx payment-events-db adopt --legacy-timezone <zone>.`;
 
 /** What {@link recordTimeZone} has recorded, else UTC. */
 export async function recordedTimes(session: Queryable): Promise<{ zone: string; inUtc: readonly string[] }> {

@@ -46,7 +46,7 @@ export const enterSchema = (schema: string): string => `SET search_path = ${sear
 export const LOCK_OR_STOP = `DO $$
 BEGIN
   IF current_schema() IS NULL THEN
-    RAISE EXCEPTION 'The schema is not there, or this user may not use it: %.', current_setting('search_path');
+    RAISE EXCEPTION 'There is no such schema, or this user may not use it: %.', current_setting('search_path');
   END IF;
   IF NOT pg_try_advisory_lock(${KEY}) THEN
     RAISE EXCEPTION 'Another session migrates this database. Wait until it has ended.';

@@ -5,7 +5,7 @@ import { changesOf } from './changes';
 import { type ChangingStep, findDependents, type Obstacle } from './dependents';
 import { nameOf } from './history';
 import { type LegacyClock, legacyClocks } from './legacy-clocks';
-import { LegacyTimeZoneError, recordedTimes } from './legacy-time-zone';
+import { ADOPT_AGAIN, LegacyTimeZoneError, recordedTimes } from './legacy-time-zone';
 import { withoutTimeouts } from '../migrations/helpers/locking';
 import { findMissingRights } from './missing-rights';
 import { type Step } from './names-taken';
@@ -18,8 +18,8 @@ export class MigrationObstaclesError extends PaymentEventsDbError {
 
   constructor(readonly obstacles: readonly Obstacle[]) {
     super(
-      `These would stop the migrations, of which none has run:\n${obstacles.map((one) => `  ${describeObstacle(one)}\n`).join('')}` +
-        'Drop such an object and make it anew after the migrations; mend such rows and rights. Then run this again.',
+      `These would stop the migrations. None has run:\n${obstacles.map((one) => `  ${describeObstacle(one)}\n`).join('')}` +
+        'Drop such an object and create it again after the migrations; correct such rows, grant such rights. Then run this again.',
     );
   }
 }
@@ -110,8 +110,7 @@ async function areAllPlain(queryRunner: QueryRunner): Promise<boolean> {
   return (await query(queryRunner, PLAIN_TIMES)).length === 3;
 }
 
-const NOT_AS_ADOPTED =
-  'is in another zone than when the database was adopted: go back and adopt it again (docs/how-to/take-over-from-alembic.md)';
+const NOT_AS_ADOPTED = `is in another zone than when the database was adopted. ${ADOPT_AGAIN}`;
 
 export const columnsInUtc = (clocks: readonly LegacyClock[]): string[] =>
   clocks.filter(({ zone }) => zone === 'UTC').map(({ column }) => column);
@@ -120,7 +119,7 @@ async function findUntoldRestaurants(queryRunner: QueryRunner): Promise<string[]
   const unknown = await findUnknownRestaurants(queryRunner);
   if (unknown.length === 0) return [];
   return [
-    `The restaurant is unknown for: ${unknown.join(', ')}. No read model row, idempotency key or event tells it. Once ` +
+    `The restaurant is unknown for: ${unknown.join(', ')}. No read model row, idempotency key or event names it. Once ` +
       `ExpandColumns has run, set it by hand, for example UPDATE outbox SET restaurant_id = '<restaurant>' ` +
       `WHERE aggregate_id = '<request>'; or delete the row if it is not needed.`,
   ];

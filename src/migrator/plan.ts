@@ -143,7 +143,7 @@ BEGIN
     OR (SELECT begun ->> 'direction' || ' ' || (begun ->> 'name') FROM ${MIGRATIONS_TABLE} WHERE begun IS NOT NULL)
       IS DISTINCT FROM ${begun ? `'${begun.direction} ${begun.name}'` : 'NULL'}
   THEN
-    RAISE EXCEPTION 'Migrations have run since this plan was made. Make it anew.';
+    RAISE EXCEPTION 'Migrations have run since this plan was made. Make it again.';
   END IF;
 END $$`;
 }

@@ -53,6 +53,7 @@ export class DevelopmentSeeder {
 
 function urlOf(dataSource: DataSource): string {
   const { url } = dataSource.options as PostgresOptions;
-  if (!url) throw new ConfigurationError('The DataSource has no url, so nothing tells whether its database is local.');
+  if (!url)
+    throw new ConfigurationError('The DataSource has no url, so it cannot be known whether its database is local.');
   return url;
 }

@@ -54,7 +54,7 @@ async function moveAside(path: string, notice: (message: string) => void): Promi
   }
   const aside = `${path}.incomplete-${Date.now()}`;
   await rename(path, aside);
-  notice(`${path} was only half made and cannot start: moved to ${aside}, making a new one.`);
+  notice(`${path} was only half created and cannot start: moved to ${aside}, creating a new one.`);
 }
 
 async function initialise(

@@ -143,7 +143,7 @@ export class EmbeddedServer {
       if (!running) return undefined;
       const gone = () => waitUntil(() => readPostmaster(path)?.pid !== running.pid, path);
       if (running.ready) return new EmbeddedServer(path, running.pid, running.port, password, gone);
-      if (Date.now() > deadline) throw new ServerProcessError(`PostgreSQL on ${path} does not get ready.`);
+      if (Date.now() > deadline) throw new ServerProcessError(`PostgreSQL on ${path} does not become ready.`);
     }
   }
 

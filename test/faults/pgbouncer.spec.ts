@@ -134,7 +134,7 @@ if (!version && !process.env.CI) {
     }
   });
 
-  it('a connection to the server that is not to be had in time is a retryable error', async () => {
+  it('a connection to the server that does not come in time is a retryable error', async () => {
     const narrow = await PgBouncer.start(target, { default_pool_size: '1', query_wait_timeout: '1' });
     const crowded = await fromPage(narrow.url).initialize();
     try {

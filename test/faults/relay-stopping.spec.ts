@@ -336,7 +336,7 @@ describe('as a process', () => {
   afterEach(() => RelayProcess.killAll());
   afterAll(() => broker.close());
 
-  it('SIGTERM finishes the turn in hand and ends with 0', async () => {
+  it('SIGTERM finishes the current batch and ends with 0', async () => {
     const { passed, open } = gate();
     broker.hold = passed;
     const id = await enqueue();

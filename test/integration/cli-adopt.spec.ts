@@ -92,7 +92,7 @@ describe('payment-events-db adopt', () => {
         'different: table outbox: column message_type\n' +
         '  - column message_type character varying(100) not null\n' +
         '  + column message_type text not null\n' +
-        'Somebody has changed it by hand. Change it back, then run this again.\n',
+        'It was changed by hand. Change it back, then run this again.\n',
     );
     expect(exitCode).toBe(4);
     await database.query('ALTER TABLE outbox ALTER COLUMN message_type TYPE varchar(100)');

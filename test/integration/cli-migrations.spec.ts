@@ -189,7 +189,7 @@ test('while another session migrates, each waits as long as the environment says
     for (const args of [['migrate'], ['revert'], ['stamp', LAST]] as [string, ...string[]][]) {
       expect(await here(...args)).toEqual({
         stdout: '',
-        stderr: expect.stringContaining(`has not ended within 0.1 s: process ${session!.pid} (test, `) as string,
+        stderr: expect.stringContaining(`did not end within 0.1 s: process ${session!.pid} (test, `) as string,
         exitCode: 1,
       });
     }

@@ -25,7 +25,7 @@ const jsonLines = (stdout: string) =>
 describe('before the migrations have run', () => {
   test('verify says what to do first', async () => {
     const { stderr, exitCode } = await cli(['verify']);
-    expect(stderr).toContain('migrate_payment_events_db.sh');
+    expect(stderr).toContain('npx payment-events-db migrate');
     expect(exitCode).toBe(4);
   });
 });

@@ -78,7 +78,7 @@ describe('a server that lets only encrypted connections in', () => {
   test('a URL without a password says so, and does not hang until the server gives up', async () => {
     const url = server.url('sslmode=no-verify', { password: '' });
     const wanted = {
-      ...says(/asks user postgres for a password, and there is none\.\nPut it into DATABASE_URL/),
+      ...says(/asks user postgres for a password, and none is set\.\nPut it into DATABASE_URL/),
       exitCode: 3,
     };
     // The process has half as long as the server, which waits for 60 s.

@@ -267,7 +267,7 @@ describe('a database where grants has not run, on a server that has the roles', 
       {
         kind: 'missing',
         object: `schema public: grant USAGE to ${roles.group('api')}`,
-        remedy: 'payment-events-db grants',
+        remedy: 'npx payment-events-db grants',
       },
     ]);
     await other.query(

@@ -109,13 +109,13 @@ describe.each([
 
     const status = await cli(statusCommand());
     expect(status.stdout).toMatch(new RegExp(`^${full} +half applied$`, 'm'));
-    expect(status.stderr).toContain(`Finish it: payment-events-db ${direction === 'up' ? 'migrate' : 'revert'}.`);
+    expect(status.stderr).toContain(`Finish it: npx payment-events-db ${direction === 'up' ? 'migrate' : 'revert'}.`);
     expect(status.exitCode).toBe(direction === 'up' ? 2 : 1);
     expect(JSON.parse((await cli(statusCommand(), '--json')).stdout)).toMatchObject({ halfApplied: begun });
     const check = await cli(checkCommand());
     expect(check).toMatchObject({ stdout: '', exitCode: 4 });
     expect(check.stderr).toContain(
-      `Or go the other way: payment-events-db ${direction === 'up' ? 'revert' : 'migrate'}.`,
+      `Or undo it: npx payment-events-db ${direction === 'up' ? 'revert' : 'migrate'}.`,
     );
   });
 

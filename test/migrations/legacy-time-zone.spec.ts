@@ -109,11 +109,11 @@ describe('a server in another zone', () => {
 
   test('is not overlooked behind a setting of this session or this role alone', async () => {
     expect(await zoneAfter(`ALTER ROLE postgres SET TimeZone = 'UTC'`)).toMatch(
-      /hides what other sessions begin with \(user\)/,
+      /hides the TimeZone that other sessions begin with \(user\)/,
     );
     expect(await zoneAfter(`ALTER DATABASE postgres SET TimeZone = 'UTC'`)).toBe('UTC');
     await zoneAfter(`ALTER DATABASE postgres RESET TimeZone`, `ALTER ROLE postgres RESET TimeZone`);
     url += '?options=-c%20TimeZone%3DUTC';
-    expect(await zoneAfter()).toMatch(/hides what other sessions begin with \(client\)/);
+    expect(await zoneAfter()).toMatch(/hides the TimeZone that other sessions begin with \(client\)/);
   });
 });

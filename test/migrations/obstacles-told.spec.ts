@@ -47,7 +47,7 @@ describe('an object in the way', () => {
   test('begins its message with what matters', async () => {
     const { message } = (await failureOf(migrate(dataSource, { say }))) as Error;
     expect(message.split('\n', 2)).toEqual([
-      'These would stop the migrations, of which none has run:',
+      'These would stop the migrations. None has run:',
       `  ${CONTRACT}: view report depends on outbox.created_at`,
     ]);
   });

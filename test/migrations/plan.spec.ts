@@ -154,7 +154,7 @@ describe('a plan', () => {
     await new MigrationChain(database).upTo(levelOf('ExpandColumns'));
     expect(await psql(database.url, text)).toEqual({
       code: STOPPED,
-      stderr: expect.stringContaining('Migrations have run since this plan was made. Make it anew.') as string,
+      stderr: expect.stringContaining('Migrations have run since this plan was made. Make it again.') as string,
     });
     await runByHand(await database.connect(), await planMigrations(dataSource));
     expect(await readCatalog(dataSource)).toBe(targetCatalog);

@@ -56,7 +56,7 @@ describe('what the server reports', () => {
     ['28P01', 'check user and password'],
     ['42P05', 'preparedStatements "unnamed"'],
     ['08P01', 'timeoutsVia "role"'],
-    ['XX001', 'tell whoever runs it'],
+    ['XX001', 'tell its operator'],
     ['99ZZZ', 'the list of error codes'],
   ])('that no retry mends comes with what is known of its SQLSTATE: %s', (code, advice) => {
     const error = translateError(reported(code)) as DatabaseError;

@@ -15,14 +15,14 @@ interface Options {
 export function adoptCommand(): Command {
   return new Command('adopt')
     .description(
-      'Takes over a database that Alembic made, with all its rows: makes sure that its schema is that of its revision, ' +
-        'and records the migrations that make the same one as applied. Changes nothing else; services may go on.',
+      'Takes over a database that Alembic made, with all its rows: checks that its schema is that of its revision, ' +
+        'and records the migrations that make the same schema as applied. Changes nothing else; services may keep running.',
     )
     .option(
       '--legacy-timezone <zone>',
       "the zone of the server's clock when the old rows were written (default: UTC, if TimeZone is UTC)",
     )
-    .option('--dry-run', 'only look, and say what would be done')
+    .option('--dry-run', 'change nothing, and print what would be done')
     .option('--json', 'print JSON')
     .action(async ({ legacyTimezone, dryRun, json }: Options) => {
       await withDataSource(readConfig(), async (dataSource) => {
@@ -55,14 +55,16 @@ function forPeople({
       .map(({ column, zone, compared }) => `But auth_request_state.${column} for ${zone}: ${told(compared)}.`),
     ...[...grants, ...kept].map((object) => `Stays as it is: ${object}.`),
     ...obstacles.map((one) => `Would stop ${describeObstacle(one)}.`),
-    ...(isPlan ? ['Next: payment-events-db adopt'] : NEXT),
+    ...(isPlan ? ['Next: npx payment-events-db adopt'] : NEXT),
   ].join('\n');
 }
 
 const told = (rows: number) =>
-  rows > 0 ? `so say ${rows} rows, each compared with its event` : 'no row tells, and the legacy services write UTC';
+  rows > 0
+    ? `as ${rows} rows show, each compared with its event`
+    : 'no row shows it, and the legacy services write UTC';
 
 const NEXT = [
-  'Next, while the legacy services run on: payment-events-db migrate --to ExpandIndexes',
-  'When they are stopped: payment-events-db migrate',
+  'Next, while the legacy services keep running: npx payment-events-db migrate --to ExpandIndexes',
+  'When they are stopped: npx payment-events-db migrate',
 ];

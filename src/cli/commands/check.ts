@@ -17,14 +17,14 @@ interface Options {
 export function checkCommand(): Command {
   return new Command('check')
     .description(
-      'Compares the schema of the database with what the migrations make, down to guards that are switched off, ' +
+      'Compares the schema of the database with what the migrations make, including guards that are switched off, ' +
         'indexes that are INVALID and privileges, and prints every object that differs; sequences that are behind their ' +
-        'tables; and what else opens the tables: settings of roles, what roles may besides, default privileges, event ' +
-        'triggers, publications. Reads only. Run it after every restore and move: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
+        'tables; and what else gives access to the tables: settings and further rights of roles, default privileges, ' +
+        'event triggers, publications. Reads only. Run it after every restore and move: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
         'something differs.',
     )
     .option('--role-prefix <name>', "what the names of the services' roles begin with", DEFAULT_ROLE_PREFIX)
-    .option('--ignore-privileges', 'leave out who was granted what: where grants does not run')
+    .option('--ignore-privileges', 'ignore privileges, on a database where grants does not run')
     .option('--json', 'print one JSON object a line: each object that differs, then the summary')
     .action(async ({ rolePrefix, ignorePrivileges, json }: Options) => {
       await withDataSource(readConfig(), async (dataSource) => {

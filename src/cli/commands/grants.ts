@@ -16,9 +16,9 @@ export function grantsCommand(): Command {
   return new Command('grants')
     .description(
       'Gives the roles of the API, the workers, the relay and of people who only read exactly what their operations ' +
-        'need, takes from them and from PUBLIC all else that they have on our tables, and makes those roles that are ' +
-        'missing. Services may go on. Needs the owner of the database, and CREATEROLE where a role is missing. To be ' +
-        'run after every migration and every restore; running it again is harmless.',
+        'need, revokes from them and from PUBLIC everything else on our tables, and creates the roles that are missing. ' +
+        'Services may keep running. Needs the owner of the database, and CREATEROLE where a role is missing. Run it ' +
+        'after every migration and every restore; running it again is harmless.',
     )
     .option('--role-prefix <name>', 'what the names of the roles begin with', DEFAULT_ROLE_PREFIX)
     .option('--dry-run', 'only print the SQL, which can be run with psql')

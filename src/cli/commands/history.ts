@@ -9,8 +9,8 @@ import { withDataSource } from '../with-data-source';
 export function historyCommand(): Command {
   return new Command('history')
     .description(
-      'Says of each migration that the database has when it was applied, how long that took, by which version of this ' +
-        'package and by whom. A dash is what was not recorded: a migration that was stamped took no time.',
+      'Prints for each migration that the database has when it was applied, how long that took, by which version of ' +
+        'this package and by which user. A dash: not recorded, such as the time that a stamped migration took.',
     )
     .option('--json', 'print one JSON object a line')
     .action(async ({ json }: { json?: boolean }) => {

@@ -16,10 +16,10 @@ export interface MigrateCommandOptions {
 export function migrateCommand(): Command {
   return new Command('migrate')
     .description(
-      'Runs the pending migrations, one process at a time, each under short locks. Services may go on unless a ' +
-        'migration says otherwise. Running it again is harmless, and goes on where it stopped.',
+      'Runs the pending migrations, one process at a time, each under short locks. Services may keep running ' +
+        'unless a migration says otherwise. Running it again is harmless, and continues where it stopped.',
     )
-    .option('--to <name>', 'the last migration to run; its time may be left out')
+    .option('--to <name>', 'the last migration to run; its timestamp may be left out')
     .option('--dry-run', 'only print the SQL, as plan does')
     .option('--json', 'print JSON')
     .action(async ({ to, dryRun, json }: MigrateCommandOptions) => {

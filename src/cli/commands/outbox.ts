@@ -12,13 +12,11 @@ const DAY_MS = 86_400_000;
 
 /** `payment-events-db outbox …`. */
 export function outboxCommand(): Command {
-  const outbox = new Command('outbox').description(
-    'Looks into the outbox and sees to the messages that were given up.',
-  );
+  const outbox = new Command('outbox').description('Shows the outbox, and handles the messages that were given up.');
 
   outbox
     .command('stats')
-    .description('How many messages are pending, wait and were given up, and how old the oldest is.')
+    .description('Prints how many messages are pending, are waiting and were given up, and how old the oldest is.')
     .option('--json', 'print JSON')
     .action(({ json }: { json?: boolean }) =>
       withOutbox(async (box) => {
@@ -45,10 +43,10 @@ export function outboxCommand(): Command {
   outbox
     .command('failed')
     .description('The messages that were given up, oldest first.')
-    .option('--limit <n>', 'at most so many', wholeNumber, 100)
+    .option('--limit <n>', 'at most this many', wholeNumber, 100)
     .addOption(
       // --help writes a default as JSON, which has no bigint: said in words.
-      new Option('--after <id>', 'those after this message').argParser(messageId).default(0n, 'from the first on'),
+      new Option('--after <id>', 'only those with a higher id').argParser(messageId).default(0n, 'all'),
     )
     .option('--json', 'print one JSON object a line')
     .action(({ limit, after, json }: { limit: number; after: bigint; json?: boolean }) =>
@@ -73,7 +71,7 @@ export function outboxCommand(): Command {
 
   outbox
     .command('requeue')
-    .description('Has a message that was given up, or that waits, delivered again now; or all that were refused.')
+    .description('Delivers again, now, a message that was given up or waits; or all that were refused.')
     .argument('[id]', 'the message', messageId)
     .option('--all', 'every message that was given up, or refused and waits')
     .option('--json', 'print JSON')
@@ -87,9 +85,9 @@ export function outboxCommand(): Command {
 
   outbox
     .command('discard')
-    .description('Sets a message aside that nobody is to receive. Who and why stay with it.')
+    .description('Discards a message that must not be delivered. Who decided it and why stays with the row.')
     .argument('<id>', 'the message', messageId)
-    .requiredOption('--by <name>', 'who decides it')
+    .requiredOption('--by <name>', 'who decided it')
     .requiredOption('--reason <text>', 'why')
     .option('--json', 'print JSON')
     .action((id: bigint, { by, reason, json }: { by: string; reason: string; json?: boolean }) =>
@@ -101,8 +99,8 @@ export function outboxCommand(): Command {
 
   outbox
     .command('purge')
-    .description('Deletes messages that were delivered or discarded long ago.')
-    .option('--older-than-days <n>', 'days since then', wholeNumber, 7)
+    .description('Deletes messages that were delivered or discarded some time ago.')
+    .option('--older-than-days <n>', 'days since that time', wholeNumber, 7)
     .option('--json', 'print JSON')
     .action(({ olderThanDays, json }: { olderThanDays: number; json?: boolean }) =>
       withOutbox(async (box) => {

@@ -11,7 +11,7 @@ export function planCommand(): Command {
       'Prints the SQL that migrate would run, backfills and the rows of the history included, for a reviewer, or to be ' +
         'run by hand with psql. Changes nothing.',
     )
-    .option('--to <name>', 'the last migration to run; its time may be left out')
+    .option('--to <name>', 'the last migration to run; its timestamp may be left out')
     .option('--json', 'print JSON, with a statement a string')
     .action(async ({ to, json }: { to?: string; json?: boolean }) => {
       await withDataSource(readConfig(), async (dataSource) => {

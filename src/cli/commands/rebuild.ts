@@ -18,8 +18,8 @@ export function rebuildCommand(): Command {
     .description(
       'Replaces the rows of requests in auth_request_state by what their events say, one after the other, and prints ' +
         'what changed. Needs the owner of the table. Running it again is harmless; the first failure ends it. Writers ' +
-        'wait for moments, at most two seconds a request. A row that says AUTHORIZED of a closed request may hold ' +
-        'money: see that it is released first.',
+        'wait at most two seconds a request. Where the row says AUTHORIZED and the events say that the request is ' +
+        'closed, money may be held: make sure that it is released first.',
     )
     .argument('<id...>', 'the requests')
     .option('--dry-run', 'only print what would change')

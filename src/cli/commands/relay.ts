@@ -28,22 +28,27 @@ interface Options {
 export function relayCommand(): Command {
   return new Command('relay')
     .description(
-      'Delivers the outbox until SIGTERM or SIGINT, and finishes the turn in hand before it ends. ' +
+      'Delivers the outbox until SIGTERM or SIGINT, and finishes its current batch before it ends. ' +
         'Any number of relays share the work. Logs one JSON object a line.',
     )
     .requiredOption(
       '--publisher <module>',
       'a file or package whose default export is a publisher, an object of publishers by message type, or a function ' +
-        'that makes either',
+        'that returns one of these',
     )
-    .option('--batch-size <n>', 'messages a turn', positive, 100)
+    .option('--batch-size <n>', 'messages in a batch', positive, 100)
     .option('--poll-interval-ms <ms>', 'longest pause when there is nothing to do', positive, 100)
     .option('--publish-timeout-ms <ms>', 'longest wait for a publisher', positive, 10_000)
     .option('--max-attempts <n>', 'refusals until a message is given up', positive, 10)
     .option('--retry-delay-ms <ms>', 'pause after the first refusal; doubles with each', positive, 1_000)
     .option('--max-retry-delay-ms <ms>', 'longest pause after a refusal', positive, 300_000)
-    .option('--json', 'print what it fails with as JSON too; the log is JSON in any case')
-    .option('--max-reconnect-delay-ms <ms>', 'longest pause while database or broker is away', positive, 30_000)
+    .option('--json', 'print an error as JSON too; the log is always JSON')
+    .option(
+      '--max-reconnect-delay-ms <ms>',
+      'longest pause while the database or the broker cannot be reached',
+      positive,
+      30_000,
+    )
     .action(async ({ publisher, json: _json, ...options }: Options) => {
       const publishers = await loadPublishers(publisher);
       const deliver = async (dataSource: PaymentEventsDataSource) => {

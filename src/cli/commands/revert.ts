@@ -10,10 +10,10 @@ import { type MigrateCommandOptions } from './migrate';
 export function revertCommand(): Command {
   return new Command('revert')
     .description(
-      'Takes back the last migration, or all that came after another. The comment of each says what its way back ' +
+      'Reverts the last migration, or all after a given one. The comment of each migration says what reverting it ' +
         'cannot keep; look with --dry-run first.',
     )
-    .option('--to <name>', 'the last migration to keep; its time may be left out')
+    .option('--to <name>', 'the last migration to keep; its timestamp may be left out')
     .option('--dry-run', 'only print the SQL')
     .option('--json', 'print JSON')
     .action(async ({ to, dryRun, json }: MigrateCommandOptions) => {

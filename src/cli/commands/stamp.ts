@@ -7,12 +7,12 @@ import { withDataSource } from '../with-data-source';
 export function stampCommand(): Command {
   return new Command('stamp')
     .description(
-      'Has the history say that the database was migrated up to and including a migration, and no further. Runs none ' +
-        'and does not look at the tables: compare them afterwards, with check. Mends what status calls changed, and ' +
-        'forgets what it calls unknown.',
+      'Records in the history that the database was migrated up to and including a migration, and no further. Runs ' +
+        'none and does not look at the tables: compare them afterwards, with check. Corrects what status calls ' +
+        'changed, and removes what it calls unknown.',
     )
-    .argument('<name>', 'the last migration that the database has; its time may be left out')
-    .option('--dry-run', 'only say what would be done')
+    .argument('<name>', 'the last migration that the database has; its timestamp may be left out')
+    .option('--dry-run', 'only print what would be done')
     .option('--json', 'print JSON')
     .action(async (name: string, { dryRun = false, json }: { dryRun?: boolean; json?: boolean }) => {
       await withDataSource(readConfig(), async (dataSource) => {

@@ -13,9 +13,9 @@ import { withDataSource } from '../with-data-source';
 export function statusCommand(): Command {
   return new Command('status')
     .description(
-      'Says which migrations the database has. A gate for deployments: exit code 0 when all have run, 2 when migrate ' +
-        'has some to run or to finish, 1 when a revert did not end, or when the database has others than this version ' +
-        'of the code, or some that were changed since.',
+      'Prints which migrations the database has. A gate for deployments: exit code 0 when all have run, 2 when migrate ' +
+        'has some to run or to finish, 1 when a revert did not end, or when the database has migrations that this version ' +
+        'of the code does not have, or that were changed since.',
     )
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {

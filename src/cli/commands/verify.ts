@@ -61,13 +61,15 @@ const printForPeople: Printer = {
     console.log(`${pc.bold(difference.authRequestId)}  ${pc.red(headline(difference))}`);
     if (difference.kind === 'row_differs') printDifferences(difference.differences, ['in the row', 'by its events']);
     if (mayHoldMoney(difference)) {
-      console.log(pc.yellow('  The processor authorized a closed request. See that the money is released first.'));
+      console.log(
+        pc.yellow('  The processor authorized a request that is closed. Make sure that the money is released first.'),
+      );
     }
   },
   summary: ({ checked, differing }) => {
     if (differing === 0) return console.log(pc.green(`Compared ${count(checked)}: none differs.`));
     console.log(pc.red(`Compared ${count(checked)}: ${differing.toLocaleString('en-US')} differ.`));
-    console.log('Look into each, then mend it with: payment-events-db rebuild <id>');
+    console.log('Look at each, then repair it with: npx payment-events-db rebuild <id>');
   },
 };
 

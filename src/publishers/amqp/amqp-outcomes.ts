@@ -26,7 +26,7 @@ export const unencodable: PublishOutcome = {
 export const unacceptable = (answer: string): PublishOutcome => ({
   published: false,
   permanent: true,
-  reason: `RabbitMQ would never take it: mend what it names and requeue it, or discard it. ${answer}`,
+  reason: `RabbitMQ would never take it: correct what it names and requeue it, or discard it. ${answer}`,
 });
 
 /** A permission may still be given: it is tried again. */

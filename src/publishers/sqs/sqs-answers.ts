@@ -66,5 +66,5 @@ function describe(error: unknown): string {
   const { name, message, code, $metadata } = error as SdkError;
   const status = $metadata?.httpStatusCode;
   if (status === undefined) return `SQS cannot be asked: ${code ? message : name}.`;
-  return `SQS serves no requests: ${name} (HTTP ${status}). Where it is not an outage, look at credentials and permissions.`;
+  return `SQS serves no requests: ${name} (HTTP ${status}). If it is not an outage, check credentials and permissions.`;
 }
