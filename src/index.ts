@@ -28,14 +28,9 @@ export {
   type PostgresOptions,
 } from './data-source';
 
-export { entities } from './entities';
-export { AuthIdempotencyKey } from './entities/auth-idempotency-key.entity';
-export { AuthProcessingLock } from './entities/auth-processing-lock.entity';
+export * from './entities';
 export { AUTH_REQUEST_STATUSES, type AuthRequestStatus } from './auth-requests/statuses';
-export { AuthRequestState } from './entities/auth-request-state.entity';
-export { OutboxMessage } from './entities/outbox-message.entity';
-export { PaymentEvent } from './entities/payment-event.entity';
-export { type Processor, PROCESSORS, RestaurantPaymentConfig } from './entities/restaurant-payment-config.entity';
+export { type Processor, PROCESSORS } from './entities/restaurant-payment-config.entity';
 
 export {
   AuthRequestNotFoundError,

@@ -1,7 +1,7 @@
 import { type Queryable } from '../database/queryable';
 import { query, raw, sql } from '../database/sql';
 import { type Drift } from '../schema/compare-catalogs';
-import { MIGRATIONS_TABLE } from '../schema/objects';
+import { GRANTED } from '../schema/objects';
 
 /** A column that numbers the rows of its table, and the sequence that it owns for that. Names are quoted, with their schema. */
 interface Numbering {
@@ -21,9 +21,7 @@ const NUMBERINGS = sql`
   JOIN pg_class AS sequence
     ON sequence.oid = objid AND sequence.relkind = 'S' AND sequence.relnamespace = relation.relnamespace
   JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
-  WHERE relation.relnamespace = current_schema()::regnamespace AND relation.relname IN (
-      'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
-      'auth_processing_locks', '${raw(MIGRATIONS_TABLE)}')
+  WHERE relation.relnamespace = current_schema()::regnamespace AND relation.relname = ANY (${GRANTED.tables})
     AND has_table_privilege(sequence.oid, 'SELECT') AND has_column_privilege(relation.oid, attnum, 'SELECT')
   ORDER BY name`;
 

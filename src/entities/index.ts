@@ -5,6 +5,15 @@ import { OutboxMessage } from './outbox-message.entity';
 import { PaymentEvent } from './payment-event.entity';
 import { RestaurantPaymentConfig } from './restaurant-payment-config.entity';
 
+export {
+  AuthIdempotencyKey,
+  AuthProcessingLock,
+  AuthRequestState,
+  OutboxMessage,
+  PaymentEvent,
+  RestaurantPaymentConfig,
+};
+
 /** Every entity of this database, in the form `DataSource` wants. */
 export const entities = [
   PaymentEvent,

@@ -1,13 +1,12 @@
 import { type Queryable } from '../database/queryable';
 import { query, sql } from '../database/sql';
+import { GRANTED } from '../schema/objects';
 
 const FIND = sql`
   SELECT format('%s belongs to %s, as whom migrations have to run; this is %s',
     pg_describe_object('pg_class'::regclass, oid, 0), pg_get_userbyid(relowner), current_user) AS missing
   FROM pg_class
-  WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname IN (
-      'payment_events', 'auth_request_state', 'outbox', 'auth_idempotency_keys', 'restaurant_payment_configs',
-      'auth_processing_locks', 'payment_events_db_migrations')
+  WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY (${GRANTED.tables})
     AND NOT pg_has_role(relowner, 'USAGE')
   UNION ALL
   SELECT format('%s may not create objects in schema %I: GRANT CREATE ON SCHEMA %2$I TO %1$I', current_user,

@@ -7,8 +7,8 @@ jest.setTimeout(120_000);
 
 /** The tests of the pooler do all there is to do for its page. */
 const TESTED_ELSEWHERE = 'pgbouncer';
-/** The code of two needs a broker, of the third an HTTP client: the tests of the publishers and nest.spec.ts run it. */
-const RUN_ELSEWHERE = ['publish-to-sqs', 'publish-to-amqp', 'use-in-nestjs'];
+/** The code of some needs a broker, of another an HTTP client: the tests of the publishers and nest.spec.ts run it. */
+const isRunElsewhere = (page: string) => page.startsWith('publish-to-') || page === 'use-in-nestjs';
 
 const pages = readdirSync(resolve(__dirname, '../../docs/how-to'))
   .map((file) => basename(file, '.md'))
@@ -26,7 +26,7 @@ it.each(pages)('how-to $page prints no error as a whole: its cause may hold an a
   expect(code.split('\n').filter((line) => /console\.\w+\((.*, )?error\)/.test(line))).toEqual([]);
 });
 
-describe.each(pages.filter(({ page }) => !RUN_ELSEWHERE.includes(page)))('how-to $page', ({ page, code }) => {
+describe.each(pages.filter(({ page }) => !isRunElsewhere(page)))('how-to $page', ({ page, code }) => {
   const database = useTestDatabase();
 
   it('runs and prints what it says', async () => {

@@ -3,8 +3,24 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import * as manifest from '../../package.json';
 
+const { exports } = manifest;
 const root = resolve(__dirname, '../..');
+
+/** Each name under which the package is imported, and the source that it stands for. */
+const published = Object.fromEntries(
+  Object.entries(exports).flatMap(([name, target]) =>
+    typeof target === 'string'
+      ? []
+      : [
+          [
+            name.replace('.', 'payment-events-db'),
+            [join(root, target.types.replace('dist/', '').replace('.d.ts', '.ts'))],
+          ],
+        ],
+  ),
+);
 
 /** The code blocks of a page in one language, joined in their order. */
 export function codeBlocks(page: string, language: string): string {
@@ -36,12 +52,7 @@ export class DocProject {
       noEmit: true,
       experimentalDecorators: true,
       emitDecoratorMetadata: true,
-      paths: {
-        'payment-events-db': [join(root, 'src/index.ts')],
-        'payment-events-db/amqp': [join(root, 'src/publishers/amqp/index.ts')],
-        'payment-events-db/sqs': [join(root, 'src/publishers/sqs/index.ts')],
-        'payment-events-db/*': [join(root, 'src/*')],
-      },
+      paths: { ...published, 'payment-events-db/*': [join(root, 'src/*')] },
     };
     writeFileSync(
       join(this.folder, 'tsconfig.json'),

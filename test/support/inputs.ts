@@ -2,8 +2,8 @@ import { getMetadataStorage } from 'class-validator';
 import { entities } from '../../src/entities';
 import { rulesOf } from '../../src/validation/keeps-rules';
 import '../../src/index';
-import '../../src/publishers/amqp';
-import '../../src/publishers/sqs';
+import '../../src/publishers/amqp/amqp-publisher';
+import '../../src/publishers/sqs/sqs-publisher';
 import '../../src/testing';
 
 /** A class with rules that what a caller hands in is checked against. */

@@ -3,6 +3,7 @@ import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data
 import { migrations } from '../../src/migrations';
 import { type Queryable } from '../../src/database/queryable';
 import { readCatalog } from '../../src/schema/catalog';
+import { OBJECTS } from '../../src/schema/objects';
 
 /** How many migrations make the schema of the last Alembic revision. */
 export const LEGACY_LEVEL = 2;
@@ -91,11 +92,4 @@ class Silence extends AbstractLogger {
 
 const HISTORY = 'SELECT FROM payment_events_db_migrations';
 
-const TABLES = [
-  'payment_events',
-  'auth_request_state',
-  'outbox',
-  'auth_idempotency_keys',
-  'restaurant_payment_configs',
-  'auth_processing_locks',
-];
+const TABLES = OBJECTS.tables;

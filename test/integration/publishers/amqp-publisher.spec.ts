@@ -1,9 +1,10 @@
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type RelayOptions } from '../../../src';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
-import { AmqpPublisher, type AmqpPublisherOptions } from '../../../src/publishers/amqp';
+import { AmqpPublisher, type AmqpPublisherOptions } from '../../../src/publishers/amqp/amqp-publisher';
 import { RelayProcess } from '../../fixtures/relay/relay-process';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
+import { codeBlocks, DocProject, promisedOutput } from '../../support/doc-code';
 import { Proxy } from '../../support/proxy';
 import { MAX_MESSAGE_BYTES, PASSWORD, type RabbitMq, describeRabbitMq, startRabbitMq } from '../../support/rabbitmq';
 import {
@@ -477,5 +478,15 @@ describeRabbitMq('AmqpPublisher', () => {
     const outcomes = await Promise.all(messages.map((message) => publish([message], publisher)));
     expect(outcomes.flat()).toEqual(messages.map(() => ({ published: true })));
     expect(await arrivedAt()).toHaveLength(40);
+  });
+
+  it('prints what the how-to says', async () => {
+    const code = codeBlocks('docs/how-to/publish-to-amqp.md', 'ts');
+    const project = new DocProject({ amqp: code });
+    const restaurantId = '00000000-0000-0000-0000-000000000001';
+    await new AuthRequests(await database.dataSource()).authorize(anAuthorizeCommand({ restaurantId }));
+    const printed = await project.run('amqp', { DATABASE_URL: database.url, AMQP_URL: broker.url });
+    project.remove();
+    expect(printed).toEqual(promisedOutput(code));
   });
 });

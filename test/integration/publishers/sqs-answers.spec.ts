@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type SQSClient } from '@aws-sdk/client-sqs';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
-import { SqsPublisher } from '../../../src/publishers/sqs';
+import { SqsPublisher } from '../../../src/publishers/sqs/sqs-publisher';
 import { SQS_CODES } from '../../../src/publishers/sqs/sqs-codes';
 import { type Answer, HttpAnswers } from '../../support/http-answers';
 import { aRelayMessage, shownOf } from '../../support/relayed';

@@ -2,9 +2,10 @@ import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type PublishOutcome } from '../../../src';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
-import { SqsPublisher, type SqsPublisherOptions } from '../../../src/publishers/sqs';
+import { SqsPublisher, type SqsPublisherOptions } from '../../../src/publishers/sqs/sqs-publisher';
 import { RelayProcess } from '../../fixtures/relay/relay-process';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
+import { codeBlocks, DocProject, promisedOutput } from '../../support/doc-code';
 import { Proxy } from '../../support/proxy';
 import { aRelayMessage, EVERY_BYTE, outboxRows, PENDING, recordOutages, SENT, until } from '../../support/relayed';
 import { clientOf, SqsServer } from '../../support/sqs-server';
@@ -337,3 +338,23 @@ describe('a server that never answers', () => {
     expect(await within(2_000, 'publish', failureOf(publishing))).toBeInstanceOf(BrokerUnavailableError);
   });
 });
+
+describe('the how-to', () => {
+  const code = codeBlocks('docs/how-to/publish-to-sqs.md', 'ts');
+  // The queues of the SQS server have a host name that does not resolve, so the client is told where it is.
+  const located = code.replace('new SQSClient({})', 'new SQSClient({ endpoint: process.env.SQS_ENDPOINT! })');
+  const project = new DocProject({ sqs: located });
+  afterAll(() => project.remove());
+
+  it('prints what it says', async () => {
+    await new AuthRequests(await database.dataSource()).authorize(anAuthorizeCommand({ restaurantId: NO_RESTAURANT }));
+    const env = {
+      ...{ DATABASE_URL: database.url, SQS_ENDPOINT: server.endpoint, AWS_REGION: 'eu-west-1' },
+      ...{ AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' },
+      ...{ AUTH_REQUESTS_QUEUE_URL: fifo, VOID_REQUESTS_QUEUE_URL: standard },
+    };
+    expect(await project.run('sqs', env)).toEqual(promisedOutput(code));
+  }, 120_000);
+});
+
+const NO_RESTAURANT = '00000000-0000-0000-0000-000000000001';

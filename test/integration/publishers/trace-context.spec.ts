@@ -7,7 +7,7 @@ import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests, Outbox, OutboxRelay, ProcessingLocks } from '../../../src';
 import { withTraceContext } from '../../../src/outbox/trace-context';
-import { SqsPublisher } from '../../../src/publishers/sqs';
+import { SqsPublisher } from '../../../src/publishers/sqs/sqs-publisher';
 import { toSqsMessage, whyImpossible } from '../../../src/publishers/sqs/sqs-message';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
 import { aRelayMessage, outboxRows, SENT } from '../../support/relayed';

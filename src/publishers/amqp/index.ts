@@ -1,1 +1,0 @@
-export { AmqpPublisher, type AmqpPublisherOptions } from './amqp-publisher';

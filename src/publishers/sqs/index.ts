@@ -1,1 +1,0 @@
-export { SqsPublisher, type SqsPublisherOptions } from './sqs-publisher';

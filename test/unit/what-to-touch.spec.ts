@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { entities, PROCESSORS } from '../../src';
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { OBJECTS } from '../../src/schema/objects';
+
+const ROOT = join(__dirname, '../..');
+const PAGE = 'docs/development.md';
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' })
+  .split('\n')
+  .filter((path) => /\.(ts|md|json|proto|sql)$/.test(path) && existsSync(join(ROOT, path)) && !isCommon(path));
+
+/** What goes with every change, what commands write, what is released and never changes, and what shows the way. */
+function isCommon(path: string): boolean {
+  return (
+    ['CHANGELOG.md', 'package-lock.json', 'README.md', PAGE, relative(ROOT, __filename)].includes(path) ||
+    /^(src\/schema\/catalogs|src\/protobuf\/generated|test\/fixtures|docs\/(reference|tutorial|README)|src\/migrations\/(\d|helpers\/))/.test(
+      path,
+    )
+  );
+}
+
+/** Code without its comments, in which a name is only explained. */
+function contentOf(path: string): string {
+  const text = read(path);
+  return path.endsWith('.ts') ? text.replace(/^\s*\/?\*.*$|^\s*\/\/.*$|^import .*$/gm, '') : text;
+}
+const contents = new Map(files.map((path) => [path, contentOf(path)]));
+
+const naming = (holds: (content: string) => boolean) =>
+  [...contents].filter(([, content]) => holds(content)).map(([path]) => path);
+const has = (name: string) => (content: string) => new RegExp(`\\b${name}\\b`, 'i').test(content);
+
+/** Tables by either of their names. */
+const tables = entities.map((entity, index) => `(${entity.name}|${OBJECTS.tables[index]})`);
+const operations = Object.getOwnPropertyNames(AuthRequests.prototype).filter((name) => name !== 'constructor');
+
+interface Kind {
+  readonly section: string;
+  readonly most: number;
+  /** Stands for each placeholder of the list. */
+  readonly example: Record<string, string>;
+  /** The files that a new one has to be added to. */
+  readonly found: () => string[];
+  /** Those that name it without having to: with the reason. */
+  readonly besides: Record<string, string>;
+}
+
+const KINDS: Kind[] = [
+  {
+    section: 'An operation',
+    most: 13,
+    example: { operation: 'close-unanswered', page: 'void-and-expire' },
+    found: () => [
+      ...naming(has('closeUnanswered(Command)?')),
+      ...naming((content) => operations.every((name) => has(name)(content))),
+    ],
+    besides: {
+      'src/auth-requests/commands.ts': 'has the commands of those operations that do not have them beside them',
+      'test/integration/attempts.spec.ts': 'the spec of its subject',
+    },
+  },
+  {
+    section: 'A table',
+    most: 8,
+    example: { table: 'auth-processing-lock', migration: '1795367318204-LegacySchema' },
+    found: () => naming((content) => tables.every((table) => has(table)(content))),
+    besides: {
+      'docs/explanation/what-is-protected.md': 'names what an attacker may try, table by table',
+      'test/integration/entities-rules.spec.ts': 'tests the rules of columns, of which a table may have none',
+      'test/integration/grants-privileges.spec.ts': 'tests privileges that differ between tables',
+      'test/integration/guards-constraints.spec.ts': 'tests checks, of which a table may have none',
+      'test/migrations/drift.spec.ts': 'changes something of each kind by hand',
+      'test/migrations/legacy-times.spec.ts': 'is about tables that Alembic made',
+      'test/migrations/obstacles.spec.ts': 'is about tables that Alembic made',
+      'test/support/legacy-client.ts': 'is about tables that Alembic made',
+      'test/support/two-clocks.ts': 'is about tables that Alembic made',
+    },
+  },
+  {
+    section: 'The name of a processor',
+    most: 4,
+    example: { migration: '1795367371652-LegacyMockProcessor' },
+    found: () => naming((content) => PROCESSORS.every((name) => has(name)(content))),
+    besides: {},
+  },
+  {
+    section: 'A publisher',
+    most: 6,
+    example: { publisher: 'sqs' },
+    found: () =>
+      naming((content) => content.includes('SqsPublisher') || (/\bsqs/i.test(content) && /\bamqp/i.test(content))),
+    besides: {
+      'test/integration/publishers/sqs-answers.spec.ts': 'is about answers that only SQS gives',
+      'test/integration/publishers/trace-context.spec.ts': 'compares what two brokers take',
+      'test/unit/settings.spec.ts': 'takes publishers as two examples of a set-up',
+    },
+  },
+];
+
+describe.each(KINDS)('$section', ({ section, most, example, found, besides }) => {
+  const text = read(PAGE).split(`### ${section}\n`)[1]!.split(/^##/m)[0]!;
+  const named = [...text.matchAll(/^- `([^`]+)`: \S/gm)].map(([, path]) => path!);
+  const list = named.map((path) =>
+    path.replace(/<(\w+)>/g, (whole, placeholder: string) => example[placeholder] ?? whole),
+  );
+
+  test(`takes at most ${most} files`, () => {
+    expect(named.length).toBeGreaterThan(3);
+    expect(named.length).toBeLessThanOrEqual(most);
+  });
+
+  test('names files that there are', () => {
+    const isOfExample = (path: string) => path.startsWith('test/integration/<');
+    expect(list.filter((path, index) => !existsSync(join(ROOT, path)) && !isOfExample(named[index]!))).toEqual([]);
+  });
+
+  test('names every file that a new one has to be added to', () => {
+    const paths = [...new Set(found())];
+    expect(paths.length).toBeGreaterThan(0);
+    expect(paths.filter((path) => !list.includes(path) && !(path in besides))).toEqual([]);
+  });
+
+  test('has no exception that is none', () => {
+    const paths = found();
+    expect(Object.keys(besides).filter((path) => existsSync(join(ROOT, path)) && !paths.includes(path))).toEqual([]);
+  });
+});
+
+test('the files of an event type are there, and each names every type', () => {
+  const text = read(PAGE).split('### An event type\n')[1]!.split(/^##/m)[0]!;
+  const list = [...text.matchAll(/^- `([^`]+)`: \S/gm)].map(([, path]) => path!);
+  const types = [...read('src/event-store/event-codec.ts').matchAll(/^ {2}(\w+): \w+Schema,$/gm)].map(
+    ([, type]) => type!,
+  );
+  expect(types.length).toBeGreaterThan(5);
+  expect(list.filter((path) => !types.every((type) => has(type)(read(path))))).toEqual([]);
+});
