@@ -11,7 +11,7 @@ import { runScript } from './support/run-script';
 void runScript(
   new Command('reset_payment_events_db.sh')
     .description(
-      'Deletes the database of DATABASE_URL (default: the one at localhost:5432) with ALL its data, makes it anew and ' +
+      'Deletes the database of DATABASE_URL (default: the one at localhost:5432) with ALL its data, creates it again and ' +
         'migrates it. For local development only: refuses servers on other machines.',
     )
     .option('--yes', 'do not ask')
@@ -23,7 +23,7 @@ void runScript(
       await assertMayDelete(address, options);
       await ensureServer();
       await recreateDatabase(config.databaseUrl);
-      console.log(`Made the database ${address.database} anew, empty.`);
+      console.log(`Created the database ${address.database} again, empty.`);
       await migrateDatabase(config, options);
     }),
 );

@@ -19,7 +19,7 @@ const BETWEEN = migrations
   .map((_migration, index) => index + 1)
   .filter((level) => level > 2 && level < migrations.length);
 
-/** Writes the committed catalogs anew from what the migrations make on a test server. Look at the diff before you commit. */
+/** Writes the committed catalogs again from what the migrations make on a test server. Look at the diff before you commit. */
 async function updateCatalogs(): Promise<void> {
   const catalogs = await readCatalogs();
   for (const { file, constant, level } of WHOLE) {

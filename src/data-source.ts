@@ -183,7 +183,7 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
  *
  * - statements, those of entity repositories included, and transactions: each ends within `statementTimeoutMs` and ten
  *   seconds also where the network swallows the answer; longer only as long as the server says that it is at work on it;
- * - transactions, which say what became of them: {@link transaction};
+ * - transactions, which say how they ended: {@link transaction};
  * - migrations, which one process at a time runs: {@link migrate}, {@link revert}. The typeorm CLI, `migrationsRun` and
  *   Nest call the two methods below.
  */
@@ -229,7 +229,7 @@ export class PaymentEventsDataSource extends DataSource {
     return this;
   }
 
-  /** Closes the connections, also where the network swallows the farewell. */
+  /** Closes the connections, also where the network loses what is sent. */
   override async destroy(): Promise<void> {
     await endPool(masterOf(this), () => super.destroy());
   }

@@ -108,7 +108,7 @@ export class InvalidCommandError extends PaymentEventsDbError {
   }
 }
 
-/** There is no such request for that restaurant. */
+/** There is no such request of that restaurant. */
 export class AuthRequestNotFoundError extends PaymentEventsDbError {
   readonly code = 'AUTH_REQUEST_NOT_FOUND';
 
@@ -117,7 +117,7 @@ export class AuthRequestNotFoundError extends PaymentEventsDbError {
   }
 }
 
-/** The idempotency key has stood for another request or operation (HTTP 422). Send a new key with a new request. */
+/** The idempotency key was used for another request or operation (HTTP 422). Send a new key with a new request. */
 export class IdempotencyKeyReuseError extends PaymentEventsDbError {
   readonly code = 'IDEMPOTENCY_KEY_REUSE';
 
@@ -383,7 +383,7 @@ export class PermissionDeniedError extends PaymentEventsDbError {
   }
 }
 
-/** A statement must be prepared anew, and the caller's transaction has been aborted by it. Run that transaction again. */
+/** A statement must be prepared again, and the caller's transaction has been aborted by it. Run that transaction again. */
 export class StalePlanError extends PaymentEventsDbError {
   readonly code = 'STALE_PLAN';
   override readonly retryable = true;

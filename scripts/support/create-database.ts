@@ -30,7 +30,7 @@ export async function createDatabaseIfMissing(url: string): Promise<boolean> {
   }
 }
 
-/** Deletes the URL's database with all that is in it, ends whoever is connected to it, and makes it anew, empty. */
+/** Deletes the URL's database with all that is in it, ends the sessions in it, and creates it again, empty. */
 export async function recreateDatabase(url: string): Promise<void> {
   await withClient(maintenanceUrl(url), async (client) => {
     await client.query(`DROP DATABASE IF EXISTS ${escapeIdentifier(databaseAddress(url).database)} WITH (FORCE)`);

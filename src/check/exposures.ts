@@ -29,7 +29,7 @@ const WRITING_GROUPS = ROLES.filter((role) => role !== 'readonly').length;
 
 /**
  * A role counts as writing where it may write one of our tables, be it as the owner, as a superuser or by SET ROLE.
- * Memberships that PostgreSQL 16 gives to whoever makes a role, for ADMIN alone, are none of these; 15 has no such columns.
+ * Memberships that PostgreSQL 16 gives to the creator of a role, for ADMIN alone, are none of these; 15 has no such columns.
  */
 const exposuresTo = (groups: string[]) => sql`
   WITH RECURSIVE ours AS (
@@ -212,7 +212,7 @@ const exposuresTo = (groups: string[]) => sql`
 
 /**
  * What opens our tables, or closes them to our services, without a change of them: settings of the database and of roles,
- * what the services' roles are besides groups, who may make tables in our schema, what becomes of tables that are made
+ * what the services' roles are besides groups, who may make tables in our schema, what happens to tables that are made
  * next, and who is sent what is in them. Reads catalogs only, and any role may read those.
  *
  * @throws ConfigurationError the prefix is malformed

@@ -2,7 +2,7 @@
 import { createProgram } from './program';
 import { runCommand } from './run-command';
 
-// Whoever reads has seen enough, as in `payment-events-db plan | head`: what was begun goes on, unheard.
+// The reader has closed the pipe, as in `payment-events-db plan | head`: what was begun goes on.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;

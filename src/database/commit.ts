@@ -4,7 +4,7 @@ import { DatabaseUnavailableError, OutcomeUnknownError, TransactionAbortedError 
 import { originalOf, translateError } from './translate-error';
 
 /**
- * Sends COMMIT and tells what became of it, which neither `pg` nor TypeORM look at:
+ * Sends COMMIT and tells how it ended, which neither `pg` nor TypeORM look at:
  *
  * - PostgreSQL answers the COMMIT of an aborted transaction with the tag ROLLBACK and without an error;
  * - where the connection breaks after CommandComplete was heard, the transaction is committed;

@@ -20,17 +20,17 @@ export function poolOf(dataSource: DataSource): Pool {
 }
 const heard = new WeakSet<Pool>();
 
-/** Longest wait for a server to close a connection that was bidden farewell, in milliseconds. */
-const FAREWELL_MS = 2_000;
+/** Longest wait for a server to close a connection that pg has ended, in milliseconds. */
+const CLOSING_MS = 2_000;
 
 /**
- * Ends a pool by `end`, and cuts off what does not close then: where the network swallows the farewell it would keep the
+ * Ends a pool by `end`, and cuts off what does not close then: where the network loses pg's last message it would keep the
  * process alive for as long as the kernel tries.
  */
 export async function endPool(pool: Pool | undefined, end: () => Promise<void>): Promise<void> {
   const { _clients: clients = [] } = (pool ?? {}) as { _clients?: readonly PoolClient[] };
   await end();
-  for (const client of clients) client.once('end', expectAnswer(client, FAREWELL_MS));
+  for (const client of clients) client.once('end', expectAnswer(client, CLOSING_MS));
 }
 
 /** Of which pool a connection is, and which of all connections it was. */
@@ -56,7 +56,7 @@ const forgotten = new WeakMap<Pool, number>();
 
 /**
  * Has its pool forget a connection whose server takes no writes: after a failover it stays as healthy as it is useless,
- * and so do its fellows. Idle ones are closed now, since a new one costs less than a call that fails; those in use when
+ * and so do the other connections to it. Idle ones are closed now, since a new one costs less than a call that fails; those in use when
  * they are given back, where they are older, since younger ones may lead to the new primary.
  */
 export function retire(client: PoolClient): void {

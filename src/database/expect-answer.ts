@@ -59,8 +59,8 @@ function giveUp(wait: Wait): void {
 }
 
 /**
- * Ends a connection at once: a farewell would wait for the answer that does not come. Whatever waits on it fails. The
- * native client has no stream to destroy, and bids no farewell.
+ * Ends a connection at once: `end()` would wait for the answer that does not come. Whatever waits on it fails. The
+ * native client has no stream to destroy, and is ended without a message.
  */
 export function cut(client: ClientBase): void {
   const { connection } = client as unknown as { connection?: { stream: { destroy(): void } } };

@@ -19,7 +19,7 @@ export const isOfConnection = (error: unknown): boolean =>
  *
  * - A statement whose answer the network swallows fails after `limitMs` and at most five seconds, in which the server is
  *   asked whether it is still at work: as long as it is, no statement is cut short, however long it takes.
- * - COMMIT says what became of the transaction: see {@link commit}. A rollback never hides why it was to be done.
+ * - COMMIT says how the transaction ended: see {@link commit}. A rollback never hides why it was to be done.
  * - No connection in doubt, or to a server that takes no writes, goes back to the pool.
  *
  * @param limitMs 0 for no limit

@@ -9,7 +9,7 @@ export const DEFAULT_SCHEMA = 'public';
 /** A name that needs no quotes anywhere, and that PostgreSQL does not keep for itself. */
 export const SCHEMA_NAMES = /^(?!pg_)[a-z_][a-z0-9_]{0,62}$/;
 
-/** For whoever gave another: what it must be. */
+/** What a name must be, for the message that refuses it. */
 export const SCHEMA_NAME =
   'must be a name of 1 to 63 of a-z, 0-9 and _, which does not begin with a digit and not with pg_';
 

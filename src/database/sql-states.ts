@@ -27,7 +27,7 @@ export interface SqlStateRule {
 export const READ_ONLY_TRANSACTION = '25006';
 
 /**
- * The one table of SQLSTATEs. Whoever judges an error of the server looks here, and docs/reference/errors.md shows it
+ * The one table of SQLSTATEs. All code that judges an error of the server looks here, and docs/reference/errors.md shows it
  * (PostgreSQL manual, "PostgreSQL Error Codes").
  */
 export const SQL_STATES: readonly SqlStateRule[] = [
@@ -75,7 +75,7 @@ export const SQL_STATES: readonly SqlStateRule[] = [
   {
     codes: ['26000'],
     kind: 'stale-plan',
-    reason: 'The session does not have the prepared statement any more: it is prepared anew.',
+    reason: 'The session does not have the prepared statement any more: it is prepared again.',
   },
   {
     codes: ['08007', '40003'],

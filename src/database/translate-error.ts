@@ -35,7 +35,7 @@ const POOLER_TROUBLE =
 const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema|database) \w+)$/;
 
 /**
- * The one place that turns what a connection to the database has thrown into an error of this package; whoever calls it
+ * The one place that turns what a connection to the database has thrown into an error of this package; its caller
  * knows that it came from there, since a processor's ECONNRESET looks the same. Nothing of the original is kept but its
  * SQLSTATE and the names of constraint and table: its texts may quote rows and parameters. What is neither of the server
  * nor of the network passes through as it is.
@@ -103,7 +103,7 @@ export const isReadOnly = (error: unknown): boolean =>
   types.isNativeError(error) && (originalOf(error) as Partial<ServerError>).code === READ_ONLY_TRANSACTION;
 
 /**
- * Whether a prepared statement must be prepared anew: a migration changed a table that it reads ("cached plan must not
+ * Whether a prepared statement must be prepared again: a migration changed a table that it reads ("cached plan must not
  * change result type"), or the session does not have it any more.
  */
 export function isStalePlan(error: unknown): boolean {

@@ -66,7 +66,7 @@ export class OutboxMessage {
   @Uuid()
   restaurantId: string;
 
-  /** For whoever receives the message: the W3C trace context and the like. */
+  /** For the receiver of the message: the W3C trace context and the like. */
   @Column({ type: 'jsonb', default: {} })
   @HasDefault()
   @TextMap()

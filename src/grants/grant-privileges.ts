@@ -22,7 +22,7 @@ export class GrantOptions {
   @RolePrefix()
   rolePrefix?: string;
 
-  /** Hears of waiting for somebody who migrates the database. Default: the DataSource's logger. */
+  /** Is told when it waits for another process that migrates the database. Default: the DataSource's logger. */
   @IsOptional()
   @Callable()
   say?: Say;

@@ -46,7 +46,7 @@ COMMIT;
 `;
 }
 
-/** CREATE ROLE is refused to whoever may not create roles even where the role exists. */
+/** CREATE ROLE is refused to a user who may not create roles, even where the role exists. */
 const creation = (name: string) => `DO $$
 BEGIN
   IF to_regrole('${name}') IS NULL THEN

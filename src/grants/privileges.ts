@@ -41,7 +41,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
   /** AuthRequests but for attempts and expiry, IdempotencyKeys, enqueue. */
   api: {
     payment_events: {
-      // The trigger payment_events_no_gaps looks for the event before, as whoever inserts.
+      // The trigger payment_events_no_gaps looks for the event before, as the user that inserts.
       SELECT: columns('aggregate_id, sequence_number, restaurant_id'),
       INSERT: ANY_EVENT,
     },
@@ -59,7 +59,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
         request_fingerprint`),
       INSERT: columns('idempotency_key, restaurant_id, auth_request_id, operation, outcome, request_fingerprint'),
       UPDATE: columns('auth_request_id, created_at, expires_at, operation, outcome, request_fingerprint'),
-      // For the purge. Whoever may let a key expire may as well delete it.
+      // For the purge. A role that may let a key expire may as well delete it.
       DELETE: WHOLE,
     },
     outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
@@ -87,7 +87,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
-  /** OutboxRelay, and Outbox but for enqueue: also for whoever requeues or discards messages. */
+  /** OutboxRelay, and Outbox but for enqueue: also for people who requeue or discard messages. */
   relay: {
     outbox: {
       SELECT: columns(`
@@ -95,7 +95,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
         created_at, processed_at, failed_at`),
       UPDATE: columns(`
         attempts, next_attempt_at, last_error, processed_at, failed_at, discarded_at, discarded_by, discard_reason`),
-      // For the purge. Whoever may mark a message as delivered may as well delete it.
+      // For the purge. A role that may mark a message as delivered may as well delete it.
       DELETE: WHOLE,
     },
     ...STARTING,

@@ -5,12 +5,12 @@ import { CREATE_UPDATED_AT_TRIGGER, DROP_UPDATED_AT_TRIGGER, LOOK_FOR_UPDATED_AT
 /**
  * The schema of Alembic revision 9a82c6d3b654, object for object, so that fresh and taken-over databases walk one path.
  *
- * Its faults are mended by later migrations, not here. The configuration row that the revision inserted is a seed.
+ * Its faults are corrected by later migrations, not here. The configuration row that the revision inserted is a seed.
  *
  * Locks: creates only; nobody else knows these tables yet. A database that Alembic made never runs this: it is
  * recorded as applied when the database is taken over.
- * Down drops the tables. It is the way back to an empty database and stops where there are events: whoever wants to be
- * rid of those drops the database.
+ * Down drops the tables. It is the way back to an empty database and stops where there are events: to
+ * lose those too, drop the database.
  */
 export class LegacySchema1795367318204 implements MigrationInterface {
   name = 'LegacySchema1795367318204';

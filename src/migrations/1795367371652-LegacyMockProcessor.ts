@@ -5,7 +5,7 @@ import { whileLocked } from './helpers/locking';
  * The schema of Alembic revision 09c2b295afcd: a restaurant may be configured for the `mock` processor.
  *
  * Locks: ACCESS EXCLUSIVE on restaurant_payment_configs while its few rows are checked. Clients keep working.
- * Re-runnable; without a transaction around it, so that a lock that is not to be had at once is tried for again.
+ * Re-runnable; without a transaction around it, so that a lock that cannot be taken at once is tried for again.
  * Down stops, naming the restaurants, where one is configured for `mock`: the older constraint has no place for it.
  */
 export class LegacyMockProcessor1795367371652 implements MigrationInterface {

@@ -15,7 +15,7 @@ import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } fr
  * they would be rebuilt under the lock, and their successors built concurrently after. So are the partial indexes of the
  * outbox, which have no time among their columns but one in their condition. A check on times is verified again under
  * the lock, which only auth_processing_locks has, and it holds only what is in flight. An index that somebody else has
- * made on these columns stays, and is built anew under the lock.
+ * made on these columns stays, and is built again under the lock.
  * Re-runnable.
  *
  * Of the indexes, (restaurant_id, created_at) and the one on expiring keys come back. Two B-trees on the event store's
@@ -97,7 +97,7 @@ const SET_LEGACY_TIMEZONE = `
   SELECT set_config('TimeZone', coalesce(
     (SELECT to_jsonb(history) ->> 'legacy_timezone' ${LEGACY_HISTORY}), 'UTC'), true)`;
 
-/** For a rewrite, and where an index that is not ours is built anew under the lock. */
+/** For a rewrite, and where an index that is not ours is built again under the lock. */
 const liftTimeout = (table: string) => `
   SELECT set_config('statement_timeout', '0', true)
   WHERE current_setting('TimeZone') <> 'UTC' OR EXISTS (

@@ -12,7 +12,7 @@ import { createIndexOnline, dropIndexOnline, indexName, online, whileLocked } fr
  *
  * Locks: ACCESS EXCLUSIVE on restaurant_payment_configs (a row a restaurant) for two catalog updates and one short scan;
  * the key's index is built before, concurrently, as all indexes are built and dropped here. Re-runnable: either way builds
- * its key anew and drops what the other may have left, since what is there does not tell how far that came.
+ * its key again and drops what the other may have left, since what is there does not tell how far that came.
  *
  * Down stops, naming them, where a restaurant has more than one version.
  */

@@ -66,7 +66,7 @@ const NOT_ASKED = [
  *   nothing about another.
  *
  * The last one is the current attempt; the versions of earlier ones that are open are unanswered. A row is written only
- * where that is not what it says: also one that holds what was so before a revert. A batch is locked before its events are read: whoever appends one holds the lock of the
+ * where that is not what it says: also one that holds what was so before a revert. A batch is locked before its events are read: a writer that appends one holds the lock of the
  * request's row, so that no attempt starts or ends in between.
  */
 const BACKFILL_ATTEMPTS = `

@@ -8,7 +8,7 @@ import { online, whileLocked } from './helpers/locking';
  * to please a rule. It holds for every insert, and for the next update of an old row as well: one that breaks it can only
  * be updated into a state that does not. A check on columns that legacy rows have only by default is validated.
  *
- * PostgreSQL reads the condition of every check anew for each statement that writes the table, and works out what is
+ * PostgreSQL reads the condition of every check again for each statement that writes the table, and works out what is
  * constant in it: all of them together take a fifth of the statement that accepts a request. So there is none that only
  * says a counter is not negative, and each is written with as few terms as will do. A list of texts is one constant, which
  * IN with its casts is not; check_status is restated so and validated, which made that statement 7 % faster.

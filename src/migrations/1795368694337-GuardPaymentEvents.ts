@@ -48,7 +48,7 @@ const FORBID_CHANGES = `
 /**
  * A BEFORE ROW trigger sees the rows that the same statement has inserted before (PostgreSQL manual, "Visibility of Data
  * Changes"), so that one INSERT may append many. The search path is pinned to the schema and then pg_temp, which is what
- * whoever migrates has: neither a temporary table named payment_events nor one in another schema answers in its place.
+ * the user that migrates has: neither a temporary table named payment_events nor one in another schema answers in its place.
  */
 const FORBID_GAPS = `
   CREATE OR REPLACE FUNCTION refuse_payment_events_gap() RETURNS trigger LANGUAGE plpgsql

@@ -32,7 +32,7 @@ export class AdoptOptions {
   @Flag()
   dryRun?: boolean;
 
-  /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  /** Is told when it waits for another migrator. Default: the DataSource's logger. */
   @IsOptional()
   @Callable()
   say?: Say;
@@ -51,7 +51,7 @@ export interface Adoption {
   readonly legacyClocks: readonly LegacyClock[];
   /** Privileges that were granted on the tables, which stay: Alembic's revisions know of none. */
   readonly grants: readonly string[];
-  /** What else differs from the revision, does no harm and stays: storage settings, an index of one's own and the like. */
+  /** What else differs from the revision, does no harm and stays: storage settings, an index that somebody added and the like. */
   readonly kept: readonly string[];
   /** What would stop migrations that are still to run. They look again before they begin. */
   readonly obstacles: readonly Obstacle[];

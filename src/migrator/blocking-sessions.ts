@@ -16,7 +16,7 @@ export const SESSION_COLUMNS = `
   activity.pid, activity.application_name AS "applicationName", coalesce(activity.usename, '?') AS "user",
   coalesce(activity.state, 'state hidden') AS state, coalesce(activity.xact_start, activity.backend_start, now()) AS since`;
 
-/** Whoever a session waits for: holders of locks in its way and those that queue before it, oldest transaction first. */
+/** The sessions that a session waits for: holders of locks in its way and those that queue before it, oldest transaction first. */
 export const blockingSessions = (pid: number) => sql`
   SELECT ${raw(SESSION_COLUMNS)}
   FROM unnest(pg_blocking_pids(${pid})) AS blocking (pid)

@@ -3,7 +3,7 @@ import { type Obstacle } from './dependents';
 
 /**
  * Whether something that differs from a revision of Alembic may stay through all migrations: storage settings, replica
- * identity, an index of one's own that is not unique and has no name of ours, and what other applications have made upon
+ * identity, an added index that is not unique and has no name of ours, and what other applications have made upon
  * the tables, unless it would stop a migration.
  */
 export function isHarmless(

@@ -242,7 +242,7 @@ export const forgettingStatement = (migration: MigrationInterface): string =>
 /**
  * Marks a migration as begun, in the first row of the history. Committed before its first statement, and only where no
  * transaction is around it: what that leaves half done when it is cut off is known by this mark alone. One that has a
- * transaction leaves nothing. Only whoever has the migration lock writes here.
+ * transaction leaves nothing. Only the holder of the migration lock writes here.
  */
 export const beginningStatement = (migration: MigrationInterface, direction: 'up' | 'down'): string =>
   `UPDATE ${MIGRATIONS_TABLE} SET begun = jsonb_build_object('name', '${nameOf(migration)}',

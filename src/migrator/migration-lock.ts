@@ -12,10 +12,10 @@ const WAIT_MS = 600_000;
 /** How often the lock is tried for, in milliseconds. */
 const POLL_MS = 200;
 
-/** When whoever waits hears of it first, in milliseconds, and how often from then on. */
+/** When a waiting process says so first, in milliseconds, and how often from then on. */
 const SAY_AFTER_MS = 2_000;
 
-/** One lock a schema, whoever logs in. Advisory locks are of the database they are taken in. */
+/** One lock a schema, for all users. Advisory locks are of the database they are taken in. */
 const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
 
 const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
@@ -53,7 +53,7 @@ BEGIN
   END IF;
 END $$`;
 
-/** Hears of what takes long. */
+/** Is told what takes long. */
 export type Say = (message: string) => void;
 
 /** What is said where nobody else listens. */
@@ -70,7 +70,7 @@ export const toLogger =
  * the session that has the lock would wait for ever.
  *
  * @throws WrongSchemaError where the DataSource's schema is not there, or its user may not use it
- * @throws MigrationInProgressError naming the holder, when it is not to be had within `migrationWaitMs`
+ * @throws MigrationInProgressError naming the holder, when it cannot be taken within `migrationWaitMs`
  */
 export async function withMigrationLock<T>(
   dataSource: DataSource,

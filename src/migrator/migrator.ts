@@ -33,7 +33,7 @@ export class MigrateOptions {
   @Text(1, 255)
   to?: string;
 
-  /** Each migration runs in a transaction, unless it says that it bears none: `all` and `none` are refused. */
+  /** Each migration runs in a transaction, unless it says that it must not: `all` and `none` are refused. */
   @IsOptional()
   @IsIn(['all', 'none', 'each'])
   transaction?: 'all' | 'none' | 'each';
@@ -43,7 +43,7 @@ export class MigrateOptions {
   @Flag()
   fake?: boolean;
 
-  /** Hears of each migration that begins, and of waiting. Default: the DataSource's logger. */
+  /** Is told each migration that begins, and when it waits. Default: the DataSource's logger. */
   @IsOptional()
   @Callable()
   say?: Say;

@@ -20,7 +20,7 @@ const FIND = sql`
   SELECT format('%s may not use PL/pgSQL: GRANT USAGE ON LANGUAGE plpgsql TO %1$I', current_user)
   WHERE NOT has_language_privilege('plpgsql', 'USAGE')`;
 
-/** What the user of this session may not do and migrations have to, each with who can mend it. Reads only. */
+/** What the user of this session may not do and migrations have to, each with its remedy. Reads only. */
 export async function findMissingRights(session: Queryable): Promise<string[]> {
   const rows = await query<{ missing: string }>(session, FIND);
   return rows.map(({ missing }) => missing);

@@ -60,7 +60,7 @@ export class PlanOptions {
 
 /**
  * The SQL that `migrate` or `revert` would send to this database as it is now, backfills and rows of the history
- * included. Whoever runs it by hand gets the same database. It tries for no lock twice: a time-out ends it, and a new
+ * included. Run by hand, it makes the same database. It tries for no lock twice: a time-out ends it, and a new
  * plan goes on where it stopped. Reads, never writes.
  *
  * ```ts

@@ -32,7 +32,7 @@ const indexProgress = (pid: number) => sql`
  * of what takes over two seconds, and knows who was in the way.
  */
 export class SessionWatch {
-  /** Whoever was in the way when it last saw the session wait in this step. */
+  /** The sessions that were in the way when it last saw the session wait in this step. */
   blockers: readonly Session[] = [];
   readonly #client: Client;
   readonly #timer: NodeJS.Timeout;

@@ -27,7 +27,7 @@ export class StampOptions {
   @Flag()
   dryRun?: boolean;
 
-  /** Hears of waiting for another migrator. Default: the DataSource's logger. */
+  /** Is told when it waits for another migrator. Default: the DataSource's logger. */
   @IsOptional()
   @Callable()
   say?: Say;

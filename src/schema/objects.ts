@@ -1,22 +1,14 @@
-import { getMetadataArgsStorage } from 'typeorm';
-import { entities } from '../entities';
-
-const { tables, columns } = getMetadataArgsStorage();
-
-/**
- * The names of everything that the migrations make: tables and their identities as the entities say. Catalog, grants,
- * checks and tests take them from here.
- */
+/** The names of everything that the migrations make. Catalog, grants, checks and tests take them from here. */
 export const OBJECTS = {
-  tables: entities.map(tableOf),
-  sequences: [
-    ...entities.flatMap((entity) =>
-      columns
-        .filter(({ target, options }) => target === entity && options.generatedIdentity)
-        .map(({ propertyName }) => `${tableOf(entity)}_${propertyName}_seq`),
-    ),
-    'auth_processing_fencing_tokens',
+  tables: [
+    'payment_events',
+    'auth_request_state',
+    'outbox',
+    'auth_idempotency_keys',
+    'restaurant_payment_configs',
+    'auth_processing_locks',
   ],
+  sequences: ['payment_events_id_seq', 'outbox_id_seq', 'auth_processing_fencing_tokens'],
   /** Of triggers: those run whatever the privileges on them are. */
   functions: [
     'guard_auth_request_state',
@@ -24,11 +16,7 @@ export const OBJECTS = {
     'refuse_payment_events_change',
     'refuse_payment_events_gap',
   ],
-};
-
-function tableOf(entity: (typeof entities)[number]): string {
-  return tables.find(({ target }) => target === entity)!.name!;
-}
+} as const;
 
 /** The history of migrations, which the migrator makes before the first of them. */
 export const MIGRATIONS_TABLE = 'payment_events_db_migrations';
@@ -38,4 +26,4 @@ export const GRANTED = {
   tables: [...OBJECTS.tables, MIGRATIONS_TABLE],
   sequences: [...OBJECTS.sequences, `${MIGRATIONS_TABLE}_id_seq`],
   functions: OBJECTS.functions,
-};
+} as const;

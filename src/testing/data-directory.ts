@@ -18,7 +18,7 @@ export interface InitialiseOptions {
 
 /**
  * Makes sure that a whole data folder of this version is there. initdb fills a folder beside it, which then takes the
- * name: whoever finds the folder finds it whole, also after a crash and when two start at once.
+ * name: a folder that is there is complete, also after a crash and when two start at once.
  */
 export async function prepareDataDirectory(
   location: DataLocation,

@@ -132,7 +132,7 @@ export class EmbeddedServer {
     }
   }
 
-  /** The server that runs on a data folder, whoever started it; `undefined` when none does. */
+  /** The server that runs on a data folder, no matter who started it; `undefined` when none does. */
   static async find(
     options: Pick<EmbeddedServerOptions, 'dataDirectory' | 'password'>,
   ): Promise<EmbeddedServer | undefined> {

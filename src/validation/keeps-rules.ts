@@ -13,7 +13,7 @@ export interface PropertyRules {
 }
 
 /**
- * Whether an object keeps the rules on a class, as class-validator would find. For each object that gathers them anew
+ * Whether an object keeps the rules on a class, as class-validator would find. For each object that gathers them again
  * out of the rules on all classes of the process, which takes longer than checking them. Here it is done once a class.
  *
  * False, too, where a rule is of a kind that is not known here, or there is none: class-validator is to say why.

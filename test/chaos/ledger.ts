@@ -27,7 +27,7 @@ export class Ledger {
     return [...this.#lines.values()];
   }
 
-  /** The same question under the same key is answered as before, and holds nothing anew. */
+  /** The same question under the same key is answered as before, and holds nothing again. */
   authorize(account: string, key: string, amountCents: number, currency: string): Line {
     const state = this.#dice.chance(0.2) ? 'declined' : 'held';
     return this.#line({ account, key, amountCents, currency, state });

@@ -40,7 +40,7 @@ const publisher: Publisher = {
   },
 };
 
-/** Longer than the relay waits, and at times without heeding that it was told to give up. */
+/** Longer than the relay waits, and at times although it was told to give up. */
 const hang = (signal: AbortSignal) =>
   delay(dice.between(2_000, 8_000), undefined, dice.chance(0.5) ? { signal } : undefined);
 

@@ -16,7 +16,7 @@ interface Entry {
   visibleAt: number;
 }
 
-/** What a consumer gets; it says by the receipt what became of it. */
+/** What a consumer gets; it says by the receipt whether it is done. */
 export type Delivery = QueuedMessage & { readonly receipt: number };
 
 /**

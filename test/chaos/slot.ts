@@ -3,7 +3,7 @@ import { type Proxy } from '../support/proxy';
 import { type Entry } from './journal';
 import { MemberProcess } from './member-process';
 
-/** A process that is started anew however it ends, as an orchestrator does, with a network of its own to the database. */
+/** A process that is started again however it ends, as an orchestrator does, with a network of its own to the database. */
 export class Slot {
   /** How many processes it has been. */
   starts = 0;

@@ -1,5 +1,5 @@
 /**
- * Writes down every change of a request's status, as the database makes it: whatever operation, and whoever wrote it. No
+ * Writes down every change of a request's status, as the database makes it: no matter which operation wrote it. No
  * part of the schema.
  */
 export const WATCH_TRANSITIONS = `

@@ -156,7 +156,7 @@ describe.each(Object.entries(shapes))('%s', (_name, run) => {
     }
   });
 
-  it('has succeeded where CommandComplete of COMMIT was heard, whatever became of the connection then', async () => {
+  it('has succeeded where CommandComplete of COMMIT was received, no matter what happened to the connection then', async () => {
     for (let round = 0; round < 5; round++) {
       const note = aNote();
       let cuts = 0;

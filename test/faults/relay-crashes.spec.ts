@@ -38,7 +38,7 @@ const relay = (options?: RelayOptions) => new OutboxRelay(dataSource, publisher,
 const published = () => publisher.published.map(({ id }) => id);
 const never = () => new Promise<never>(() => undefined);
 
-/** Ends the session of the turn in hand, so that its commit fails. */
+/** Ends the session of the current turn, so that its commit fails. */
 const killTurn = () =>
   database.query(
     `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity

@@ -55,7 +55,7 @@ function holdDeliveries(): { entered: Promise<void>; release: () => void; calls:
 }
 
 describe('stop', () => {
-  it('finishes the turn in hand: what went out is not sent again, and nothing else is begun', async () => {
+  it('finishes the current batch: what went out is not sent again, and nothing else is begun', async () => {
     const aggregate = uuidv4();
     const [first, second] = [await enqueue(aggregate), await enqueue(aggregate)];
     const { entered, release } = holdDeliveries();
@@ -281,7 +281,7 @@ function holdCommit(): { reached: Promise<void>; release: () => void } {
 }
 
 describe('hooks', () => {
-  it('are told what becomes of each message', async () => {
+  it('are told what happens to each message', async () => {
     const ids = { good: await enqueue(), busy: await enqueue(), bad: await enqueue() };
     publisher.answer = ({ id }) =>
       id === ids.good ? { published: true } : { published: false, reason: 'no', permanent: id === ids.bad };

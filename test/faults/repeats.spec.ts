@@ -209,7 +209,7 @@ describe('over a network that swallows one answer', () => {
     await proxy.close();
   });
 
-  /** The server does what it is asked, and nobody hears of it until it has. */
+  /** The server does what it is asked, and nobody is told until it has. */
   async function losingAnswers<T>(work: () => Promise<T>, done: () => Promise<boolean>): Promise<T> {
     await cutOff.query('SELECT');
     proxy.swallow = 'answers';

@@ -142,7 +142,7 @@ describe('a write under a lease', () => {
     expect(await requireSound(database, [authRequestId])).toMatchObject([{ status: 'PROCESSING', attemptOpen: true }]);
   });
 
-  it('holds off whoever would take an expired lease over, until it is committed', async () => {
+  it('holds off a worker that would take an expired lease over, until it is committed', async () => {
     const { authRequestId, lease } = await aShortLease();
     const { second, waited } = await overlap(
       { database, dataSource: crowd },

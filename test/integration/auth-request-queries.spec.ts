@@ -277,7 +277,7 @@ describe('the plan', () => {
   let session: PaymentEventsDataSource;
   const plans = new Map<string, string>();
 
-  /** What a session that has prepared the statements does with a table of some size, planned anew or once for all. */
+  /** What a session that has prepared the statements does with a table of some size, planned again or once for all. */
   beforeAll(async () => {
     await database.query('ALTER TABLE auth_request_state DISABLE TRIGGER USER');
     await database.query(

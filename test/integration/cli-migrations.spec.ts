@@ -141,7 +141,7 @@ test('history has the same columns where the stock command has migrated', async 
 describe('where the history and the code do not agree', () => {
   const REFUND = 'AddRefunds1795500000000';
 
-  test('status ends with 1 and names what differs, migrate refuses with 4, and stamp mends it', async () => {
+  test('status ends with 1 and names what differs, migrate refuses with 4, and stamp corrects it', async () => {
     await database.query(`
       UPDATE payment_events_db_migrations SET checksum = 'of another' WHERE name = '${NAMES[4]}';
       DELETE FROM payment_events_db_migrations WHERE name = '${LAST}';`);

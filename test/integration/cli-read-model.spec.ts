@@ -103,7 +103,7 @@ describe('on legacy rows', () => {
     expect((await cli(['verify', '--request', contradicting.authRequestId])).exitCode).toBe(1);
   });
 
-  test('rebuild mends the requests named; then verify is clean and a second rebuild finds nothing to do', async () => {
+  test('rebuild repairs the requests named; then verify is clean and a second rebuild finds nothing to do', async () => {
     const rebuilt = await cli(['rebuild', '--json', ...ids]);
     expect(jsonLines(rebuilt.stdout).map(({ authRequestId }) => authRequestId)).toEqual(ids);
     expect(jsonLines(rebuilt.stdout)).toContainEqual({

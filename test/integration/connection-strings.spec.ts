@@ -28,7 +28,7 @@ describe('a server that lets only encrypted connections in', () => {
 
   const reached = { stderr: '', exitCode: 2 };
 
-  test('is reached by whoever knows its certificate, or does not want to', async () => {
+  test('is reached by a client that knows its certificate, or does not want to', async () => {
     for (const parameters of [
       `sslrootcert=${CERTIFICATE}`,
       `sslrootcert=${CERTIFICATE}&sslmode=verify-full`,
@@ -161,7 +161,7 @@ describe('a database with a name of special characters', () => {
     expect(await status(url)).toMatchObject({ stderr: '', exitCode: 0 });
   });
 
-  test.each(['/x', '?x', '#x'])('is refused where pg cannot be told it: %s', async (name) => {
+  test.each(['/x', '?x', '#x'])('is refused where pg cannot connect to it: %s', async (name) => {
     expect(await status(urlOf(name))).toMatchObject({ ...says(/whose name has \/ \? or # in it/), exitCode: 64 });
   });
 });

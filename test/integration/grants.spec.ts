@@ -218,7 +218,7 @@ describe('a database that was restored from a dump', () => {
 describe('the command line', () => {
   const here = (...args: string[]) => cliHere(roles.url('owner'), grantsCommand(), args);
 
-  test('says what became of each role, in a table or as JSON', async () => {
+  test('says what happened to each role, in a table or as JSON', async () => {
     const [api, worker, relay, readonly] = ROLES.map((role) => roles.group(role));
     const state = 'has what it needs';
     expect(await here('--role-prefix', roles.prefix)).toEqual({

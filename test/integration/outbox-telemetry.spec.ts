@@ -147,7 +147,7 @@ async function scrapeOfEverything(): Promise<string[]> {
 }
 
 describe('metrics', () => {
-  it('count what was sent, by type and by what became of it, and tell how the outbox is', async () => {
+  it('count what was sent, by type and by outcome, and tell how the outbox is', async () => {
     const lines = await scrapeOfEverything();
     const counted = samplesOf(lines, 'messaging_client_sent_messages_total');
     const publish = 'messaging_operation_name="publish",messaging_message_type=';

@@ -109,7 +109,7 @@ describe('on the rows that the services before this package have left', () => {
     expect(await rowOf(contradicting.authRequestId)).toEqual(before);
   });
 
-  test('rebuild mends them, and keeps created_at, metadata, last_event_id and completed_at of a row that was there', async () => {
+  test('rebuild repairs them, and keeps created_at, metadata, last_event_id and completed_at of a row that was there', async () => {
     const model = await readModel();
     const before = await database.query('SELECT * FROM auth_request_state ORDER BY auth_request_id');
     const outcomes = [];

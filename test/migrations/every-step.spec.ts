@@ -262,7 +262,7 @@ describe('attempts of the legacy services', () => {
   const attempt = async () =>
     await database.query('SELECT attempt, attempt_unanswered FROM auth_request_state WHERE auth_request_id = $1', [id]);
 
-  test('are told to rows anew after a revert, and to a row that was rebuilt meanwhile', async () => {
+  test('are told to rows again after a revert, and to a row that was rebuilt meanwhile', async () => {
     const chain = new MigrationChain(database);
     await chain.downTo(EXPANDED_LEVEL);
     await database.query(

@@ -122,7 +122,7 @@ const OPENINGS: Record<string, [statement: string, object: string, says: { actua
       remedy: 'ALTER DEFAULT PRIVILEGES FOR ROLE $owner REVOKE USAGE ON SEQUENCES FROM $apiGroup',
     },
   ],
-  'code that runs as whoever migrates': [
+  'code that runs as the user that migrates': [
     `CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
      CREATE EVENT TRIGGER "Audit" ON ddl_command_end EXECUTE FUNCTION audit()`,
     'event trigger "Audit"',

@@ -90,7 +90,7 @@ describe.each([
   const level = levelOf(name);
   const full = NAMES[level - 1]!;
 
-  test('is marked, and half applied to whoever asks', async () => {
+  test('is marked, and half applied to all who ask', async () => {
     await begin(level, direction, after);
     const [user] = await database.query<{ name: string }>('SELECT session_user AS name');
     const begun = {
@@ -176,7 +176,7 @@ describe.each([
       (async () => {
         for (const sql of stale.preparation) await session.query(sql);
       })(),
-    ).rejects.toThrow('Make it anew');
+    ).rejects.toThrow('Make it again');
     await session.end();
   });
 });

@@ -97,7 +97,7 @@ describe('a stamp', () => {
   });
   afterAll(() => onlyOneConnection.destroy());
 
-  test('mends what was changed, records what is missing and forgets the rest, in the order of the migrations', async () => {
+  test('corrects what was changed, records what is missing and forgets the rest, in the order of the migrations', async () => {
     const before = await database.query<{ applied_at: Date }>('SELECT * FROM payment_events_db_migrations ORDER BY id');
     await database.query(`
       UPDATE payment_events_db_migrations SET checksum = 'of another' WHERE name = '${NAMES[2]}';

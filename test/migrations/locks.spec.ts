@@ -107,7 +107,7 @@ describe('an index whose build was cancelled', () => {
   const database = useTestDatabase({ empty: true });
   const INVALID = `SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid`;
 
-  test('is found INVALID and built anew when the migration is run again', async () => {
+  test('is found INVALID and built again when the migration is run again', async () => {
     const chain = new MigrationChain(database);
     const level = levelOf('ExpandIndexes');
     await chain.upTo(level - 1);

@@ -44,7 +44,7 @@ test('no sequence is behind in a database that was only written to', async () =>
 });
 
 test.each(Object.entries(ROWS))(
-  'a sequence %s is named with the remedy, which mends it',
+  'a sequence %s is named with the remedy, which works',
   async (_of, [rows, found]) => {
     const session = (await database.dataSource()).createQueryRunner();
     const [, sequence] = /sequence (\w+)/.exec(found!.object)!;
@@ -86,7 +86,7 @@ test('writers give no false alarm', async () => {
   await Promise.all([looked, write(), write(), write()]);
 });
 
-test('fencing tokens are no numbers of rows: whoever draws them at random leaves the sequence behind', async () => {
+test('fencing tokens are no numbers of rows: who draws them at random leaves the sequence behind', async () => {
   await database.query(`INSERT INTO auth_processing_locks (auth_request_id, restaurant_id, worker_id, fencing_token)
     VALUES (gen_random_uuid(), '${RESTAURANT}', 'worker', 4550887915000266177)`);
   expect(await stale()).toEqual([]);

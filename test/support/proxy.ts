@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
- * A network between client and server that a test can break. Whoever knows {@link Proxy.url} goes through it.
+ * A network between client and server that a test can break. Clients of {@link Proxy.url} go through it.
  *
- * `swallow` is what a dead router does: the connection stays open and nothing comes back, no farewell either. Where it
+ * `swallow` is what a dead router does: the connection stays open and nothing comes back, not even the end. Where it
  * swallows `answers`, the server does what it was asked to.
  */
 export class Proxy {
@@ -67,7 +67,7 @@ export class Proxy {
     this.#carry(server, client, 'answers');
   }
 
-  /** A swallowed farewell is sent again, as by a kernel, until it gets through. */
+  /** A swallowed end is sent again, as by a kernel, until it gets through. */
   #passEnd(to: Socket, what: 'requests' | 'answers'): void {
     if (this.swallow === what) setTimeout(() => this.#passEnd(to, what), 20).unref();
     else to.end();

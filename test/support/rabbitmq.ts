@@ -32,7 +32,7 @@ export abstract class RabbitMq {
     return `amqp://${USER}:${PASSWORD}@127.0.0.1:${this.port}`;
   }
 
-  /** Starts it, anew after a {@link kill}, with what it had written to its disk. */
+  /** Starts it, again after a {@link kill}, with what it had written to its disk. */
   async start(): Promise<void> {
     await this.launch();
     for (const deadline = Date.now() + START_TIMEOUT_MS; ; await delay(100)) {

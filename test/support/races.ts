@@ -15,7 +15,7 @@ export async function crowdOf(poolSize: number, database: DatabaseOfFile): Promi
 export const atOnce = <T>(count: number, start: (index: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => start(index)));
 
-/** What became of a promise: its value, or the name of its error. */
+/** How a promise ended: its value, or the name of its error. */
 export const outcomeOf = <T>(promise: Promise<T>): Promise<T | string> =>
   promise.catch((error: unknown) => (error instanceof Error ? error.name : String(error)));
 

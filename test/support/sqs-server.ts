@@ -41,7 +41,7 @@ export class SqsServer {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it, anew after a {@link kill}, then without queues. */
+  /** Starts it, again after a {@link kill}, then without queues. */
   async start(): Promise<void> {
     const log = join(this.#folder, 'output.log');
     const env = { FAUXQS_PORT: `${this.port}`, FAUXQS_LOGGER: 'false' };

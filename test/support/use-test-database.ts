@@ -81,7 +81,7 @@ export class DatabaseOfFile {
     }
   }
 
-  /** Ends what this helper opened; what is asked of it afterwards opens anew. */
+  /** Ends what this helper opened; what is asked of it afterwards opens again. */
   async closeSessions(): Promise<void> {
     const dataSource = await this.#dataSource?.catch(() => undefined);
     if (dataSource?.isInitialized) await dataSource.destroy();

@@ -16,7 +16,7 @@ import { RedactingLogger } from '../../src/database/redacting-logger';
 import { DevelopmentSeeder } from '../../src/seeds';
 import * as testing from '../../src/testing';
 
-/** Of a server that is not there: whoever asked it would get another error. */
+/** Of a server that is not there: a call to it would get another error. */
 const URL_WITH_PASSWORD = 'postgresql://jo:s3cret@127.0.0.1:1/payments';
 const dataSource = new DataSource(createDataSourceOptions({ url: URL_WITH_PASSWORD }));
 const publisher = { publish: () => Promise.resolve([]) };

@@ -8,7 +8,7 @@ import { docTable } from '../support/doc-table';
 
 const PAGE = 'docs/reference/errors.md';
 
-/** What becomes of a code, of a class by its first code that has no row of its own. */
+/** The outcome of a code, of a class by its first code that has no row of its own. */
 function outcomeOf(code: string): { error: PaymentEventsDbError; fit: boolean } {
   const whole = code.length === 5 ? code : `${code}ZZZ`;
   const thrown = Object.assign(new ServerError('of the server', 0, 'error'), { code: whole, severity: 'ERROR' });

@@ -58,7 +58,7 @@ describe('what the server reports', () => {
     ['08P01', 'timeoutsVia "role"'],
     ['XX001', 'tell its operator'],
     ['99ZZZ', 'the list of error codes'],
-  ])('that no retry mends comes with what is known of its SQLSTATE: %s', (code, advice) => {
+  ])('that no retry repairs comes with what is known of its SQLSTATE: %s', (code, advice) => {
     const error = translateError(reported(code)) as DatabaseError;
     expect(error).toBeInstanceOf(DatabaseError);
     expect(error).toMatchObject({ sqlState: code, severity: 'ERROR', retryable: false });

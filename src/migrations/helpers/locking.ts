@@ -20,8 +20,8 @@ const LOCK_NOT_AVAILABLE = '55P03';
 
 /**
  * Runs statements that lock a table against traffic, as one short transaction: waits for the lock under
- * `lock_timeout`, runs each statement under `statement_timeout`, and tries again with back-off where the lock was not
- * to be had, so that a queue never forms behind a waiting ALTER TABLE.
+ * `lock_timeout`, runs each statement under `statement_timeout`, and tries again with back-off where the lock could not
+ * be taken, so that a queue never forms behind a waiting ALTER TABLE.
  *
  * Several statements in one simple query are one transaction (PostgreSQL manual, "Multiple Statements in a Simple
  * Query"), which is also why SET LOCAL works here. Inside a transaction of the caller a lock time-out is final, since
@@ -40,7 +40,7 @@ export async function whileLocked(queryRunner: QueryRunner, ...statements: strin
 }
 
 /**
- * Does work again, with jittered back-off, when it fails since a lock was not to be had. The pauses are what lets
+ * Does work again, with jittered back-off, when it fails since a lock could not be taken. The pauses are what lets
  * through the traffic that has queued behind it.
  */
 export async function retryLockTimeouts<T>(mayTryAgain: () => boolean, work: () => Promise<T>): Promise<T> {

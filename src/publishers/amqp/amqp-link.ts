@@ -80,7 +80,7 @@ export class AmqpLink {
     });
   }
 
-  /** Resets the connection. Whoever waits for an answer gets `reason` instead. */
+  /** Resets the connection. Callers that wait for an answer get `reason` instead. */
   end(reason: Error): void {
     this.#stopWaiting(reason);
     this.#end.abort();

@@ -53,7 +53,7 @@ const NOT_FOUND = 404;
  * A message that no queue is bound for, that a full queue refuses, whose exchange is missing or whose routing key the user
  * may not use, is tried again; one that the broker would never take, such as one over its `max_message_size`, fails at once.
  * While the broker cannot be reached, is out of memory or disk, or does not accept the credentials, `publish` throws
- * `BrokerUnavailableError`; the next `publish` connects anew. Where it closes a connection without saying over which message,
+ * `BrokerUnavailableError`; the next `publish` connects again. Where it closes a connection without saying over which message,
  * another error lets the relay find out.
  *
  * @example
@@ -132,7 +132,7 @@ export class AmqpPublisher implements Publisher {
     return new AmqpLink(this.#options.url, this.#options.socketOptions);
   }
 
-  /** Closes the connection. A later `publish` connects anew. */
+  /** Closes the connection. A later `publish` connects again. */
   async close(): Promise<void> {
     await this.#link?.close();
   }

@@ -18,7 +18,7 @@ export class DistinctIds {
     }
     const used = this.#usedBy.get(key);
     if (used && used.row !== row) return `${id}:${row}`;
-    // Sent again, the window of SQS begins anew.
+    // Sent again, the window of SQS begins again.
     this.#usedBy.delete(key);
     this.#usedBy.set(key, { row, at: now });
     return id;

@@ -177,7 +177,7 @@ export class SqsPublisher implements Publisher {
 
 const ofOutboxRow = ({ aggregateId, id }: RelayMessage) => `${aggregateId}:${id}`;
 
-const NOT_SAID: PublishOutcome = { published: false, reason: 'SQS did not say what became of it.' };
+const NOT_SAID: PublishOutcome = { published: false, reason: 'SQS did not say whether it took it.' };
 
 const noDeduplicationId: PublishOutcome = {
   published: false,

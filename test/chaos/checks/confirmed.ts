@@ -44,7 +44,7 @@ export async function lostConfirmations(world: World): Promise<string[]> {
   ];
 }
 
-/** One key, one request, whoever asked how often. */
+/** One key, one request, no matter how often it was asked. */
 function keyProblems(confirmed: readonly Authorized[], created: readonly { id: string; key: string }[]): string[] {
   const requestOf = new Map(created.map(({ id, key }) => [key, id]));
   const twice = created.filter(({ id, key }) => requestOf.get(key) !== id);

@@ -36,7 +36,7 @@ const error = (status: number, type: string, message = 'no') => ({
   body: { __type: `com.amazonaws.sqs#${type}`, message },
 });
 
-it('tells what became of each message of a batch that was taken in part', async () => {
+it('tells what happened to each message of a batch that was taken in part', async () => {
   const Failed = [
     { Id: '1', Code: 'InvalidMessageContents', Message: 'Invalid characters found.', SenderFault: true },
     { Id: '2', Code: 'ThrottlingException', Message: 'Rate exceeded', SenderFault: true },
@@ -53,7 +53,7 @@ it('tells what became of each message of a batch that was taken in part', async 
       reason: 'SQS refused it: ThrottlingException: Rate exceeded',
     },
     { published: false, permanent: false, brokerFault: true, reason: 'SQS refused it: InternalError' },
-    { published: false, reason: 'SQS did not say what became of it.' },
+    { published: false, reason: 'SQS did not say whether it took it.' },
   ]);
 });
 

@@ -160,7 +160,7 @@ it('works in a path with spaces and quotes', async () => {
   await server.stop();
 });
 
-it('is found by its folder and stopped by whoever finds it', async () => {
+it('is found by its folder and stopped by a process that finds it', async () => {
   const { pid } = await start();
   const found = await EmbeddedServer.find({ dataDirectory });
   expect(found?.pid).toBe(pid);
