@@ -122,7 +122,9 @@ describe('on legacy rows', () => {
     await database.query(`ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state`);
     await database.query(`UPDATE auth_request_state SET status = 'AUTHORIZED' WHERE auth_request_id = $1`, [voided]);
     await database.query(`ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state`);
-    expect((await cli(['verify', '--request', voided])).stdout).toContain('Make sure that the money is released first.');
+    expect((await cli(['verify', '--request', voided])).stdout).toContain(
+      'Make sure that the money is released first.',
+    );
   });
 });
 

@@ -114,9 +114,7 @@ describe.each([
     expect(JSON.parse((await cli(statusCommand(), '--json')).stdout)).toMatchObject({ halfApplied: begun });
     const check = await cli(checkCommand());
     expect(check).toMatchObject({ stdout: '', exitCode: 4 });
-    expect(check.stderr).toContain(
-      `Or undo it: npx payment-events-db ${direction === 'up' ? 'revert' : 'migrate'}.`,
-    );
+    expect(check.stderr).toContain(`Or undo it: npx payment-events-db ${direction === 'up' ? 'revert' : 'migrate'}.`);
   });
 
   test('is refused what would leave it so', async () => {

@@ -43,31 +43,25 @@ test('no sequence is behind in a database that was only written to', async () =>
   expect(await stale()).toEqual([]);
 });
 
-test.each(Object.entries(ROWS))(
-  'a sequence %s is named with the remedy, which works',
-  async (_of, [rows, found]) => {
-    const session = (await database.dataSource()).createQueryRunner();
-    const [, sequence] = /sequence (\w+)/.exec(found!.object)!;
-    const [before] = (await session.query(`SELECT last_value, is_called FROM ${sequence}`)) as Record<
-      string,
-      unknown
-    >[];
-    await session.startTransaction();
-    try {
-      await session.query(rows);
-      const [one, ...noMore] = await findStaleSequences(session);
-      expect(one).toEqual({ kind: 'different', ...found, remedy: expect.stringMatching(/^SELECT setval\(/) as string });
-      expect(noMore).toEqual([]);
-      await session.query(one!.remedy!);
-      expect(await findStaleSequences(session)).toEqual([]);
-    } finally {
-      await session.rollbackTransaction();
-      // What setval does is not rolled back.
-      await session.query(`SELECT setval('${sequence}', $1, $2)`, [before!.last_value, before!.is_called]);
-      await session.release();
-    }
-  },
-);
+test.each(Object.entries(ROWS))('a sequence %s is named with the remedy, which works', async (_of, [rows, found]) => {
+  const session = (await database.dataSource()).createQueryRunner();
+  const [, sequence] = /sequence (\w+)/.exec(found!.object)!;
+  const [before] = (await session.query(`SELECT last_value, is_called FROM ${sequence}`)) as Record<string, unknown>[];
+  await session.startTransaction();
+  try {
+    await session.query(rows);
+    const [one, ...noMore] = await findStaleSequences(session);
+    expect(one).toEqual({ kind: 'different', ...found, remedy: expect.stringMatching(/^SELECT setval\(/) as string });
+    expect(noMore).toEqual([]);
+    await session.query(one!.remedy!);
+    expect(await findStaleSequences(session)).toEqual([]);
+  } finally {
+    await session.rollbackTransaction();
+    // What setval does is not rolled back.
+    await session.query(`SELECT setval('${sequence}', $1, $2)`, [before!.last_value, before!.is_called]);
+    await session.release();
+  }
+});
 
 test('writers give no false alarm', async () => {
   const append = `INSERT INTO payment_events (aggregate_id, aggregate_type, event_type, event_data, sequence_number,
