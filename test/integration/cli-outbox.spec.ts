@@ -134,7 +134,7 @@ test('a message that is not there, or not in that state, is refused with 4', asy
   ]) {
     expect(await here(args)).toEqual({
       stdout: '',
-      stderr: expect.stringContaining('There is no outbox message') as string,
+      stderr: expect.stringContaining('does not exist, was delivered, or has not failed') as string,
       exitCode: 4,
     });
   }

@@ -116,7 +116,7 @@ it('moves a half-made data folder aside and makes a new one', async () => {
   mkdirSync(join(dataDirectory, 'base'), { recursive: true });
   writeFileSync(join(dataDirectory, 'PG_VERSION'), '18\n');
   await start();
-  expect(notices).toEqual([expect.stringContaining('only half made')]);
+  expect(notices).toEqual([expect.stringContaining('only half created')]);
   expect(readdirSync(dirname(dataDirectory))).toEqual(['data', expect.stringMatching(/^data\.incomplete-\d+$/)]);
 });
 
