@@ -6,7 +6,7 @@ import { settingsOf } from './settings';
 import { type Statement } from './statement';
 import { isForgottenPlan, isStalePlan } from './translate-error';
 
-/** How often a statement had to be prepared anew, by its name. */
+/** How often a statement had to be prepared again, by its name. */
 const generations = new Map<string, number>();
 
 type Callback = (error: Error | null, result: QueryResult) => void;

@@ -165,7 +165,7 @@ describe('before the migrations have run', () => {
     expect(await here(args, empty.url)).toEqual({
       stdout: '',
       stderr: expect.stringMatching(
-        /a migration has not run yet\.\nRun \.\/scripts\/migrate_.*\.sh first\.\n$/,
+        /a migration has not run yet\.\nRun it first: npx payment-events-db migrate\n$/,
       ) as string,
       exitCode: 4,
     });

@@ -82,7 +82,7 @@ describe('before the migrations have run', () => {
     const options = ['--max-reconnect-delay-ms', '10'];
     const relay = new RelayProcess('http-publisher', { databaseUrl: empty.url, brokerUrl: broker.url }, options);
     await until('the relay waits', () => relay.has('unavailable'));
-    expect(logged(relay, 'unavailable')[0]!.error).toMatch(/\nRun \.\/scripts\/migrate_.*\.sh first\.$/);
+    expect(logged(relay, 'unavailable')[0]!.error).toMatch(/\nRun it first: npx payment-events-db migrate$/);
     const migrating = await quietDataSource({ url: empty.url });
     await migrating.runMigrations();
     const { authRequestId } = await new AuthRequests(migrating).authorize(anAuthorizeCommand());

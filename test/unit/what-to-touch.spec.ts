@@ -96,6 +96,7 @@ const KINDS: Kind[] = [
     besides: {
       'test/integration/publishers/sqs-answers.spec.ts': 'is about answers that only SQS gives',
       'test/integration/publishers/trace-context.spec.ts': 'compares what two brokers take',
+      'test/integration/readme.spec.ts': 'expects every publisher in the table of classes of the README',
       'test/unit/settings.spec.ts': 'takes publishers as two examples of a set-up',
     },
   },
