@@ -14,7 +14,7 @@ import { JsonObject } from '../validation/json-rules';
 import { Currency, Text, Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { type AuthRequestStatus } from './statuses';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 
 /** A restaurant asks for a payment to be authorized. */
 export class AuthorizeCommand extends TracedCommand {
@@ -91,7 +91,7 @@ export const AUTHORIZE = operation({
 export async function authorize(session: Session, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
   const command = validateCommand(AuthorizeCommand, input);
   const restaurantId = command.restaurantId.toLowerCase();
-  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {} } = command;
+  const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = newId();
   const createdAt = new Date();
   const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
@@ -114,7 +114,7 @@ export async function authorize(session: Session, input: AuthorizeCommand): Prom
       metadata: asTexts(metadata),
       createdAt,
     },
-    event_metadata: { ...origin(command), idempotency_key: idempotencyKey },
+    event_metadata: { correlationId, causationId, idempotency_key: idempotencyKey },
     message: { authRequestId, restaurantId, createdAt },
     headers: command.headers,
   };

@@ -7,7 +7,7 @@ import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event
 import { int64Field } from '../protobuf/append-fields';
 import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 import { ATTEMPTS_AFTER } from './worker-write';
 
 /** A person has found out what became of attempts that cannot be asked about. */
@@ -91,7 +91,7 @@ const CLOSE_UNANSWERED = operation({
 
 export async function closeUnanswered(session: Session, input: CloseUnansweredCommand): Promise<ClosedAttempts> {
   const command = validateCommand(CloseUnansweredCommand, input);
-  const { configVersion, by, reason } = command;
+  const { configVersion, by, reason, correlationId, causationId } = command;
   const authRequestId = command.authRequestId.toLowerCase();
   const row = await session.row(CLOSE_UNANSWERED, {
     auth_request_id: authRequestId,
@@ -107,7 +107,7 @@ export async function closeUnanswered(session: Session, input: CloseUnansweredCo
       nextRetryAt: undefined,
       failedAt: new Date(),
     },
-    event_metadata: { ...origin(command), closed_version: configVersion, closed_by: by },
+    event_metadata: { correlationId, causationId, closed_version: configVersion, closed_by: by },
   });
   if (!row) throw new AuthRequestNotFoundError(authRequestId);
   if (row.held) throw new LockHeldError(authRequestId);

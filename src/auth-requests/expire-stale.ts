@@ -8,7 +8,7 @@ import { textField } from '../protobuf/append-fields';
 import { LONGEST_AGE_MS, Text, WholeNumber, WiderThan } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { SQL } from './statuses';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 
 /** A scheduler clears what nobody waits for any more. */
 export class ExpireStaleCommand extends TracedCommand {
@@ -88,7 +88,7 @@ const EXPIRE_STALE = operation({
 
 export async function expireStale(session: Session, input: ExpireStaleCommand): Promise<string[]> {
   const command = validateCommand(ExpireStaleCommand, input);
-  const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale' } = command;
+  const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale', correlationId, causationId } = command;
   const expired: string[] = [];
   for (let beginAt: Date | null = null; ;) {
     const batch: StaleRow[] = await session.rows(EXPIRE_STALE, {
@@ -98,7 +98,7 @@ export async function expireStale(session: Session, input: ExpireStaleCommand): 
       batch_size: batchSize,
       event_ids: Array.from({ length: batchSize }, () => newId()),
       event: { authRequestId: '', expiredAt: new Date(), reason },
-      event_metadata: origin(command),
+      event_metadata: { correlationId, causationId },
     });
     expired.push(...batch.map(({ auth_request_id }) => auth_request_id));
     if (batch.length < batchSize) return expired;

@@ -8,7 +8,7 @@ import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { readStatus } from './read-status';
 import { SQL } from './statuses';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 
 /** Nobody waits for the answer any more. */
 export class ExpireCommand extends TracedCommand {
@@ -52,14 +52,15 @@ const EXPIRE = operation({
 
 export async function expire(session: Session, input: ExpireCommand): Promise<void> {
   const command = validateCommand(ExpireCommand, input);
+  const { reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();
   const expired = await session.row(EXPIRE, {
     auth_request_id: authRequestId,
     restaurant_id: restaurantId,
     event_id: newId(),
-    event: { authRequestId, expiredAt: new Date(), reason: command.reason },
-    event_metadata: origin(command),
+    event: { authRequestId, expiredAt: new Date(), reason },
+    event_metadata: { correlationId, causationId },
   });
   if (expired) return;
   const status = await readStatus(session, { authRequestId, restaurantId });

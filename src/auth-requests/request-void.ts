@@ -14,7 +14,7 @@ import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { readStatus } from './read-status';
 import { type AuthRequestStatus, isVoidable, SQL } from './statuses';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 import { CHANGED } from './worker-write';
 
 /** A restaurant takes a request back. */
@@ -102,7 +102,7 @@ const REQUEST_VOID = operation({
 
 export async function requestVoid(session: Session, input: VoidCommand): Promise<VoidReceipt> {
   const command = validateCommand(VoidCommand, input);
-  const { idempotencyKey, reason } = command;
+  const { idempotencyKey, reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();
   const requestedAt = new Date();
@@ -114,7 +114,7 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
     request_fingerprint: requestFingerprint,
     event_id: newId(),
     event: { authRequestId, reason, requestedAt },
-    event_metadata: { ...origin(command), idempotency_key: idempotencyKey },
+    event_metadata: { correlationId, causationId, idempotency_key: idempotencyKey },
     // The statement completes the message: the row says which authorization it is.
     message: {
       ...{ authRequestId, restaurantId, reason, createdAt: requestedAt },

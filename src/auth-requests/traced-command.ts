@@ -19,6 +19,3 @@ export abstract class TracedCommand {
   @TextMap()
   headers?: Record<string, string>;
 }
-
-/** What the event's metadata keeps of it. */
-export const origin = ({ correlationId, causationId }: TracedCommand) => ({ correlationId, causationId });

@@ -8,7 +8,7 @@ import { HELD_LEASE, leaseColumns, leaseInput } from '../locks/held-lease';
 import { type Lease } from '../locks/lease';
 import { WholeNumber } from '../validation/rules';
 import { readStanding, type Standing } from './read-standing';
-import { origin, TracedCommand } from './traced-command';
+import { TracedCommand } from './traced-command';
 
 /** What a worker says of an attempt. */
 export abstract class RecordCommand extends TracedCommand {
@@ -39,7 +39,8 @@ export const workerInput = (
   ...leaseInput(lease),
   said_attempt: command.attempt ?? null,
   event_metadata: {
-    ...origin(command),
+    correlationId: command.correlationId,
+    causationId: command.causationId,
     worker_id: lease.workerId,
     fencing_token: lease.fencingToken.toString(),
     ...metadata,

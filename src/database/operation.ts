@@ -71,10 +71,13 @@ export function operation<const C extends Columns, Row = never>({
   many,
 }: OperationSpec<C, Row>): Operation<InputOf<C>, Row> {
   const columns = Object.entries(input) as [string, Column<unknown>][];
+  // Apart, since taking a pair to pieces for each value takes as long as encoding it.
+  const names = columns.map(([column]) => column);
+  const encoders = columns.map(([, { encode }]) => encode);
   const body = typeof sql === 'string' ? sql : sql(input);
   const defined = {
     one: statement(name, withInput(body, oneRow(columns))),
-    valuesOf: (values: Record<string, unknown>) => columns.map(([column, { encode }]) => encode(values[column])),
+    valuesOf: (values: Record<string, unknown>) => names.map((column, index) => encoders[index]!(values[column])),
     many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
     valuesOfMany: (inputs: readonly Record<string, unknown>[]) =>
       columns.map(([column, { encode }]) => inputs.map((values) => encode(values[column]))),
