@@ -5,6 +5,7 @@ import { runCommand } from '../../src/cli/run-command';
 import { apiReference } from './api/api-reference';
 import { PublicApi } from './api/public-api';
 import { commandLineReference } from './command-line';
+import { privilegesReference } from './privileges';
 import { settingsReference } from './settings';
 
 let loaded: PublicApi | undefined;
@@ -15,6 +16,7 @@ const PARTS = {
   api: () => apiReference(publicApi()),
   cli: () => commandLineReference(),
   settings: () => settingsReference(publicApi()),
+  privileges: () => privilegesReference(),
 };
 type Part = keyof typeof PARTS;
 

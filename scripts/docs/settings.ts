@@ -1,9 +1,8 @@
+import { exports as EXPORTS } from '../../package.json';
 import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../src/config';
 import { PaymentEventsDataSourceSettings } from '../../src/data-source';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
-import { AmqpPublisherOptions } from '../../src/publishers/amqp/amqp-publisher';
-import { SqsPublisherOptions } from '../../src/publishers/sqs/sqs-publisher';
 import { docComment } from './api/doc-comment';
 import { Links } from './api/links';
 import { membersOf } from './api/members';
@@ -36,15 +35,21 @@ export function settingsReference(api: PublicApi): Map<string, string> {
     '## The relay',
     RELAY,
     inTable(settingsOf(api, RelayOptions)),
-    '## The publisher for AMQP',
-    codeBlock('new AmqpPublisher({ url, exchange });'),
-    inTable(settingsOf(api, AmqpPublisherOptions)),
-    '## The publisher for SQS',
-    codeBlock('new SqsPublisher({ client, queues });'),
-    inTable(settingsOf(api, SqsPublisherOptions)),
+    ...publisherOptions().flatMap((Options) => [
+      `## ${Options.name.replace(/Options$/, '')}`,
+      inTable(settingsOf(api, Options)),
+    ]),
   ];
   return new Map([['settings.md', page(...parts)]]);
 }
+
+/** The options of every publisher that the package exports. */
+const publisherOptions = () =>
+  Object.values(EXPORTS)
+    .map((entry) => (typeof entry === 'string' ? entry : entry.default))
+    .flatMap((path) => /dist(\/src\/publishers\/.*)\.js$/.exec(path)?.[1] ?? [])
+    .flatMap((module) => Object.values(require(`../..${module}`) as Record<string, new () => object>))
+    .filter(({ name }) => name.endsWith('PublisherOptions'));
 
 const ENVIRONMENT = `What \`readConfig()\`, the command line and \`ormconfig\` read. A variable that is empty counts as not set. A value that is
 wrong is refused by the name of the variable, and not repeated. Sockets, TLS and special characters in \`DATABASE_URL\`:

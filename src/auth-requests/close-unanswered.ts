@@ -10,7 +10,7 @@ import { validateCommand } from '../validation/validate-command';
 import { TracedCommand } from './traced-command';
 import { ATTEMPTS_AFTER } from './worker-write';
 
-/** A person has found out what became of attempts that cannot be asked about. */
+/** A person has found out how attempts ended that nobody can ask about. */
 export class CloseUnansweredCommand extends TracedCommand {
   @Uuid()
   restaurantId: string;

@@ -64,7 +64,7 @@ export class AuthorizedCommand extends RecordCommand {
  * no second one: its event is written only where it answers an attempt that is open, and no message. One that nobody
  * needs, since the request is settled, goes to the outbox to be released, by name: the request itself names the first.
  *
- * What was recorded earlier is read from this statement's snapshot. That suffices: whoever wrote it held another lease,
+ * What was recorded earlier is read from this statement's snapshot. That suffices: the worker that wrote it held another lease,
  * which had ended before this one was acquired; what the same lease writes at the same time has the same event id.
  */
 const RECORD_AUTHORIZED = operation({
@@ -190,7 +190,7 @@ export async function recordAuthorized(
 }
 
 /**
- * What the same authorization came to before: under this lease, or, for whoever holds the lease now, under any.
+ * What the same authorization came to before: under this lease, or, for the worker that holds the lease now, under any.
  *
  * @throws AuthorizationConflictError it was another amount then
  */

@@ -34,13 +34,13 @@ export class StartAttemptCommand extends TracedCommand {
 
   /**
    * For how long the processor remembers an idempotency key, in milliseconds: 0 to a hundred years. What has been unanswered for longer is not
-   * asked again, which could authorize anew. Default 24 hours.
+   * asked again, which could authorize a second time. Default 24 hours.
    */
   @IsOptional()
   @WholeNumber(0, LONGEST_AGE_MS)
   settleWithinMs?: number;
 
-  /** Of the event. Calls under one lease that carry the same one are one call, repeated. Default: drawn anew. */
+  /** Of the event. Calls under one lease that carry the same one are one call, repeated. Default: a new one. */
   @IsOptional()
   @Uuid()
   eventId?: string;
@@ -92,7 +92,7 @@ interface StartedRow {
  * `decided` chooses the version on the locked row. The one that was given: where nothing is open, where it is open itself,
  * or where the caller said so. Else one that is open, another than the last that was asked if there is one, so that a
  * processor that is down keeps nobody from the others. None: where the request is settled and nothing is open; where the
- * processor may have forgotten the key, so that asking again could authorize anew; where only legacy attempts are open,
+ * processor may have forgotten the key, so that asking again could authorize a second time; where only legacy attempts are open,
  * which had no key, and whose age therefore does not matter. A current attempt that is open moves its version to the
  * unanswered ones.
  */

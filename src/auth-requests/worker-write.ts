@@ -58,9 +58,9 @@ export const LEASE = `${HELD_LEASE}
 const IS_OWN = 'attempt_token = fencing_token AND coalesce(said_attempt, attempt) = attempt';
 
 /**
- * The request under the lease, as its newest version is, beside the input: FOR UPDATE waits for whoever is changing it,
+ * The request under the lease, as its newest version is, beside the input: FOR UPDATE waits for a transaction that is changing it,
  * and nobody changes it from there on. `own` is the current attempt where this lease has started it, and where the worker
- * speaks of no other one (`said`); whoever holds the lease now can only have started the last one.
+ * speaks of no other one (`said`); the worker that holds the lease now can only have started the last one.
  */
 export const REQUEST = `
   SELECT *, CASE WHEN ${IS_OWN} THEN attempt END AS own,
@@ -88,7 +88,7 @@ export const versionsAfter = (closesVersion: string) => `
 
 /**
  * The id of an event that is written once, made of what makes it that event. A second writer of the same meets the unique
- * key, whatever it has seen. A UUIDv8 (RFC 9562) that begins as the request's own, so that it lies beside its like in the
+ * key, whatever it has seen. A UUIDv8 (RFC 9562) that begins as the request's own, so that it lies beside the request's other events in the
  * index; the rest is of the SHA-256 of request and identity.
  */
 export const eventIdOf = (...identity: string[]) => `(

@@ -13,8 +13,8 @@ export class Lease {
   readonly workerId: string;
 
   /**
-   * Drawn at random for every acquisition. Compared for equality, never for order. JSON has no bigint: whoever hands a lease on as
-   * JSON makes text of it, and `BigInt(text)` of that again.
+   * Drawn at random for every acquisition. Compared for equality, never for order. JSON has no bigint: to hand a lease on as
+   * JSON, make text of it, and `BigInt(text)` of that again.
    */
   @BigInteger(0n, LARGEST_BIGINT)
   readonly fencingToken: bigint;

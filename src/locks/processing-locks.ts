@@ -37,7 +37,7 @@ export class AcquireCommand {
 
   /**
    * A positive bigint of {@link newFencingToken}. Calls that carry the same one are one call, repeated: the second gets
-   * the lease that the first one has taken. Default: drawn anew.
+   * the lease that the first one has taken. Default: a new one.
    */
   @IsOptional()
   @BigInteger(0n, LARGEST_BIGINT)
@@ -77,7 +77,7 @@ export class PurgeLocksOptions {
 /**
  * clock_timestamp() throughout: now() stands still in a caller's transaction. After waiting for a worker's write, which
  * holds the row FOR SHARE, or for another acquire, WHERE and SET are evaluated on the row as it is then. The caller has
- * drawn the token: whoever finds it in the row has taken this lease before. A request of another restaurant is left
+ * drawn the token: a caller that finds it in the row has taken this lease before. A request of another restaurant is left
  * alone; one that is not there yet may be locked.
  */
 const ACQUIRE = operation({

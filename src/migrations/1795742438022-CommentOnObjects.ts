@@ -218,7 +218,7 @@ const COMMENTS: CommentChanges = {
     'COLUMN restaurant_payment_configs.restaurant_id': 'The restaurant.',
     'COLUMN restaurant_payment_configs.config_version':
       "Name of the version, the operator's own. Attempts name the version under which they asked.",
-    'COLUMN restaurant_payment_configs.processor_name': 'stripe, chase, worldpay or mock (for tests).',
+    'COLUMN restaurant_payment_configs.processor_name': 'One of the processors that check_processor names; mock is for tests.',
     'COLUMN restaurant_payment_configs.processor_config':
       "JSON object that the processor's client needs. Holds its API key: secret, for workers alone to read.",
     'COLUMN restaurant_payment_configs.is_active':
@@ -246,7 +246,7 @@ const COMMENTS: CommentChanges = {
     'COLUMN auth_processing_locks.expires_at': "Until when it holds, by the database's clock. renew moves it on.",
     'COLUMN auth_processing_locks.restaurant_id': 'The restaurant of the request.',
     'COLUMN auth_processing_locks.fencing_token':
-      'Drawn anew at every acquisition: by it every write of the worker proves that it still has the lease. Compared for equality, never for order.',
+      'Drawn at random for every acquisition: by it every write of the worker proves that it still has the lease. Compared for equality, never for order.',
     'CONSTRAINT auth_processing_locks_pkey ON auth_processing_locks':
       'At most one worker a request: of two that acquire, one gets the lease.',
     'CONSTRAINT check_expires_after_locked ON auth_processing_locks': 'A lease that is born expired protects nothing.',
@@ -255,6 +255,6 @@ const COMMENTS: CommentChanges = {
   },
   payment_events_db_migrations: {
     'TABLE payment_events_db_migrations':
-      'One row a migration that this database has run, written by the migrator. payment-events-db history prints it. Do not edit.',
+      'One row a migration that this database has run, written by the migrator. npx payment-events-db history prints it. Do not edit.',
   },
 };

@@ -47,7 +47,7 @@ export class Brokers {
    * Hands each message to the publisher of its type and waits for all. What one publisher fails at does not touch the
    * others' messages. A message whose type has no publisher fails for good.
    *
-   * @returns what became of each message, in their order; undefined where it stays as it is
+   * @returns the outcome of each message, in their order; undefined where it stays as it is
    * @throws BrokerUnavailableError nothing became of any of them
    */
   async deliver(messages: readonly RelayMessage[]): Promise<(PublishOutcome | undefined)[]> {

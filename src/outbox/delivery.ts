@@ -31,7 +31,7 @@ export class NoAnswer extends Error {
 /**
  * Hands messages to a publisher and waits for its answer, at most `timeoutMs`. What it answers later is not heard.
  *
- * @returns what became of each message, in their order; of one of which nothing sensible is said, a refusal
+ * @returns the outcome of each message, in their order; of one of which nothing sensible is said, a refusal
  * @throws NoAnswer and nothing else
  */
 export async function ask(
@@ -93,7 +93,7 @@ function toOutcome(answer: unknown): PublishOutcome {
   return { published, reason: text, permanent: permanent === true, brokerFault: brokerFault === true };
 }
 
-const NOT_SAID: PublishOutcome = { published: false, reason: 'The publisher did not say what became of it.' };
+const NOT_SAID: PublishOutcome = { published: false, reason: 'The publisher did not say whether it was published.' };
 
 const MAX_CAUSES = 5;
 

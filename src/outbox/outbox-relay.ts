@@ -111,7 +111,7 @@ export class OutboxRelay {
 
   /**
    * Begins to deliver, in the background. Starting a relay that runs changes nothing; one that is being stopped begins
-   * anew when it has stopped.
+   * again when it has stopped.
    */
   start(): void {
     if (this.#signal?.aborted || (this.#run && !this.#run.stopping)) return;
@@ -132,7 +132,7 @@ export class OutboxRelay {
     if (this.#pause?.idle) this.#pause.end.abort();
   }
 
-  /** Finishes the turn in hand and returns: within `publishTimeoutMs` and the time-outs of two statements. */
+  /** Finishes the current turn and returns: within `publishTimeoutMs` and the time-outs of two statements. */
   async stop(): Promise<void> {
     const run = this.#run;
     if (!run) return;
@@ -144,7 +144,7 @@ export class OutboxRelay {
   /**
    * Takes one turn, for a scheduler or a test that needs no relay running.
    *
-   * @returns what became of each message of the turn, those aside whose broker cannot be reached
+   * @returns the outcome of each message of the turn, except those whose broker cannot be reached
    * @throws BrokerUnavailableError where that is all of them; DatabaseUnavailableError and the like
    */
   async runOnce(): Promise<readonly TurnResult[]> {

@@ -28,7 +28,7 @@ export class EnqueueCommand {
   @Bytes()
   payload: Uint8Array;
 
-  /** For whoever receives it. The active W3C trace context is added. */
+  /** For the consumer. The active W3C trace context is added. */
   @IsOptional()
   @TextMap()
   headers?: Record<string, string>;

@@ -14,7 +14,7 @@ export interface RelayMessage {
   readonly createdAt: Date;
 }
 
-/** What became of one message. */
+/** The outcome of one message. */
 export type PublishOutcome =
   | { readonly published: true }
   | {
@@ -45,7 +45,7 @@ export type PublishOutcome =
  */
 export interface Publisher {
   /**
-   * Delivers messages and tells what became of each, in their order. No two of them are of one aggregate.
+   * Delivers messages and tells the outcome of each, in their order. No two of them are of one aggregate.
    *
    * Throws `BrokerUnavailableError` when the broker as a whole cannot be reached: nothing is counted against the messages
    * then, and the relay backs off. What was delivered before it threw is delivered again.
@@ -57,6 +57,6 @@ export interface Publisher {
    */
   publish(messages: readonly RelayMessage[], signal: AbortSignal): Promise<PublishOutcome[]>;
 
-  /** Lets go of connections. The relay never calls it: whoever made the publisher closes it. */
+  /** Lets go of connections. The relay never calls it: the code that made the publisher closes it. */
   close?(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { transaction } from '../database/transaction';
 import { type PublishOutcome, type RelayMessage } from './publisher';
 
 /**
- * Hands messages to their publishers and tells what became of each, in their order. A message of which it says nothing
+ * Hands messages to their publishers and tells the outcome of each, in their order. A message of which it says nothing
  * stays as it is. Throws when no broker can be reached: then nothing is marked.
  */
 export type Deliver = (messages: readonly RelayMessage[]) => Promise<(PublishOutcome | undefined)[]>;
@@ -23,7 +23,7 @@ export interface TurnSettings {
   readonly retryDelayMs: (attempt: number) => number;
 }
 
-/** A message together with what became of it. */
+/** A message together with its outcome. */
 export interface TurnResult {
   readonly message: RelayMessage;
   readonly outcome: PublishOutcome;
@@ -163,7 +163,7 @@ export async function takeFirstTurn(
     const [message] = await claim(session, 1, settings);
     if (!message) return undefined;
     const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
-    // Only a message that has died maxAttempts times is given up unheard.
+    // Only a message that has died maxAttempts times is given up without being published again.
     const failed = message.attempts >= settings.maxAttempts;
     const result = { message, outcome, failed };
     await mark(session, [result], settings);

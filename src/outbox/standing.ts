@@ -1,7 +1,7 @@
 import { type BrokerUnavailableError, type NoAnswer } from './delivery';
 import { type PublishOutcome, type RelayMessage } from './publisher';
 
-/** More than a relay has in hand at once; what was found out about the oldest is forgotten. */
+/** More than a relay has claimed at once; what was found out about the oldest is forgotten. */
 const MAX_SUSPECTS = 1_000;
 /** So many different messages may be found at fault between two answers: more look like an outage. */
 const MAX_JUDGED = 3;

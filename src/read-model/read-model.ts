@@ -37,7 +37,7 @@ const LOCK = `LOCK TABLE auth_request_state IN EXCLUSIVE MODE`;
 const KEEP_EVENTS_AS_THEY_ARE = `LOCK TABLE payment_events IN ACCESS SHARE MODE`;
 
 /**
- * Whether `auth_request_state` says what the events say, and how to mend it where it does not.
+ * Whether `auth_request_state` says what the events say, and how to correct it where it does not.
  *
  * @example
  * const readModel = new ReadModel(dataSource);
@@ -86,10 +86,10 @@ export class ReadModel {
 
   /**
    * Replaces the row of a request by what its events say; created_at, metadata and last_event_id stay as they are. A row
-   * that is missing is made anew, with created_at of event 1. Writes nothing where the row is right, so that a second
+   * that is missing is made, with created_at of event 1. Writes nothing where the row is right, so that a second
    * call is harmless.
    *
-   * The row is deleted and inserted, since its guard lets nobody take a request back to an earlier status. Whoever waited
+   * The row is deleted and inserted, since its guard lets nobody take a request back to an earlier status. A writer that waited
    * for the deleted row would find none, so that writers must not wait for the row: EXCLUSIVE on auth_request_state makes
    * them wait for the table instead, from before they look at it (a statement takes its snapshot after its table locks).
    * Plain reads go on. The lock is held for two short statements, and waited for at most two seconds: during these, too,

@@ -100,7 +100,7 @@ export class Verification implements AsyncIterable<RequestDifference> {
   }
 
   /**
-   * Compares anew from the beginning; the two counts begin again at 0.
+   * Compares from the beginning; the two counts begin again at 0.
    *
    * @throws AuthRequestNotFoundError the one request that was to be looked at has neither row nor events
    */

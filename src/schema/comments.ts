@@ -1,5 +1,3 @@
-import { type OBJECTS } from './objects';
-
 /** What one row of a table is, what each of its columns holds, and why it has its constraints, indexes and triggers. */
 interface TableComments {
   readonly row: string;
@@ -10,26 +8,51 @@ interface TableComments {
   readonly triggers?: Readonly<Record<string, string>>;
   /** Why it has storage settings of its own. PostgreSQL has no place for this comment: it stands in the reference alone. */
   readonly storage?: string;
+  readonly relations?: readonly Relation[];
 }
 
-export type TableName = (typeof OBJECTS.tables)[number];
+/** Rows of two tables that belong together by the same value. No foreign key says so. */
+export interface Relation {
+  readonly columns: readonly string[];
+  readonly to: string;
+  /** What the columns have the value of. */
+  readonly keys: readonly string[];
+  /** How many rows belong to one of `to`. */
+  readonly many: 'any number' | 'at most one';
+  /** What it means, for readers. */
+  readonly meaning: string;
+}
 
-interface Comments {
-  readonly tables: Readonly<Record<TableName, TableComments>>;
-  readonly sequences: Readonly<Record<(typeof OBJECTS.sequences)[number], string>>;
-  readonly functions: Readonly<Record<(typeof OBJECTS.functions)[number], string>>;
+interface Comments<Table extends string, Sequence extends string, Func extends string> {
+  readonly tables: Readonly<Record<Table, TableComments>>;
+  readonly sequences: Readonly<Record<Sequence, string>>;
+  readonly functions: Readonly<Record<Func, string>>;
   /** Of the table of the history, which the migrator makes. */
   readonly history: string;
 }
 
+/** Keeps the names as types, and nothing else of it. */
+const commentsOn = <Table extends string, Sequence extends string, Func extends string>(
+  comments: Comments<Table, Sequence, Func>,
+) => comments;
+
 /**
- * What every object of the database is there for. The entities, docs/reference/schema.md and the comments in the database
- * are made from it. A changed text needs a migration: `npm run migration:comments -- Name` writes it.
+ * Every object that the migrations make, by name, and what it is there for. The entities, docs/reference/schema.md and
+ * the comments in the database are made from it. A changed text needs a migration: `npm run migration:comments -- Name` writes it.
  */
-export const COMMENTS: Comments = {
+export const COMMENTS = commentsOn({
   tables: {
     payment_events: {
       row: 'One thing that has happened to one authorization request, for good: a row is never changed or deleted. Written in the transaction that changes the request.',
+      relations: [
+        {
+          columns: ['aggregate_id'],
+          to: 'auth_request_state',
+          keys: ['auth_request_id'],
+          many: 'any number',
+          meaning: 'The events of a request, from which its row can be rebuilt.',
+        },
+      ],
       columns: {
         id: 'Position in the store. Gaps are normal, and a larger position does not mean a later commit.',
         event_id:
@@ -67,6 +90,22 @@ export const COMMENTS: Comments = {
     },
     auth_request_state: {
       row: 'What one authorization request is now: the result of its events, written in the same statement as the event. Can be rebuilt from them.',
+      relations: [
+        {
+          columns: ['last_event_id'],
+          to: 'payment_events',
+          keys: ['event_id'],
+          many: 'at most one',
+          meaning: 'The last event of a request.',
+        },
+        {
+          columns: ['restaurant_id', 'attempt_version'],
+          to: 'restaurant_payment_configs',
+          keys: ['restaurant_id', 'config_version'],
+          many: 'any number',
+          meaning: 'The configuration under which the current attempt of a request asks.',
+        },
+      ],
       columns: {
         auth_request_id: 'Identity of the request, drawn by authorize (UUIDv7; legacy: UUIDv4).',
         restaurant_id: 'The restaurant that asked. Never changes.',
@@ -134,6 +173,15 @@ export const COMMENTS: Comments = {
     },
     outbox: {
       row: 'One message on its way to a queue, written in the transaction of what it tells and delivered by a relay at least once. Pending until processed_at is set; a dead letter from failed_at on.',
+      relations: [
+        {
+          columns: ['aggregate_id'],
+          to: 'auth_request_state',
+          keys: ['auth_request_id'],
+          many: 'any number',
+          meaning: 'The messages that tell of a request.',
+        },
+      ],
       columns: {
         id: 'Order of delivery within one request. Together with aggregate_id it identifies the message to consumers.',
         aggregate_id: 'The authorization request: auth_request_state.auth_request_id.',
@@ -174,6 +222,15 @@ export const COMMENTS: Comments = {
     },
     auth_idempotency_keys: {
       row: "One key that a restaurant may send twice: what it stood for and what came of it. Written in the operation's own transaction.",
+      relations: [
+        {
+          columns: ['auth_request_id'],
+          to: 'auth_request_state',
+          keys: ['auth_request_id'],
+          many: 'any number',
+          meaning: 'The keys that made or changed a request, until they are purged.',
+        },
+      ],
       columns: {
         idempotency_key: "The restaurant's own text, 1 to 255 characters. Secret outside the API.",
         restaurant_id:
@@ -205,7 +262,7 @@ export const COMMENTS: Comments = {
       columns: {
         restaurant_id: 'The restaurant.',
         config_version: "Name of the version, the operator's own. Attempts name the version under which they asked.",
-        processor_name: 'stripe, chase, worldpay or mock (for tests).',
+        processor_name: 'One of the processors that check_processor names; mock is for tests.',
         processor_config:
           "JSON object that the processor's client needs. Holds its API key: secret, for workers alone to read.",
         is_active: 'New attempts use this version. At most one of a restaurant is active.',
@@ -226,6 +283,15 @@ export const COMMENTS: Comments = {
     },
     auth_processing_locks: {
       row: "One worker's lease on one authorization request. Deleted when it is released; others may take it over once it has expired.",
+      relations: [
+        {
+          columns: ['auth_request_id'],
+          to: 'auth_request_state',
+          keys: ['auth_request_id'],
+          many: 'at most one',
+          meaning: 'The lease of the worker that works on a request.',
+        },
+      ],
       columns: {
         auth_request_id: 'The request that the worker works on: auth_request_state.auth_request_id.',
         worker_id: 'The worker that holds the lease, by the name it gave itself.',
@@ -233,7 +299,7 @@ export const COMMENTS: Comments = {
         expires_at: "Until when it holds, by the database's clock. renew moves it on.",
         restaurant_id: 'The restaurant of the request.',
         fencing_token:
-          'Drawn anew at every acquisition: by it every write of the worker proves that it still has the lease. Compared for equality, never for order.',
+          'Drawn at random for every acquisition: by it every write of the worker proves that it still has the lease. Compared for equality, never for order.',
       },
       constraints: {
         auth_processing_locks_pkey: 'At most one worker a request: of two that acquire, one gets the lease.',
@@ -256,5 +322,7 @@ export const COMMENTS: Comments = {
     refuse_payment_events_gap: 'Looks for the event before: streams have no gaps and belong to one restaurant.',
   },
   history:
-    'One row a migration that this database has run, written by the migrator. payment-events-db history prints it. Do not edit.',
-};
+    'One row a migration that this database has run, written by the migrator. npx payment-events-db history prints it. Do not edit.',
+});
+
+export type TableName = keyof typeof COMMENTS.tables;

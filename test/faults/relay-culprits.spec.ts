@@ -193,7 +193,7 @@ it('a message that a publisher chokes on once is delivered, and never counted', 
 
 describe('an answer that is none', () => {
   const NO_REASON = 'The publisher refused it and gave no reason.';
-  const NOT_SAID = 'The publisher did not say what became of it.';
+  const NOT_SAID = 'The publisher did not say whether it was published.';
   it.each<[string, unknown, string]>([
     ['undefined', undefined, NOT_SAID],
     ['null', null, NOT_SAID],

@@ -37,7 +37,7 @@ describe('the privileges that the server sees', () => {
       ]);
       found.push(...rows.map(({ on, privilege, columns }) => [role, on, privilege, columns]));
     }
-    expect(docTable('docs/how-to/least-privilege.md', 'Every privilege')).toEqual(found);
+    expect(docTable('docs/reference/privileges.md', 'Every privilege')).toEqual(found);
   });
 
   test('let them connect, and make nothing', async () => {

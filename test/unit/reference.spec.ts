@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import { type Command } from 'commander';
+import { exports as EXPORTS } from '../../package.json';
 import { ExitCode } from '../../src/cli/exit-codes';
 import { createProgram } from '../../src/cli/program';
 import { docTable } from '../support/doc-table';
@@ -60,11 +61,12 @@ describe('the generated pages', () => {
 });
 
 describe('the page of the API', () => {
-  test.each(['.', './testing', './amqp', './sqs'])('has a section for all that %s exports', async (subpath) => {
-    const module = { '.': '', './testing': 'testing', './amqp': 'publishers/amqp', './sqs': 'publishers/sqs' }[
-      subpath
-    ]!;
-    const names = Object.keys((await import(join('../../src', module))) as object);
+  const modules = Object.entries(EXPORTS).flatMap(([subpath, entry]) =>
+    typeof entry === 'string' ? [] : [[subpath, entry.default.replace('./dist/', '').replace(/\.js$/, '')] as const],
+  );
+
+  test.each(modules)('has a section for all that %s exports', async (_subpath, module) => {
+    const names = Object.keys((await import(join('../..', module))) as object);
     expect(names.length).toBeGreaterThan(0);
     const sections = [...generated].filter(([name]) => name.startsWith('api/')).flatMap(([, text]) => headingsOf(text));
     expect(names.filter((name) => !sections.includes(name))).toEqual([]);
