@@ -105,14 +105,10 @@ export {
 } from './locks/processing-locks';
 
 export { BrokerUnavailableError, type Publishers } from './outbox/delivery';
-export {
-  DiscardCommand,
-  EnqueueCommand,
-  type FailedMessage,
-  type ListFailedOptions,
-  Outbox,
-  type PurgeMessagesOptions,
-} from './outbox/outbox';
+export { DiscardCommand, Outbox } from './outbox/outbox';
+export { EnqueueCommand } from './outbox/enqueue';
+export { type FailedMessage, type ListFailedOptions } from './outbox/list-failed';
+export { type PurgeMessagesOptions } from './outbox/purge-processed';
 export { OutboxRelay, type RelayOptions } from './outbox/outbox-relay';
 export { type OutboxCount, type OutboxStats } from './outbox/outbox-stats';
 export { type Publisher, type PublishOutcome, type RelayMessage } from './outbox/publisher';

@@ -1,7 +1,8 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { InvalidCommandError, OutboxMessageNotFoundError, TransactionRequiredError } from '../../src/errors';
-import { type EnqueueCommand, Outbox } from '../../src/outbox/outbox';
+import { type EnqueueCommand } from '../../src/outbox/enqueue';
+import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { RESTAURANT } from '../support/auth-requests';
 import { atOnce, comeToWait, crowdOf, overlap } from '../support/races';
