@@ -1,14 +1,16 @@
 import { IsIn, IsOptional } from 'class-validator';
-import { boolean, text } from '../database/columns';
+import { boolean, orNull, text, timestamptz } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
+import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
 import { appendEvent, eventOf } from '../event-store/append-event';
 import { type Lease } from '../locks/lease';
+import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { int64Field } from '../protobuf/append-fields';
 import { Flag, Instant, Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { lastOwnAttempt, type Standing } from './read-standing';
+import { lastOwnAttempt, type Standing, type StandingEvent } from './read-standing';
 import { type AuthRequestStatus, SQL } from './statuses';
 import {
   ATTEMPTS_AFTER,
@@ -37,10 +39,22 @@ export class FailureCommand extends RecordCommand {
   @Flag()
   retryable: boolean;
 
-  /** When that attempt is due: a time of the years 1970 to 9999. */
+  /**
+   * When that attempt is due: a time of the years 1970 to 9999. Default, by the database's clock: after 2, 4, 8 … seconds, 5
+   * minutes at most, each shortened by up to a half at random. Not used where none will follow.
+   */
   @IsOptional()
   @Instant()
   nextRetryAt?: Date;
+
+  /**
+   * What brings the request to a worker again. `outbox`: the next `auth_request_queued`, which this call writes, due at that
+   * time; acknowledge the message in hand. `broker`: the queue delivers the message in hand again, and nothing is written.
+   * Default `outbox`.
+   */
+  @IsOptional()
+  @IsIn(['outbox', 'broker'])
+  retryBy?: 'outbox' | 'broker';
 
   /**
    * `not_asked`: this attempt did not reach the processor. `unknown`: it may have authorized, as after a time-out; the
@@ -58,18 +72,43 @@ export interface RecordedFailure {
   readonly status: AuthRequestStatus;
   /** Attempts that have failed and were to be tried again, this one included. */
   readonly retryCount: number;
+  /**
+   * When the next attempt is due, in milliseconds: that of the message that waits already where there is one. Null where none will
+   * follow, as at a settled request, and with `retryBy: 'broker'` where no time was given.
+   */
+  readonly nextRetryAt: Date | null;
 }
 
 interface FailedRow {
   status: AuthRequestStatus;
   retry_count: number;
+  next_retry_at: Date | null;
+  is_outdated: boolean;
 }
+
+/** SQL: 2, 4, 8 … seconds, 300 at most, of which the second half is random. */
+const BACK_OFF = `least(2 ^ least(retry_count + 1, 9), 300) * (0.5 + random() / 2) * interval '1 second'`;
+
+/** SQL: when the retry is due that waits for its time, in this statement's snapshot. */
+const WAITING_AT = `
+  SELECT min(next_attempt_at) FROM outbox JOIN input ON aggregate_id = auth_request_id
+  WHERE processed_at IS NULL AND message_type = 'auth_request_queued' AND next_attempt_at > clock_timestamp()`;
+
+/** SQL: the number of the request's last event, in this statement's snapshot. */
+const SEQUENCE_SEEN = `
+  SELECT last_event_sequence FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)`;
 
 /**
  * An attempt fails once, and may be answered with "nothing held" once: the event's id is made of the attempt alone.
  * Another failure under the same lease (`is_further`) is of no attempt, and closes none: a worker that gives up without asking
  * again. Only `not_asked` and `nothing_held` close the attempt, the latter with the earlier ones of its version, since it
  * is the processor's answer.
+ *
+ * A retry's message is written where none waits for its time; that is read from this statement's snapshot, which another
+ * failure under the same lease may have outrun while this one waited for the request's row. Whatever queues a retry also
+ * counts an event on that row: where the row as it is locked has the number that the snapshot has, the snapshot has every retry. Where
+ * not (`is_outdated`), nothing is written, and the statement is to run again. One that is due counts as no longer
+ * waiting: a relay may have sent it already, and be about to mark it.
  */
 const RECORD_FAILURE = operation({
   name: 'record_failure',
@@ -79,12 +118,20 @@ const RECORD_FAILURE = operation({
     outcome: text,
     error_code: text,
     is_further: boolean,
+    asked_retry_at: orNull(timestamptz),
+    by_outbox: boolean,
     event: eventOf('AuthAttemptFailed'),
+    message: messageOf('auth_request_queued'),
+    headers: messageHeaders,
   },
   output: rowsOf<FailedRow>(),
-  sql: ({ event }) => `
+  sql: ({ event, message }) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
+    ), retry AS MATERIALIZED (
+      SELECT *, CASE WHEN needs_message THEN (${WAITING_AT}) END AS waiting_at,
+        needs_message AND last_event_sequence <> (${SEQUENCE_SEEN}) AS is_outdated
+      FROM (SELECT *, is_retryable AND status = 'PROCESSING' AND by_outbox AS needs_message FROM request) AS request
     ), decided AS (
       SELECT *, CASE WHEN is_further THEN NULL ELSE own END AS of_attempt,
         own_open AND NOT is_further AND outcome IN ('not_asked', 'nothing_held') AS closes_attempt,
@@ -92,11 +139,14 @@ const RECORD_FAILURE = operation({
         CASE WHEN own IS NULL OR is_further
              THEN ${eventIdOf('said', 'fencing_token', `'FAILED'`, 'is_retryable', 'outcome', 'error_code')}
              ELSE ${eventIdOf('own', `CASE outcome WHEN 'nothing_held' THEN 'NOTHING_HELD' ELSE 'FAILED' END`)}
-        END AS new_event_id
-      FROM request
-      WHERE status = 'PROCESSING' OR status = 'PENDING' AND NOT is_retryable
-        OR NOT is_further AND (own_open OR own IS NOT NULL AND outcome = 'nothing_held'
-                                         AND attempt_version = ANY (unanswered_versions))
+        END AS new_event_id,
+        CASE WHEN is_retryable AND status = 'PROCESSING' THEN date_trunc('milliseconds', coalesce(
+          waiting_at, asked_retry_at, CASE WHEN by_outbox THEN clock_timestamp() + ${BACK_OFF} END)) END AS next_retry_at
+      FROM retry
+      WHERE NOT is_outdated
+        AND (status = 'PROCESSING' OR status = 'PENDING' AND NOT is_retryable
+          OR NOT is_further AND (own_open OR own IS NOT NULL AND outcome = 'nothing_held'
+                                           AND attempt_version = ANY (unanswered_versions)))
     ), changed AS (
       UPDATE auth_request_state AS state
       SET status = CASE WHEN decided.status IN (${SQL.open}) AND NOT is_retryable THEN 'FAILED' ELSE decided.status END,
@@ -108,47 +158,66 @@ const RECORD_FAILURE = operation({
       FROM decided
       WHERE state.auth_request_id = decided.auth_request_id
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
-      RETURNING state.*, of_attempt
+      RETURNING state.*, of_attempt, next_retry_at, floor(extract(epoch FROM next_retry_at))::bigint AS next_retry_second,
+        needs_message AND waiting_at IS NULL AS queues_retry
     ), event AS (${appendEvent(event, {
       from: CHANGED,
-      fields: int64Field(5, 'retry_count'),
-      metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status))`,
+      fields: `${int64Field(5, 'retry_count')} || ${int64Field(6, 'next_retry_second')}`,
+      // The field has whole seconds.
+      metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status,
+           'next_retry_at', to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))`,
     })}
+    ), message AS (${queueMessage(message, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
     )
-    SELECT status, retry_count FROM changed`,
+    SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
+    UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,
 });
 
 export async function recordFailure(session: Session, lease: Lease, input: FailureCommand): Promise<RecordedFailure> {
   const command = validateCommand(FailureCommand, input);
-  const { authRequestId } = lease;
-  const { errorCode, errorMessage, retryable, nextRetryAt, outcome } = command;
+  const { authRequestId, restaurantId } = lease;
+  const { errorCode, errorMessage, retryable, retryBy = 'outbox', outcome } = command;
+  const now = new Date();
   const failure = {
     // The message has no field for the outcome; folding the events needs it.
-    ...workerInput(lease, command, { outcome }),
+    ...workerInput(lease, command, { outcome, retry_by: retryable ? retryBy : undefined }),
     is_retryable: retryable,
     outcome,
     error_code: errorCode,
+    asked_retry_at: command.nextRetryAt ?? null,
+    by_outbox: retryBy === 'outbox',
+    // The statement completes the event.
     event: {
       authRequestId,
       errorCode,
       errorMessage,
       isRetryable: retryable,
       retryCount: 0,
-      nextRetryAt,
-      failedAt: new Date(),
+      nextRetryAt: undefined,
+      failedAt: now,
     },
+    message: { authRequestId, restaurantId, createdAt: now },
+    headers: command.headers,
   };
   const write = (isFurther: boolean) =>
     writeUnderLease(session, lease, RECORD_FAILURE, { ...failure, is_further: isFurther }, (standing) =>
       recordedBefore(standing, command),
     );
-  let written = await write(false);
-  // Where the attempt has had another failure, this one is of no attempt.
-  if ('standing' in written && hasFailed(written.standing)) written = await write(true);
-  if (written.row) return { status: written.row.status, retryCount: written.row.retry_count };
-  if (written.repeat) return written.repeat;
-  throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
+  return await untilDecided(async () => {
+    let written = await write(false);
+    // Where the attempt has had another failure, this one is of no attempt.
+    if ('standing' in written && hasFailed(written.standing)) written = await write(true);
+    if (written.row) return written.row.is_outdated ? undefined : toRecorded(written.row);
+    if (written.repeat) return written.repeat;
+    throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
+  });
 }
+
+const toRecorded = ({ status, retry_count, next_retry_at }: FailedRow): RecordedFailure => ({
+  status,
+  retryCount: retry_count,
+  nextRetryAt: next_retry_at,
+});
 
 /** Whether the last attempt of this lease has had its failure. */
 function hasFailed(standing: Standing): boolean {
@@ -168,7 +237,14 @@ function recordedBefore(
     if (event.type !== 'AuthAttemptFailed' || !event.own || event.sequenceNumber < attempt) continue;
     const { data, metadata } = event;
     if (data.errorCode !== errorCode || data.isRetryable !== retryable || metadata.outcome !== outcome) continue;
-    return { status: metadata.status_after as AuthRequestStatus, retryCount: data.retryCount };
+    const status = metadata.status_after as AuthRequestStatus;
+    return { status, retryCount: data.retryCount, nextRetryAt: dueAt(event) };
   }
   return undefined;
+}
+
+/** Events of earlier versions have the field alone, of whole seconds. */
+function dueAt({ data, metadata }: StandingEvent & { type: 'AuthAttemptFailed' }): Date | null {
+  const { next_retry_at: exact } = metadata;
+  return typeof exact === 'string' ? new Date(exact) : (data.nextRetryAt ?? null);
 }

@@ -83,7 +83,11 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       DELETE: WHOLE,
     },
     restaurant_payment_configs: { SELECT: WHOLE },
-    outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
+    outbox: {
+      // Beside the id: whether a retry waits.
+      SELECT: columns('id, aggregate_id, message_type, processed_at, next_attempt_at'),
+      INSERT: [...ANY_MESSAGE, 'next_attempt_at'],
+    },
     ...STARTING,
   },
 

@@ -21,21 +21,26 @@ export const messageHeaders: Column<Record<string, string> | undefined> = {
   encode: (headers) => JSON.stringify(withTraceContext(headers)),
 };
 
-/** The head of every statement that queues messages, for a SELECT of these columns. */
-export const INSERT_MESSAGES = `
-  INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload, headers)`;
+const insertMessages = (...more: string[]) => `
+  INSERT INTO outbox (${['aggregate_id, restaurant_id, message_type, payload, headers', ...more].join(', ')})`;
+
+/** The head of every statement that queues messages to go out at once, for a SELECT of these columns. */
+export const INSERT_MESSAGES = insertMessages();
 
 interface Queue {
   /** What it selects from, with `auth_request_id`, `restaurant_id` and the input's `message` and `headers`. */
   readonly from: string;
   /** SQL: fields that are appended to the message. */
   readonly fields?: string;
+  /** SQL: not before then. Default: at once. Not every role may say when. */
+  readonly dueAt?: string;
 }
 
 /** A part of a statement that queues the message of an input's column, one for each row of `from`. */
 export const queueMessage = (
   { messageType }: Pick<MessageColumn, 'messageType'>,
-  { from, fields }: Queue,
-): string => `${INSERT_MESSAGES}
+  { from, fields, dueAt }: Queue,
+): string => `${dueAt ? insertMessages('next_attempt_at') : INSERT_MESSAGES}
   SELECT auth_request_id, restaurant_id, '${messageType}', message${fields ? ` || ${fields}` : ''}, headers
+         ${dueAt ? `, ${dueAt}` : ''}
   FROM ${from}`;

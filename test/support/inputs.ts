@@ -61,6 +61,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
       errorMessage: '',
       retryable: true,
       nextRetryAt: new Date(),
+      retryBy: 'broker',
       outcome: 'unknown',
       attempt: 2,
       ...traced,

@@ -113,9 +113,11 @@ export class System {
       }
       case 'failed': {
         const { retryable, outcome } = operation;
-        const failure = { errorCode: 'TIMEOUT', errorMessage: '', retryable, outcome };
-        const { status, retryCount } = await this.#requests.recordFailure(lease, failure, manager);
-        return () => ({ status, retries: retryCount });
+        // Later than a run lasts: what waits is not a matter of time.
+        const nextRetryAt = new Date(Date.now() + 3_600_000);
+        const failure = { errorCode: 'TIMEOUT', errorMessage: '', retryable, outcome, nextRetryAt };
+        const { status, retryCount, nextRetryAt: due } = await this.#requests.recordFailure(lease, failure, manager);
+        return () => ({ status, retries: retryCount, isToCome: due !== null });
       }
       case 'lose the lease':
         await this.#query(
@@ -208,7 +210,7 @@ const toModel = (record: RequestRecord) => ({
   authId: record.processorAuthId,
   denial: record.denialCode,
   events: record.events.map(nameOf),
-  messages: ['auth_request_queued', ...record.voidReasons.map((reason) => `void_request_queued: ${reason}`)],
+  messages: record.messages,
 });
 
 function nameOf(event: StoredEvent): string {

@@ -270,7 +270,11 @@ export class Model {
     if (isItsFailure && outcome === 'not_asked') own.open = false;
     if (isItsFailure && outcome === 'nothing_held') closeVersion(request, own);
     const name = retryable ? `failed, to be retried: ${request.retries}` : 'failed';
-    const answer = { status: request.status, retries: request.retries };
+    const isToCome = retryable && status === 'PROCESSING';
+    // The first waits for longer than a run lasts, and one at most waits.
+    const waits = request.messages.filter((message) => message === 'auth_request_queued').length > 1;
+    if (isToCome && !waits) request.messages.push('auth_request_queued');
+    const answer = { status: request.status, retries: request.retries, isToCome };
     return record(request, said, answer, token, name, isItsFailure ? own.number : undefined);
   }
 

@@ -18,6 +18,8 @@ export interface RequestRecord {
   readonly events: readonly (StoredEvent & { metadata: EventMetadata & { worker_id?: string } })[];
   /** Of each `void_request_queued`. */
   readonly voidReasons: readonly string[];
+  /** All of them, in their order; a void with its reason. */
+  readonly messages: readonly string[];
 }
 
 interface Row {
@@ -101,20 +103,32 @@ function requireSoundRow({ auth_request_id: authRequestId, state, events: stored
     retryCount: folded!.retryCount,
     events,
     voidReasons: sent.flatMap((message) => (message.type === 'void_request_queued' ? [message.data.reason] : [])),
+    messages: sent.map(({ type, data }) => ('reason' in data ? `${type}: ${data.reason}` : type)),
   };
 }
 
-/** What must have gone out: told from the events alone, not from what the statements decided. */
+/** What must have been queued: told from the events alone, not from what the statements decided. */
 function messagesOf(events: readonly StoredEvent[]): string[] {
   return events.flatMap((event, index) => {
     const before = fold(events.slice(0, index))?.status;
     if (event.type === 'AuthRequestCreated') return ['auth_request_queued'];
     if (event.type === 'AuthVoidRequested') return before === 'AUTHORIZED' ? ['void_request_queued'] : [];
+    if (event.type === 'AuthAttemptFailed') {
+      // One that comes while a retry waits names the time of that one.
+      const isNew = events.slice(0, index).every((earlier) => retryAt(earlier) !== retryAt(event));
+      return before === 'PROCESSING' && retryAt(event) && isNew ? ['auth_request_queued'] : [];
+    }
     const id = authorizationOf(event);
     const known = events.slice(0, index).some((earlier) => authorizationOf(earlier) === id);
     return id && before !== 'PROCESSING' && !known ? ['void_request_queued'] : [];
   });
 }
+
+/** When the next attempt is due that a message of the outbox brings; undefined where none does. */
+const retryAt = (event: StoredEvent): unknown =>
+  event.type === 'AuthAttemptFailed' && event.data.isRetryable && event.metadata.retry_by === 'outbox'
+    ? event.metadata.next_retry_at
+    : undefined;
 
 const authorizationOf = (event: StoredEvent): string | undefined =>
   event.type === 'AuthResponseReceived' && event.data.status === 'AUTHORIZED'
