@@ -89,13 +89,15 @@ export class AuthRequests {
   }
 
   /**
-   * Records that the attempt came to nothing. Retryable, the request stays PROCESSING for another attempt; else it is
+   * Records that the attempt came to nothing. Retryable, the request stays PROCESSING for another attempt, and the message
+   * that brings it to a worker is queued, due at `nextRetryAt`; acknowledge the current one. Else it is
    * FAILED, also before any attempt. What that says of money is `outcome`: it closes no attempt but the one that this
    * lease has begun, and where the outcome is unknown not even that. A settled request keeps its status.
    *
    * @throws LockLostError, AuthRequestNotFoundError
    * @throws AuthRequestStatusError it is settled and this lease has no attempt open that it has not reported; or PENDING,
    *   and to be retried
+   * @throws TransactionConflictError other writes of the same lease came in between three times
    */
   async recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
     return await recordFailure(sessionOf(this.#dataSource, manager), validLease(lease), command);

@@ -49,8 +49,8 @@ export class FailureCommand extends RecordCommand {
 
   /**
    * What brings the request to a worker again. `outbox`: the next `auth_request_queued`, which this call writes, due at that
-   * time; acknowledge the message in hand. `broker`: the queue delivers the message in hand again, and nothing is written.
-   * Default `outbox`.
+   * time, unless one waits already; acknowledge the current message. `broker`: your queue delivers the current message again,
+   * and none is written. Default `outbox`.
    */
   @IsOptional()
   @IsIn(['outbox', 'broker'])
@@ -104,11 +104,12 @@ const SEQUENCE_SEEN = `
  * again. Only `not_asked` and `nothing_held` close the attempt, the latter with the earlier ones of its version, since it
  * is the processor's answer.
  *
- * A retry's message is written where none waits for its time; that is read from this statement's snapshot, which another
- * failure under the same lease may have outrun while this one waited for the request's row. Whatever queues a retry also
- * counts an event on that row: where the row as it is locked has the number that the snapshot has, the snapshot has every retry. Where
- * not (`is_outdated`), nothing is written, and the statement is to run again. One that is due counts as no longer
- * waiting: a relay may have sent it already, and be about to mark it.
+ * The message of a retry is written where none waits for its time. That is read from this statement's snapshot, and another
+ * failure under the same lease may have committed one after it, while this statement waited for the request's row. Every
+ * statement that queues a retry also raises last_event_sequence of that row: where the row, as it is locked, has the number that
+ * the snapshot has, the snapshot has every retry. Where not (`is_outdated`), nothing is written, and the statement runs
+ * again. A unique index could not decide it: a message that is due no longer waits, since a relay may have sent it and not yet
+ * marked it; an insert that conflicts would have to wait for that relay.
  */
 const RECORD_FAILURE = operation({
   name: 'record_failure',

@@ -56,16 +56,20 @@ async function process(requests: AuthRequests, lease: Lease, signal: AbortSignal
 
   const fail = async (outcome: FailureCommand['outcome']) => {
     const retryable = !happens(0.15);
+    const retryBy = happens(0.2) ? 'broker' : 'outbox';
     const failure = {
       errorCode: outcome.toUpperCase(),
       errorMessage: '',
       retryable,
+      retryBy,
+      nextRetryAt: new Date(Date.now() + dice.between(0, CALM ? 300 : 3_000)),
       outcome,
       correlationId: randomUUID(),
-    };
+    } as const;
     const { status } = await insist(() => requests.recordFailure(lease, failure), TRIES);
     say({ did: 'failed', authRequestId, status, correlationId: failure.correlationId, how: outcome });
-    return retryable ? 'later' : 'done';
+    // At times it rejects the message all the same, though the retry is in the outbox.
+    return retryable && (retryBy === 'broker' || happens(0.1)) ? 'later' : 'done';
   };
   if (happens(0.1)) return await fail('not_asked');
   // Where nobody wants the money any more, it may look instead of asking for it once more.
