@@ -1,7 +1,7 @@
 /** How our commands end, for the scripts that call them. */
 export const ExitCode = {
   ok: 0,
-  /** Anything not named below, such as a migration that failed; also a comparison that found differences. */
+  /** Anything not named below, such as a migration that failed; also a comparison that found differences, a search that found what should not be. */
   failed: 1,
   /** Migrations are pending, and nothing else is wrong: what `status` tells a deployment. */
   pending: 2,
@@ -17,7 +17,7 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** What each says, for `--help` and the reference. */
 export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   [ExitCode.ok]: 'done',
-  [ExitCode.failed]: 'failed or differences found',
+  [ExitCode.failed]: 'failed, or differences or requests found',
   [ExitCode.pending]: 'migrations pending',
   [ExitCode.unreachable]: 'no server, none that can be written, or no login',
   [ExitCode.refused]: 'refused (nothing was changed)',

@@ -7,7 +7,7 @@ type Cell = string | number | bigint | Date | null | undefined;
  * Prints rows under their headings, in columns as wide as they need to be. What a terminal would obey is disarmed.
  */
 export function printTable(headings: readonly string[], rows: readonly (readonly Cell[])[]): void {
-  const lines = rows.map((row) => row.map(show));
+  const lines = rows.map((row) => row.map(inCell));
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...lines.map((line) => line[column]!.length)),
   );
@@ -20,7 +20,8 @@ export function printTable(headings: readonly string[], rows: readonly (readonly
   for (const line of lines) console.log(print(line));
 }
 
-function show(value: Cell): string {
+/** A value as a table shows it. */
+export function inCell(value: Cell): string {
   if (value === null || value === undefined) return '–';
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'beyond dates' : value.toISOString();
   // What pg makes of an infinite time.

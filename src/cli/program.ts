@@ -3,11 +3,13 @@ import { adoptCommand } from './commands/adopt';
 import { checkCommand } from './commands/check';
 import { grantsCommand } from './commands/grants';
 import { historyCommand } from './commands/history';
+import { inspectCommand } from './commands/inspect';
 import { migrateCommand } from './commands/migrate';
 import { outboxCommand } from './commands/outbox';
 import { planCommand } from './commands/plan';
 import { rebuildCommand } from './commands/rebuild';
 import { relayCommand } from './commands/relay';
+import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
@@ -26,6 +28,8 @@ const COMMANDS = [
   grantsCommand,
   verifyCommand,
   rebuildCommand,
+  inspectCommand,
+  requestsCommand,
   outboxCommand,
   relayCommand,
 ];

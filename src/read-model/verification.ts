@@ -113,7 +113,7 @@ export class Verification implements AsyncIterable<RequestDifference> {
       for (const record of await readRecords(this.#session, ids, scope)) {
         if (restaurantId && !belongsTo(record, restaurantId)) continue;
         this.#checked += 1;
-        const difference = compare(record, shape);
+        const difference = differenceOf(record, shape);
         if (!difference) continue;
         this.#differing += 1;
         yield difference;
@@ -145,7 +145,11 @@ function belongsTo({ authRequestId, restaurantId, events }: RequestRecord, wante
   }
 }
 
-function compare({ authRequestId, row, events }: RequestRecord, shape: ReadShape): RequestDifference | undefined {
+/** What the row of one request does not say as its events do; undefined where nothing differs. */
+export function differenceOf(
+  { authRequestId, row, events }: RequestRecord,
+  shape: ReadShape,
+): RequestDifference | undefined {
   try {
     const differences = differencesBetween(row, foldStream(authRequestId, events), comparedFields(shape));
     if (!row) return { authRequestId, kind: 'row_missing', differences };

@@ -5,6 +5,7 @@ import { Outbox } from '../../outbox/outbox';
 import { type OutboxCount } from '../../outbox/outbox-stats';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
+import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -126,9 +127,4 @@ const LAST_ID = 2n ** 63n - 1n;
 function messageId(text: string): bigint {
   if (/^\d{1,19}$/.test(text) && BigInt(text) <= LAST_ID) return BigInt(text);
   throw new InvalidArgumentError(`A message id is a whole number up to ${LAST_ID}.`);
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(text);
 }

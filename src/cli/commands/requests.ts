@@ -1,0 +1,91 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { type AuthRequest } from '../../auth-requests/auth-request';
+import { AuthRequests } from '../../auth-requests/auth-requests';
+import { type FindCommand, type UnsettledRequest } from '../../auth-requests/find-requests';
+import { readConfig } from '../../config';
+import { ExitCode } from '../exit-codes';
+import { printTable } from '../print-table';
+import { toJson } from '../to-json';
+import { wholeNumber } from '../whole-number';
+import { withDataSource } from '../with-data-source';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+
+interface Options {
+  olderThan: number;
+  within?: number;
+  limit: number;
+  json?: boolean;
+}
+
+/** `payment-events-db requests …`. */
+export function requestsCommand(): Command {
+  const requests = new Command('requests').description(
+    'Lists requests that somebody should look at, of all restaurants.',
+  );
+  requests.addCommand(
+    finding<AuthRequest>({
+      name: 'stuck',
+      description: 'PENDING and PROCESSING requests: nobody has picked them up, or their worker is gone.',
+      find: (requests, command) => requests.listStuck(command),
+      none: 'No request is stuck.',
+      headings: ['request', 'restaurant', 'status', 'attempt open', 'retries', 'created', 'changed'],
+      row: (request) => [
+        ...[request.authRequestId, request.restaurantId, request.status, request.attemptOpen ? 'yes' : 'no'],
+        ...[request.retryCount, request.createdAt, request.updatedAt],
+      ],
+    }),
+  );
+  requests.addCommand(
+    finding<UnsettledRequest>({
+      name: 'unsettled',
+      description:
+        'Requests of any status of which a processor may have been asked and nobody has recorded the answer: money may be ' +
+        'held. Those that can be asked come first.',
+      find: (requests, command) => requests.listUnsettled(command),
+      none: 'No request is unsettled.',
+      headings: ['request', 'restaurant', 'status', 'created', 'open since', 'versions', 'can be asked', 'what to do'],
+      row: (request) => [
+        ...[request.authRequestId, request.restaurantId, request.status, request.createdAt, request.unansweredSince],
+        request.unansweredVersions.map((version) => version || '(legacy)').join(', '),
+        request.canBeAsked ? 'yes' : 'no',
+        request.canBeAsked
+          ? 'send it to a worker: startAttempt'
+          : 'look at the processor, release what it holds: closeUnanswered',
+      ],
+    }),
+  );
+  return requests;
+}
+
+interface Finding<R> {
+  readonly name: string;
+  readonly description: string;
+  readonly find: (requests: AuthRequests, command: FindCommand) => Promise<R[]>;
+  /** Said where there is none. */
+  readonly none: string;
+  readonly headings: readonly string[];
+  readonly row: (request: R) => Parameters<typeof printTable>[1][number];
+}
+
+function finding<R>({ name, description, find, none, headings, row }: Finding<R>): Command {
+  return new Command(name)
+    .description(`${description} Exit code 1 when there is one.`)
+    .option('--older-than <minutes>', 'made at least so long ago', wholeNumber, 10)
+    .option('--within <hours>', 'and at most so long ago; reads only that part of the table', wholeNumber)
+    .option('--limit <n>', 'at most this many, the oldest first', wholeNumber, 100)
+    .option('--json', 'print one JSON object a line')
+    .action(({ olderThan, within, limit, json }: Options) =>
+      withDataSource(readConfig(), async (dataSource) => {
+        const withinMs = within === undefined ? undefined : within * HOUR_MS;
+        const found = await find(new AuthRequests(dataSource), { olderThanMs: olderThan * MINUTE_MS, withinMs, limit });
+        if (found.length > 0) process.exitCode = ExitCode.failed;
+        if (json) return found.forEach((request) => console.log(toJson(request)));
+        if (found.length === 0) return console.log(pc.green(none));
+        printTable(headings, found.map(row));
+        if (found.length === limit) console.log(pc.dim(`At most ${limit} are listed: see --limit.`));
+      }),
+    );
+}

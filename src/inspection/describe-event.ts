@@ -1,0 +1,81 @@
+import { decodeEvent, type PaymentEventBody } from '../event-store/event-codec';
+import { type EventMetadata, fromColumn } from '../event-store/event-metadata';
+import { type InspectedEvent } from './inspection';
+
+/** An event as any role may read it, and what only some may. */
+export interface StoredEventRow {
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly sequenceNumber: number;
+  readonly createdAt: Date;
+  readonly eventData?: Uint8Array;
+  readonly metadata?: unknown;
+}
+
+/** Puts an event into one line. Neither the payment token nor the fencing token is in it, nor what services put beside. */
+export function describeEvent(row: StoredEventRow): InspectedEvent {
+  const { eventId, eventType, sequenceNumber, createdAt } = row;
+  const metadata = fromColumn(row.metadata);
+  const textOf = (field: string) => (typeof metadata[field] === 'string' ? metadata[field] : null);
+  return {
+    ...{ sequenceNumber, eventId, createdAt, type: eventType, says: row.eventData ? say(row, metadata) : null },
+    statusAfter: textOf('status_after'),
+    correlationId: metadata.correlationId ?? null,
+    causationId: metadata.causationId ?? null,
+    workerId: textOf('worker_id'),
+  };
+}
+
+function say({ eventType, eventData, eventId, sequenceNumber }: StoredEventRow, metadata: EventMetadata) {
+  try {
+    return sentence(decodeEvent(eventType, eventData!, { eventId }), metadata, sequenceNumber);
+  } catch {
+    // Of a newer version, or damaged: the difference says which.
+    return null;
+  }
+}
+
+function sentence(event: PaymentEventBody, metadata: EventMetadata, sequenceNumber: number): string {
+  switch (event.type) {
+    case 'AuthRequestCreated':
+      return `asked for ${event.data.amountCents} ${event.data.currency}`;
+    case 'AuthAttemptStarted': {
+      const version = metadata.attempt === sequenceNumber ? event.data.restaurantPaymentConfigVersion : '';
+      return `about to ask the processor, ${underVersion(version)}`;
+    }
+    case 'AuthResponseReceived':
+      return answer(event.data);
+    case 'AuthAttemptFailed':
+      return failure(event.data, metadata);
+    case 'AuthVoidRequested':
+      return `void asked for: ${event.data.reason}`;
+    case 'AuthRequestExpired':
+      return `given up: ${event.data.reason}`;
+  }
+}
+
+/** Attempts of legacy services have no version. */
+export const underVersion = (version: string): string =>
+  version === '' ? 'as a legacy service' : `under configuration version ${version}`;
+
+type Data<T extends PaymentEventBody['type']> = PaymentEventBody<T>['data'];
+
+function answer({ status, result }: Data<'AuthResponseReceived'>): string {
+  const processor = result?.processorName || 'the processor';
+  if (status === 'DENIED') return `${processor} denied: ${result?.denialCode} ${result?.denialReason}`;
+  if (status !== 'AUTHORIZED') return `${processor} answered ${status}`;
+  const code = result?.authorizationCode ? `, code ${result.authorizationCode}` : '';
+  return `${processor} authorized ${result?.authorizedAmountCents} ${result?.currency} as ${result?.processorAuthId}${code}`;
+}
+
+function failure(data: Data<'AuthAttemptFailed'>, { outcome, closed_version: version, closed_by: by }: EventMetadata) {
+  const { errorCode, errorMessage, isRetryable, retryCount, nextRetryAt } = data;
+  if (typeof version === 'string') {
+    return `${String(by)} closed the open attempts made ${underVersion(version)}: ${errorMessage}`;
+  }
+  const money = typeof outcome === 'string' ? `, outcome ${outcome}` : '';
+  const retry = isRetryable
+    ? `retry ${retryCount}${nextRetryAt ? ` at ${nextRetryAt.toISOString()}` : ''}`
+    : 'for good';
+  return `failed: ${errorCode} ${errorMessage} (${retry}${money})`;
+}

@@ -1,0 +1,176 @@
+import { type DataSource } from 'typeorm';
+import { type AuthRequest } from '../auth-requests/auth-request';
+import { StartAttemptCommand } from '../auth-requests/start-attempt';
+import { type Session } from '../database/session';
+import { transaction } from '../database/transaction';
+import { AuthRequestNotFoundError, DatabaseTimeoutError } from '../errors';
+import { decodeEvent } from '../event-store/event-codec';
+import { type EventRow, readRecords } from '../read-model/read-records';
+import { AS_THEY_ARE, readShape } from '../read-model/read-shape';
+import { differenceOf, type RequestDifference } from '../read-model/verification';
+import { Uuid } from '../validation/rules';
+import { validateCommand } from '../validation/validate-command';
+import { describeEvent } from './describe-event';
+import { type InspectedKey, type InspectedMessage, type Inspection, type NotShown } from './inspection';
+import { masked } from './masked';
+import { nextSteps } from './next-steps';
+import {
+  inOrder,
+  readDelivered,
+  readEvents,
+  readKeys,
+  readLease,
+  readRequest,
+  readSight,
+  readUndelivered,
+  type Sight,
+} from './read-parts';
+
+/** Which request to inspect. */
+class InspectCommand {
+  @Uuid()
+  authRequestId: string;
+}
+
+/**
+ * Every statement sees the snapshot of the first: what an operation has written is seen in all parts or in none, while
+ * workers go on. Nothing is locked, nothing is written, and nothing can be refused for what others write.
+ */
+const ONE_SNAPSHOT = {
+  transaction_isolation: 'repeatable read',
+  transaction_read_only: 'on',
+  statement_timeout: '10s',
+};
+
+/**
+ * All that the database knows of one request: its row, its events, what is open, its messages, keys and lease, what differs
+ * from its events, and what to do about it. For people on call.
+ *
+ * All parts are of one moment. A role that must not read a part gets the others: `notShown` says which are missing, and
+ * the read-only role lacks contents of events, `difference` and texts of keys. What no index finds, delivered messages and
+ * keys, is searched for 10 seconds each at most.
+ *
+ * @throws {InvalidCommandError} the id is not a UUID
+ * @throws {AuthRequestNotFoundError} it has neither a row nor events
+ * @throws {PermissionDeniedError} the role is neither the worker's nor the read-only one nor the owner
+ * @throws {PendingMigrationsError} the tables are not there yet
+ *
+ * @example
+ * const { request, next } = await inspectRequest(dataSource, authRequestId);
+ * console.log(request?.status, next);
+ */
+export async function inspectRequest(dataSource: DataSource, authRequestId: string): Promise<Inspection> {
+  validateCommand(InspectCommand, { authRequestId });
+  const id = authRequestId.toLowerCase();
+  return await transaction(dataSource, ONE_SNAPSHOT, async (session) => {
+    const sight = await readSight(session);
+    const notShown: NotShown[] = [];
+    const events = await readEvents(session, id);
+    const request = await readRequest(session, id);
+    if (!request && events.length === 0) throw new AuthRequestNotFoundError(id);
+    const contents = sight.contents ? await readContents(dataSource, session, id) : undefined;
+    if (!contents) notShown.push(lacking('contents of events'), lacking('difference'));
+    const lease = await readLease(session, id);
+    const since = beginningOf(request, events);
+    const messages = await readMessages(session, id, since, sight, notShown);
+    const keys = await findKeys(session, id, since, sight, notShown);
+    const known = {
+      authRequestId: id,
+      restaurantId: request?.restaurantId ?? events[0]?.restaurantId ?? null,
+      ...{ at: sight.at, request, canBeAsked: request !== null && canBeAsked(request, sight.at) },
+      events: (contents?.events ?? events).map(describeEvent),
+      ...{ messages, keys, lease, difference: contents?.difference ?? null, notShown },
+    };
+    return masked({ ...known, next: nextSteps(known) }, contents?.tokens ?? []);
+  });
+}
+
+const lacking = (part: NotShown['part']): NotShown => ({ part, because: 'privilege' });
+
+/** Rows of legacy services have their own clocks. */
+function beginningOf(request: AuthRequest | null, events: readonly { readonly createdAt: Date }[]): Date {
+  const times = [request?.createdAt, events[0]?.createdAt].filter((time) => time instanceof Date);
+  return new Date(Math.min(...times.map((time) => time.getTime())) - 86_400_000);
+}
+
+async function readContents(dataSource: DataSource, session: Session, id: string) {
+  const shape = await readShape(dataSource, session);
+  const [record] = await readRecords(session, [id], { shape, zones: AS_THEY_ARE });
+  const { row, events } = record!;
+  const tokens = [row?.paymentToken, row?.attemptToken?.toString(), ...events.map(paymentTokenIn)];
+  return { events, difference: withoutTokens(differenceOf(record!, shape)), tokens: tokens.filter(isText) };
+}
+
+const isText = (token: string | undefined) => token !== undefined;
+
+/** Where the row is missing or says another. */
+function paymentTokenIn({ eventType, eventData, eventId }: EventRow): string | undefined {
+  if (eventType !== 'AuthRequestCreated') return undefined;
+  try {
+    const { data } = decodeEvent(eventType, eventData, { eventId });
+    return 'paymentToken' in data ? data.paymentToken : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a fencing token, as of a payment token, only the fact is told. */
+function withoutTokens(difference: RequestDifference | undefined): RequestDifference | null {
+  if (!difference || difference.kind === 'events_unfoldable') return difference ?? null;
+  const differences = difference.differences.map((each) =>
+    each.field === 'attemptToken' ? { field: each.field } : each,
+  );
+  return { ...difference, differences };
+}
+
+/** As `listUnsettled` says it. */
+function canBeAsked({ unansweredVersions, unansweredSince }: AuthRequest, at: Date): boolean {
+  if (!unansweredSince || !unansweredVersions.some((version) => version !== '')) return false;
+  return unansweredSince.getTime() >= at.getTime() - StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS;
+}
+
+async function readMessages(
+  session: Session,
+  id: string,
+  since: Date,
+  sight: Sight,
+  notShown: NotShown[],
+): Promise<InspectedMessage[] | null> {
+  if (!sight.messages) {
+    notShown.push(lacking('messages'));
+    return null;
+  }
+  const undelivered = await readUndelivered(session, id);
+  const delivered = await inTime(session, () => readDelivered(session, id, since));
+  if (!delivered) notShown.push({ part: 'delivered messages', because: 'timeout' });
+  return inOrder([...undelivered, ...(delivered ?? [])]);
+}
+
+async function findKeys(
+  session: Session,
+  id: string,
+  since: Date,
+  sight: Sight,
+  notShown: NotShown[],
+): Promise<InspectedKey[] | null> {
+  if (!sight.keys) {
+    notShown.push(lacking('keys'));
+    return null;
+  }
+  const keys = await inTime(session, () => readKeys(session, id, since, sight.textsOfKeys));
+  if (!keys) notShown.push({ part: 'keys', because: 'timeout' });
+  else if (!sight.textsOfKeys) notShown.push(lacking('texts of keys'));
+  return keys ?? null;
+}
+
+/** What has no index must not cost the rest: undefined where it took too long. */
+async function inTime<T>(session: Session, read: () => Promise<T>): Promise<T | undefined> {
+  await session.query('SAVEPOINT search');
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof DatabaseTimeoutError)) throw error;
+    await session.query('ROLLBACK TO search');
+    return undefined;
+  }
+}
