@@ -39,6 +39,7 @@ class InspectCommand {
 const ONE_SNAPSHOT = {
   transaction_isolation: 'repeatable read',
   transaction_read_only: 'on',
+  lock_timeout: '2s',
   statement_timeout: '10s',
 };
 
@@ -48,11 +49,12 @@ const ONE_SNAPSHOT = {
  *
  * All parts are of one moment. A role that must not read a part gets the others: `notShown` says which are missing, and
  * the read-only role lacks contents of events, `difference` and texts of keys. What no index finds, delivered messages and
- * keys, is searched for 10 seconds each at most.
+ * keys, is searched for 10 seconds each at most, and a table that is locked is waited for 2 seconds.
  *
  * @throws {InvalidCommandError} the id is not a UUID
  * @throws {AuthRequestNotFoundError} it has neither a row nor events
  * @throws {PermissionDeniedError} the role is neither the worker's nor the read-only one nor the owner
+ * @throws {DatabaseTimeoutError} retryable: a table is locked that every inspection reads
  * @throws {PendingMigrationsError} the tables are not there yet
  *
  * @example

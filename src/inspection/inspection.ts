@@ -35,7 +35,10 @@ export interface Inspection {
 /** A part that is left out of an {@link Inspection}. */
 export interface NotShown {
   readonly part: 'contents of events' | 'difference' | 'messages' | 'delivered messages' | 'keys' | 'texts of keys';
-  /** `privilege`: the role must not read it. `timeout`: no index serves the search, and it took longer than 10 seconds. */
+  /**
+   * `privilege`: the role must not read it. `timeout`: no index serves the search, and it took longer than 10 seconds, or
+   * the table was locked for 2.
+   */
   readonly because: 'privilege' | 'timeout';
 }
 

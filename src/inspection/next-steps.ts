@@ -21,8 +21,7 @@ export function nextSteps(known: Known): string[] {
   ];
 }
 
-const worker = ({ lease }: Known) =>
-  `worker ${lease!.workerId} is at work until ${time(lease!.expiresAt)} at the latest`;
+const worker = ({ lease }: Known) => `worker ${lease!.workerId} has the lease until ${time(lease!.expiresAt)}`;
 
 const time = (at: Date | null) => (at instanceof Date && !Number.isNaN(at.getTime()) ? at.toISOString() : String(at));
 
@@ -101,11 +100,13 @@ function aboutWaiting({ request, messages, lease, at }: Known): string[] {
       `Message ${queued.id} waits for a relay since ${time(queued.createdAt)}: see that one runs, and how far it is.`,
     ];
   }
-  const delivered = messages.findLast(({ state }) => state === 'delivered');
-  const where = delivered
-    ? `Its message was delivered at ${time(delivered.endedAt)} and no worker has taken it: look at the workers and at their ` +
-      'queue, also at its dead letters.'
-    : 'No message of it is in the outbox.';
+  const last = messages.at(-1);
+  const where = !last
+    ? 'No message of it is in the outbox.'
+    : last.state === 'discarded'
+      ? `Its message was discarded at ${time(last.endedAt)}.`
+      : `Its message was delivered at ${time(last.endedAt)} and no worker has taken it: look at the workers and at their ` +
+        'queue, also at its dead letters.';
   const age = Math.round((at.getTime() - request.createdAt.getTime()) / 60_000);
   return [`${where} It is ${age} minutes old: send it to a worker again (auth_request_queued), or expire it.`];
 }
