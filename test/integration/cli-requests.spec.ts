@@ -1,7 +1,10 @@
 import { type DataSource } from 'typeorm';
 import { requestsCommand } from '../../src/cli/commands/requests';
-import { aRequest } from '../support/auth-requests';
-import { cliHere, cliProcess } from '../support/cli';
+import { createProgram } from '../../src/cli/program';
+import { anAuthorization, aRequest } from '../support/auth-requests';
+import { cliHere, cliProcess, programHere } from '../support/cli';
+import { codeBlocks } from '../support/doc-code';
+import { commandsIn } from '../support/doc-page';
 import { useRoles } from '../support/use-roles';
 import { useTestDatabase } from '../support/use-test-database';
 
@@ -91,4 +94,31 @@ describe('where there are some', () => {
       expect({ args, exitCode: (await here(args)).exitCode }).toEqual({ args, exitCode: 64 });
     }
   });
+});
+
+test('the commands of the page "Find requests" do what they are there for', async () => {
+  const { requests, authRequestId, lease } = await aRequest(dataSource, { started: true });
+  await requests.recordAuthorized(lease, anAuthorization({ processorAuthId: 'pi_3OqFbW2eZvKYlo2C' }));
+  const commands = commandsIn(codeBlocks('docs/how-to/find-requests.md', 'bash'));
+  const promised = [
+    [/ stuck /, /^request +restaurant +status/, 1],
+    [/ unsettled /, /^request +restaurant +status/, 1],
+    [/ inspect 0199/, new RegExp(`^${authRequestId}  AUTHORIZED`), 0],
+    [/ inspect pi_/, new RegExp(`^${authRequestId}  AUTHORIZED`), 0],
+    [/ --json$/, new RegExp(`^{"authRequestId":"${authRequestId}"`), 0],
+  ] as const;
+  const env = { DATABASE_URL: database.url };
+  const finished = [];
+  for (const command of commands) {
+    const [npx, tool, ...args] = command.replace(/0199f1e2-\S+/, authRequestId).split(' ');
+    expect([npx, tool]).toEqual(['npx', 'payment-events-db']);
+    finished.push({ command, ...(await programHere(createProgram(), args, env)) });
+  }
+  expect(finished).toEqual(
+    promised.map(([command, stdout, exitCode]) => ({
+      command: expect.stringMatching(command) as string,
+      stdout: expect.stringMatching(stdout) as string,
+      ...{ stderr: '', exitCode },
+    })),
+  );
 });

@@ -76,19 +76,22 @@ describe.each(['that is set to read only', 'that is a standby'])('on a server %s
     { args: ['stamp', 'ExpandIndexes', '--dry-run'], exitCode: 0 },
     { args: ['grants', '--dry-run'], exitCode: 0 },
     { args: ['verify'], exitCode: 0 },
+    { args: ['requests', 'stuck'], exitCode: 0 },
+    { args: ['requests', 'unsettled'], exitCode: 0 },
     { args: ['outbox', 'stats'], exitCode: 0 },
     { args: ['outbox', 'failed'], exitCode: 0 },
   ])('$args looks, as ever', async ({ args, exitCode }) => {
     expect(await on(places[kind]!.migrated.url, ...args)).toMatchObject({ stderr: '', exitCode });
   });
 
-  test('rebuild --dry-run looks too', async () => {
+  test('rebuild --dry-run and inspect look too', async () => {
     const { url } = places[kind]!.migrated;
     const client = new Client({ connectionString: url });
     await client.connect();
     const { rows } = await client.query<{ id: string }>('SELECT auth_request_id AS id FROM auth_request_state');
     await client.end();
     expect(await on(url, 'rebuild', rows[0]!.id, '--dry-run')).toMatchObject({ stderr: '', exitCode: 0 });
+    expect(await on(url, 'inspect', rows[0]!.id)).toMatchObject({ stderr: '', exitCode: 0 });
   });
 
   test('plan prints what would run in a database that has nothing yet', async () => {

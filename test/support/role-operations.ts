@@ -5,6 +5,8 @@ import { type RequestRef } from '../../src/auth-requests/queries';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
 import { EventStore } from '../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../src/idempotency/idempotency-keys';
+import { findByProcessorId } from '../../src/inspection/find-by-processor-id';
+import { inspectRequest } from '../../src/inspection/inspect-request';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { assertNonePending, readHistory } from '../../src/migrator/history';
 import { Outbox } from '../../src/outbox/outbox';
@@ -210,6 +212,8 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       user.getRepository(RestaurantPaymentConfig).findOneBy({ restaurantId: RESTAURANT, isActive: true }),
   },
   functions: {
+    inspectRequest: async (user, prepared) => inspectRequest(user, (await aRequest(prepared)).authRequestId),
+    findByProcessorId: (user) => findByProcessorId(user, 'pi_of_nobody'),
     assertNonePending: async (user) => assertNonePending(await readHistory(user)),
   },
 };

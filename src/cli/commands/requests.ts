@@ -28,7 +28,7 @@ export function requestsCommand(): Command {
   requests.addCommand(
     finding<AuthRequest>({
       name: 'stuck',
-      description: 'PENDING and PROCESSING requests: nobody has picked them up, or their worker is gone.',
+      description: 'Lists PENDING and PROCESSING requests: nobody has picked them up, or their worker is gone.',
       find: (requests, command) => requests.listStuck(command),
       none: 'No request is stuck.',
       headings: ['request', 'restaurant', 'status', 'attempt open', 'retries', 'created', 'changed'],
@@ -42,7 +42,7 @@ export function requestsCommand(): Command {
     finding<UnsettledRequest>({
       name: 'unsettled',
       description:
-        'Requests of any status of which a processor may have been asked and nobody has recorded the answer: money may be ' +
+        'Lists requests of any status of which a processor may have been asked and nobody has recorded the answer: money may be ' +
         'held. Those that can be asked come first.',
       find: (requests, command) => requests.listUnsettled(command),
       none: 'No request is unsettled.',
