@@ -57,6 +57,7 @@ describe('a failure under --json', () => {
   const NEEDED: Record<string, string[]> = {
     stamp: ['ExpandIndexes'],
     rebuild: [uuidv4()],
+    inspect: [uuidv4()],
     'outbox requeue': ['1'],
     'outbox discard': ['1', '--by', 'ada', '--reason', 'obsolete'],
   };

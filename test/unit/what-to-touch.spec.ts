@@ -60,6 +60,10 @@ const KINDS: Kind[] = [
     ],
     besides: {
       'test/integration/attempts.spec.ts': 'the spec of its subject',
+      'src/cli/commands/requests.ts': 'names the operation of the example as what to do next',
+      'src/inspection/next-steps.ts': 'names the operation of the example as what to do next',
+      'test/integration/cli-inspect.spec.ts': 'expects that advice',
+      'test/integration/cli-requests.spec.ts': 'expects that advice',
     },
   },
   {

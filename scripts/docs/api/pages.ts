@@ -15,7 +15,7 @@ export const PAGES: readonly Page[] = [
   { name: 'idempotency-keys', title: 'Idempotency keys', sources: ['idempotency'] },
   { name: 'event-store', title: 'Event store', sources: ['event-store', 'protobuf'] },
   { name: 'read-model', title: 'Read model', sources: ['read-model'] },
-  { name: 'inspection', title: 'Inspection', sources: ['inspection'] },
+  { name: 'inspection', title: 'Everything about one request', sources: ['inspection'] },
   { name: 'entities', title: 'Tables as entities', sources: ['entities'] },
   { name: 'migrations', title: 'Running migrations', sources: ['migrations', 'migrator', 'schema', 'check'] },
   { name: 'grants', title: 'Privileges', sources: ['grants'] },
