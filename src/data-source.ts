@@ -48,7 +48,7 @@ export class PaymentEventsDataSourceSettings {
   @WholeNumber(1, 1_000)
   poolSize?: number;
 
-  /** How long to wait for a connection, be it a new one or one of the pool, before an error: at least 1. Default 5,000. */
+  /** How long to wait for a connection, new or of the pool, before an error: at least 1. Default 5,000. */
   @IsOptional()
   @WholeNumber(1, LONGEST_TIMER_MS)
   connectTimeoutMs?: number;

@@ -21,7 +21,7 @@ interface Setting {
 }
 
 /** The page of settings, by its path in docs/reference. */
-export function settingsReference(api: PublicApi): Map<string, string> {
+export async function settingsReference(api: PublicApi): Promise<Map<string, string>> {
   const dataSource = settingsOf(api, PaymentEventsDataSourceSettings);
   const parts = [
     madeBy('docs:settings', 'the settings themselves'),
@@ -35,7 +35,7 @@ export function settingsReference(api: PublicApi): Map<string, string> {
     '## The relay',
     RELAY,
     inTable(settingsOf(api, RelayOptions)),
-    ...publisherOptions().flatMap((Options) => [
+    ...(await publisherOptions()).flatMap((Options) => [
       `## ${Options.name.replace(/Options$/, '')}`,
       inTable(settingsOf(api, Options)),
     ]),
@@ -44,12 +44,15 @@ export function settingsReference(api: PublicApi): Map<string, string> {
 }
 
 /** The options of every publisher that the package exports. */
-const publisherOptions = () =>
-  Object.values(EXPORTS)
+const publisherOptions = async () => {
+  const modules = Object.values(EXPORTS)
     .map((entry) => (typeof entry === 'string' ? entry : entry.default))
-    .flatMap((path) => /dist(\/src\/publishers\/.*)\.js$/.exec(path)?.[1] ?? [])
-    .flatMap((module) => Object.values(require(`../..${module}`) as Record<string, new () => object>))
-    .filter(({ name }) => name.endsWith('PublisherOptions'));
+    .flatMap((path) => /dist(\/src\/publishers\/.*)\.js$/.exec(path)?.[1] ?? []);
+  const exported = await Promise.all(
+    modules.map((module) => import(`../..${module}`) as Promise<Record<string, new () => object>>),
+  );
+  return exported.flatMap((one) => Object.values(one)).filter(({ name }) => name.endsWith('PublisherOptions'));
+};
 
 const ENVIRONMENT = `What \`readConfig()\`, the command line and \`ormconfig\` read. A variable that is empty counts as not set. A value that is
 wrong is refused by the name of the variable, and not repeated. Sockets, TLS and special characters in \`DATABASE_URL\`:

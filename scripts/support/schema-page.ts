@@ -18,7 +18,11 @@ export function schemaPage(schema: readonly SchemaObject[]): string {
     `\`\`\`mermaid\n${diagramOf(schema)}\n\`\`\``,
     markdownTable(
       ['from', 'to', 'what it means'],
-      RELATIONS.map(({ from, columns, to, keys, meaning }) => [sided(from, columns), sided(to as TableName, keys), meaning]),
+      RELATIONS.map(({ from, columns, to, keys, meaning }) => [
+        sided(from, columns),
+        sided(to as TableName, keys),
+        meaning,
+      ]),
     ),
     ...OBJECTS.tables.flatMap((name) => sectionOf(name, schema)),
     '## Functions',

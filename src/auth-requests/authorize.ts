@@ -72,11 +72,11 @@ export const AUTHORIZE = operation({
     message: messageOf('auth_request_queued'),
     headers: messageHeaders,
   },
-  sql: ({ event, message }) => `
+  sql: (input) => `
     WITH key AS (${takeKey(`
       SELECT idempotency_key, restaurant_id, auth_request_id, 'authorize', NULL, request_fingerprint FROM input`)}
       RETURNING auth_request_id
-    ), event AS (${appendEvent(event, { from: ACCEPTED, id: 'event_id', sequence: '1' })}
+    ), event AS (${appendEvent(input, { from: ACCEPTED, id: 'event_id', sequence: '1' })}
     ), state AS (
       INSERT INTO auth_request_state
         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
@@ -84,7 +84,7 @@ export const AUTHORIZE = operation({
       SELECT auth_request_id, restaurant_id, payment_token, 'PENDING', amount_cents, currency, now(), request_metadata,
              1, event_id
       FROM ${ACCEPTED}
-    )${queueMessage(message, { from: ACCEPTED })}`,
+    )${queueMessage(input, { from: ACCEPTED })}`,
   many: { orderBy: ['idempotency_key', 'restaurant_id'], returning: 'RETURNING aggregate_id AS auth_request_id' },
 });
 

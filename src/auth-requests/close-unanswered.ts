@@ -56,7 +56,7 @@ const CLOSE_UNANSWERED = operation({
     event_metadata: eventMetadata,
   },
   output: rowsOf<{ closed: boolean; attempt_open: boolean; held: boolean; moved: boolean }>(),
-  sql: ({ event }) => `
+  sql: (input) => `
     WITH request AS (
       SELECT state.*, event_id, config_version,
              attempt_unanswered AND attempt_version = config_version AS closes_attempt,
@@ -77,7 +77,7 @@ const CLOSE_UNANSWERED = operation({
       SET ${ATTEMPTS_AFTER}, last_event_sequence = decided.last_event_sequence + 1, last_event_id = event_id
       FROM decided WHERE state.auth_request_id = decided.auth_request_id
       RETURNING state.*
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: 'changed JOIN input USING (auth_request_id, restaurant_id)',
       fields: int64Field(5, 'retry_count'),
       metadata: `jsonb_build_object('status_after', status)`,

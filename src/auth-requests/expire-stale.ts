@@ -62,7 +62,7 @@ const EXPIRE_STALE = operation({
     event_metadata: eventMetadata,
   },
   output: rowsOf<StaleRow>(),
-  sql: ({ event }) => `
+  sql: (input) => `
     WITH stale AS (
       SELECT auth_request_id FROM auth_request_state CROSS JOIN input
       WHERE status IN (${SQL.open})
@@ -78,7 +78,7 @@ const EXPIRE_STALE = operation({
           last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
       FROM numbered WHERE state.auth_request_id = numbered.auth_request_id
       RETURNING state.*
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: 'changed CROSS JOIN input',
       fields: textField(1, 'auth_request_id::text'),
     })}

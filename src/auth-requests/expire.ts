@@ -36,7 +36,7 @@ const EXPIRE = operation({
     event_metadata: eventMetadata,
   },
   output: rowsOf<{ auth_request_id: string }>(),
-  sql: ({ event }) => `
+  sql: (input) => `
     WITH changed AS (
       UPDATE auth_request_state AS state
       SET status = 'EXPIRED', completed_at = coalesce(completed_at, now()),
@@ -45,7 +45,7 @@ const EXPIRE = operation({
       WHERE state.auth_request_id = input.auth_request_id AND state.restaurant_id = input.restaurant_id
         AND status IN (${SQL.open})
       RETURNING state.*
-    ), event AS (${appendEvent(event, { from: 'changed JOIN input USING (auth_request_id, restaurant_id)' })}
+    ), event AS (${appendEvent(input, { from: 'changed JOIN input USING (auth_request_id, restaurant_id)' })}
     )
     SELECT auth_request_id FROM changed`,
 });

@@ -60,7 +60,7 @@ export class AuthorizedCommand extends RecordCommand {
 
 /**
  * An authorization is told from others by the processor's name and its id; from the one that an AUTHORIZED request names by
- * the id alone, since releasing that one for a name that another client spelt otherwise would be worse. One that is known already (`known`, `same`) is
+ * the id alone, since releasing that one for a name that another client spelled in another way would be worse. One that is known already (`known`, `same`) is
  * no second one: its event is written only where it answers an attempt that is open, and no message. One that nobody
  * needs, since the request is settled, goes to the outbox to be released, by name: the request itself names the first.
  *
@@ -81,7 +81,7 @@ const RECORD_AUTHORIZED = operation({
     headers: messageHeaders,
   },
   output: rowsOf<{ status: AuthRequestStatus; void_queued: boolean }>(),
-  sql: ({ event, message }) => `
+  sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), earlier AS (
@@ -116,12 +116,12 @@ const RECORD_AUTHORIZED = operation({
         AND (NOT known OR same AND own_open)
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, own, reason, decided.status <> 'PROCESSING' AND NOT known AS void_queued
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: CHANGED,
       metadata: `jsonb_strip_nulls(
            jsonb_build_object('attempt', own, 'status_after', status, 'void_queued', void_queued))`,
     })}
-    ), message AS (${queueMessage(message, { from: `${CHANGED} WHERE void_queued`, fields: textField(3, 'reason') })}
+    ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE void_queued`, fields: textField(3, 'reason') })}
     )
     SELECT status, void_queued FROM changed`,
 });

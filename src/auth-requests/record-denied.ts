@@ -54,7 +54,7 @@ const RECORD_DENIED = operation({
     event: eventOf('AuthResponseReceived'),
   },
   output: rowsOf<{ status: AuthRequestStatus }>(),
-  sql: ({ event }) => `
+  sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), decided AS (
@@ -73,7 +73,7 @@ const RECORD_DENIED = operation({
       WHERE state.auth_request_id = decided.auth_request_id
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, own
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: CHANGED,
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status))`,
     })}

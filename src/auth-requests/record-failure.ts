@@ -126,7 +126,7 @@ const RECORD_FAILURE = operation({
     headers: messageHeaders,
   },
   output: rowsOf<FailedRow>(),
-  sql: ({ event, message }) => `
+  sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), retry AS MATERIALIZED (
@@ -161,14 +161,14 @@ const RECORD_FAILURE = operation({
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, of_attempt, next_retry_at, floor(extract(epoch FROM next_retry_at))::bigint AS next_retry_second,
         needs_message AND waiting_at IS NULL AS queues_retry
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: CHANGED,
       fields: `${int64Field(5, 'retry_count')} || ${int64Field(6, 'next_retry_second')}`,
       // The field has whole seconds.
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status,
            'next_retry_at', to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))`,
     })}
-    ), message AS (${queueMessage(message, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
+    ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
     )
     SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
     UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,

@@ -68,7 +68,7 @@ const REQUEST_VOID = operation({
     headers: messageHeaders,
   },
   output: rowsOf<{ outcome: VoidOutcome }>(),
-  sql: ({ event, message }) => `
+  sql: (input) => `
     WITH prior AS (
       SELECT auth_request_id, restaurant_id, status, processor_name, processor_auth_id, authorized_amount_cents, currency
       FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
@@ -86,8 +86,8 @@ const REQUEST_VOID = operation({
       FROM prior, key, input
       WHERE state.auth_request_id = prior.auth_request_id
       RETURNING prior.*, state.last_event_sequence, key.outcome
-    ), event AS (${appendEvent(event, { from: CHANGED, id: 'event_id' })}
-    ), message AS (${queueMessage(message, {
+    ), event AS (${appendEvent(input, { from: CHANGED, id: 'event_id' })}
+    ), message AS (${queueMessage(input, {
       from: `${CHANGED} WHERE outcome = 'queued'`,
       fields: [
         textField(5, 'processor_name'),

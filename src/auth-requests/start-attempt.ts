@@ -107,7 +107,7 @@ const START_ATTEMPT = operation({
     event: eventOf('AuthAttemptStarted'),
   },
   output: rowsOf<StartedRow>(),
-  sql: ({ event }) => `
+  sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), decided AS (
@@ -140,7 +140,7 @@ const START_ATTEMPT = operation({
       FROM decided
       WHERE state.auth_request_id = decided.auth_request_id AND version IS NOT NULL
       RETURNING state.*, version, versions_after
-    ), event AS (${appendEvent(event, {
+    ), event AS (${appendEvent(input, {
       from: CHANGED,
       fields: textField(3, 'version'),
       metadata: `jsonb_build_object('attempt', attempt, 'status_after', status)`,

@@ -114,7 +114,7 @@ export async function writeUnderLease<Input, Row, Repeat>(
   session: Session,
   lease: Lease,
   write: Operation<Input, Row>,
-  input: Input,
+  input: NoInfer<Input>,
   repeated: (standing: Standing, idTaken: boolean) => Repeat | undefined,
 ): Promise<Written<Row, Repeat>> {
   const row = await writeOnce(session, write, input);
@@ -130,7 +130,7 @@ export async function writeUnderLease<Input, Row, Repeat>(
 async function writeOnce<Input, Row>(
   session: Session,
   write: Operation<Input, Row>,
-  input: Input,
+  input: NoInfer<Input>,
 ): Promise<Row | typeof ID_TAKEN | undefined> {
   try {
     return await session.row(write, input);

@@ -39,7 +39,7 @@ export class DriftOptions {
  *
  * Sequences that are behind what their tables have differ too, of those that the role may read: the owner may all.
  *
- * A database is compared with what the migrations make that it has; one that Alembic made, be it taken over just now or
+ * A database is compared with what the migrations make that it has; one that Alembic made, taken over just now or
  * not yet, with what Alembic made. Privileges that the services lack count once every migration has run, since `grants`
  * comes after it; those that they have before, as a revert leaves them, are to be no more than they will have.
  *

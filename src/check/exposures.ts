@@ -28,7 +28,7 @@ const SECRETS = [
 const WRITING_GROUPS = ROLES.filter((role) => role !== 'readonly').length;
 
 /**
- * A role counts as writing where it may write one of our tables, be it as the owner, as a superuser or by SET ROLE.
+ * A role counts as writing where it may write one of our tables: as the owner, as a superuser or by SET ROLE.
  * Memberships that PostgreSQL 16 gives to the creator of a role, for ADMIN alone, are none of these; 15 has no such columns.
  */
 const exposuresTo = (groups: string[]) => sql`

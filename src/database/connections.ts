@@ -3,7 +3,7 @@ import { type DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import { DatabaseUnavailableError, DataSourceNotOpenError, TransactionRequiredError } from '../errors';
 import { expectAnswer } from './expect-answer';
 
-/** The pool of a DataSource that has one, be it ending. */
+/** The pool of a DataSource that has one, also one that is ending. */
 export const masterOf = (dataSource: DataSource): Pool | undefined =>
   ((dataSource?.driver ?? {}) as { master?: Pool }).master;
 

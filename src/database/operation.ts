@@ -40,14 +40,17 @@ export interface Operation<Input, Row> extends RowsOf<Row> {
   /** For one input: `input` is a row of parameters, which the planner puts in their places. */
   readonly one: Statement;
   readonly valuesOf: (input: Input) => unknown[];
-  /** For many inputs, where the operation has that form: `input` is made of one array a column. */
-  readonly many: Statement | undefined;
+}
+
+/** An operation that has a form for many inputs as well: there `input` is made of one array a column. */
+export interface ManyOperation<Input, Row> extends Operation<Input, Row> {
+  readonly many: Statement;
   /** @param inputs each with another key than the others */
   readonly valuesOfMany: (inputs: readonly Input[]) => unknown[];
 }
 
 /** Every operation that was defined so far, by the name of its statement. */
-export const operations = new Map<string, Operation<never, unknown>>();
+export const operations = new Map<string, Operation<never, unknown> & { readonly many?: Statement }>();
 
 /**
  * Defines an operation: its `input` once, and one SQL text that reads it by name.
@@ -64,7 +67,13 @@ export const operations = new Map<string, Operation<never, unknown>>();
  * });
  * const [row] = await session.rows(READ_STATUS, { auth_request_id: authRequestId });
  */
-export function operation<const C extends Columns, Row = never>({
+export function operation<const C extends Columns, Row = never>(
+  spec: OperationSpec<C, Row> & { readonly many: ManySpec<C> },
+): ManyOperation<InputOf<C>, Row>;
+export function operation<const C extends Columns, Row = never>(
+  spec: OperationSpec<C, Row>,
+): Operation<InputOf<C>, Row>;
+export function operation<const C extends Columns, Row>({
   name,
   input,
   sql,

@@ -1,6 +1,6 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { queryRunnerOf } from './connections';
-import { type Operation } from './operation';
+import { type ManyOperation, type Operation } from './operation';
 import { execute } from './execute';
 import { type Statement } from './statement';
 
@@ -29,7 +29,7 @@ export class Session {
   }
 
   /** Runs an operation and gives its rows. */
-  async rows<Input, Row>({ one, valuesOf }: Operation<Input, Row>, input: Input): Promise<Row[]> {
+  async rows<Input, Row>({ one, valuesOf }: Operation<Input, Row>, input: NoInfer<Input>): Promise<Row[]> {
     const { rows } = await this.#execute(one, valuesOf(input));
     return rows as Row[];
   }
@@ -40,21 +40,21 @@ export class Session {
   }
 
   /** Runs an operation that has at most one row, and gives it. */
-  async row<Input, Row>(operation: Operation<Input, Row>, input: Input): Promise<Row | undefined> {
+  async row<Input, Row>(operation: Operation<Input, Row>, input: NoInfer<Input>): Promise<Row | undefined> {
     return (await this.rows(operation, input))[0];
   }
 
   /** Runs an operation and gives the number of rows that its last part wrote: rows cost both sides more. */
-  async write<Input>({ one, valuesOf }: Operation<Input, unknown>, input: Input): Promise<number> {
+  async write<Input>({ one, valuesOf }: Operation<Input, unknown>, input: NoInfer<Input>): Promise<number> {
     return (await this.#execute(one, valuesOf(input))).rowCount ?? 0;
   }
 
   /** Runs an operation that has a form for many, for all inputs in one statement, and gives its rows. */
   async rowsOfMany<Input, Row>(
-    { many, valuesOfMany }: Operation<Input, Row>,
-    inputs: readonly Input[],
+    { many, valuesOfMany }: ManyOperation<Input, Row>,
+    inputs: readonly NoInfer<Input>[],
   ): Promise<Record<string, unknown>[]> {
-    return (await this.#execute(many!, valuesOfMany(inputs))).rows as Record<string, unknown>[];
+    return (await this.#execute(many, valuesOfMany(inputs))).rows as Record<string, unknown>[];
   }
 }
 

@@ -7,6 +7,8 @@ import { Session } from './session';
 import { type Statement } from './statement';
 import { isFitAfter, isReadOnly, translateError } from './translate-error';
 
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+
 /**
  * Runs `work` in one transaction on one connection of the pool, under READ COMMITTED, and commits, or rolls back when it
  * throws. What the database throws comes translated, what else the work throws as it is.
@@ -49,5 +51,3 @@ export async function transaction<T>(
     client.release(!fit);
   }
 }
-
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED';

@@ -2,18 +2,28 @@ import { bytea, type Column } from '../database/columns';
 import { encodeEvent, type PaymentEventBody, type PaymentEventType } from './event-codec';
 import { type EventMetadata, toColumn } from './event-metadata';
 
-/** A column of an operation's `input` that holds an event of one type, given as its data. */
+declare const EVENT: unique symbol;
+
+/** A column of an operation's `input` that holds an event of one type, given as its data. Made by {@link eventOf} alone. */
 export interface EventColumn<T extends PaymentEventType = PaymentEventType> extends Column<
   PaymentEventBody<T>['data']
 > {
+  readonly [EVENT]: true;
   readonly eventType: T;
 }
 
-export const eventOf = <T extends PaymentEventType>(eventType: T): EventColumn<T> => ({
-  type: 'bytea',
-  eventType,
-  encode: (data) => bytea.encode(encodeEvent({ type: eventType, data } as PaymentEventBody)),
-});
+/** The column of an event of that type. */
+export const eventOf = <T extends PaymentEventType>(eventType: T): EventColumn<T> => {
+  const encode = (data: PaymentEventBody<T>['data']) =>
+    bytea.encode(encodeEvent({ type: eventType, data } as PaymentEventBody));
+  return { type: 'bytea', eventType, encode } as EventColumn<T>;
+};
+
+/** The columns that the event of a statement is made of: its type is that of the column `event`. */
+interface EventInput {
+  readonly event: Pick<EventColumn, typeof EVENT | 'eventType'>;
+  readonly event_metadata: Column<EventMetadata>;
+}
 
 /** A column that holds an event's metadata. */
 export const eventMetadata: Column<EventMetadata> = { type: 'jsonb', encode: toColumn };
@@ -36,9 +46,9 @@ interface Append {
   readonly metadata?: string;
 }
 
-/** A part of a statement that appends the event of an input's column, one for each row of `from`. */
+/** A part of a statement that appends the event of its input, one for each row of `from`. */
 export const appendEvent = (
-  { eventType }: Pick<EventColumn, 'eventType'>,
+  { event: { eventType } }: EventInput,
   { from, id = 'last_event_id', sequence = 'last_event_sequence', fields, metadata }: Append,
 ): string => `${INSERT_EVENTS}
   SELECT auth_request_id, 'auth_request', restaurant_id, '${eventType}', ${id}, ${sequence},

@@ -218,7 +218,8 @@ const COMMENTS: CommentChanges = {
     'COLUMN restaurant_payment_configs.restaurant_id': 'The restaurant.',
     'COLUMN restaurant_payment_configs.config_version':
       "Name of the version, the operator's own. Attempts name the version under which they asked.",
-    'COLUMN restaurant_payment_configs.processor_name': 'One of the processors that check_processor names; mock is for tests.',
+    'COLUMN restaurant_payment_configs.processor_name':
+      'One of the processors that check_processor names; mock is for tests.',
     'COLUMN restaurant_payment_configs.processor_config':
       "JSON object that the processor's client needs. Holds its API key: secret, for workers alone to read.",
     'COLUMN restaurant_payment_configs.is_active':

@@ -48,7 +48,7 @@ export class TransactionModeError extends PaymentEventsDbError {
 
   constructor(mode: 'all' | 'none') {
     super(
-      `Migrations cannot run ${WHY_NOT[mode]}. Use the mode "each": npx typeorm migration:run --transaction each. ` +
+      `Migrations cannot run ${WHY_NOT[mode]}. Use the mode "each", or npx payment-events-db migrate. ` +
         'A migration that must not run in a transaction sets transaction = false.',
     );
   }

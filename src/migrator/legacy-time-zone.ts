@@ -80,7 +80,7 @@ async function canonicalName(session: Queryable, zone: string): Promise<string> 
 const HIDDEN =
   'The TimeZone of this session was set for it alone, which hides the TimeZone that other sessions begin with';
 const WAY_OUT =
-  'Compare times of the old rows with what is known of their requests, and say in which zone they are, be it UTC: ' +
+  'Compare times of the old rows with what is known of their requests, and say in which zone they are, also where that is UTC: ' +
   '--legacy-timezone UTC.';
 
 /** How to change what was said when a database was adopted. */

@@ -27,7 +27,7 @@ export interface ExecutorSettings {
 export class RecordingExecutor extends MigrationExecutor {
   /** The last migration that it may run. Default: the last there is. */
   to: string | undefined;
-  /** The migration that is half applied already: it keeps its mark until it has come to an end, be it the other one. */
+  /** The migration that is half applied already: it keeps its mark until it has come to an end, the other one included. */
   begun: Begun | undefined;
   #began = performance.now();
 

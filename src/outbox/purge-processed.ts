@@ -17,7 +17,7 @@ export class PurgeMessagesOptions {
   @WholeNumber(1, 1_000_000)
   batchSize?: number;
 
-  /** Hears after each transaction how many there were so far. */
+  /** Called after each transaction with the number of messages so far. */
   @IsOptional()
   @Callable()
   onBatch?: (purged: number) => void;

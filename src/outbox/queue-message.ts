@@ -2,18 +2,28 @@ import { bytea, type Column } from '../database/columns';
 import { encodeOutboxMessage, type OutboxMessageBody, type OutboxMessageType } from './message-codec';
 import { withTraceContext } from './trace-context';
 
-/** A column of an operation's `input` that holds a message of one type, given as its data. */
+declare const MESSAGE: unique symbol;
+
+/** A column of an operation's `input` that holds a message of one type, given as its data. Made by {@link messageOf} alone. */
 export interface MessageColumn<T extends OutboxMessageType = OutboxMessageType> extends Column<
   OutboxMessageBody<T>['data']
 > {
+  readonly [MESSAGE]: true;
   readonly messageType: T;
 }
 
-export const messageOf = <T extends OutboxMessageType>(messageType: T): MessageColumn<T> => ({
-  type: 'bytea',
-  messageType,
-  encode: (data) => bytea.encode(encodeOutboxMessage({ type: messageType, data } as OutboxMessageBody)),
-});
+/** The column of a message of that type. */
+export const messageOf = <T extends OutboxMessageType>(messageType: T): MessageColumn<T> => {
+  const encode = (data: OutboxMessageBody<T>['data']) =>
+    bytea.encode(encodeOutboxMessage({ type: messageType, data } as OutboxMessageBody));
+  return { type: 'bytea', messageType, encode } as MessageColumn<T>;
+};
+
+/** The columns that the message of a statement is made of: its type is that of the column `message`. */
+interface MessageInput {
+  readonly message: Pick<MessageColumn, typeof MESSAGE | 'messageType'>;
+  readonly headers: Column<Record<string, string> | undefined>;
+}
 
 /** A column that holds a message's headers; the trace context of the caller is added. */
 export const messageHeaders: Column<Record<string, string> | undefined> = {
@@ -36,9 +46,9 @@ interface Queue {
   readonly dueAt?: string;
 }
 
-/** A part of a statement that queues the message of an input's column, one for each row of `from`. */
+/** A part of a statement that queues the message of its input, one for each row of `from`. */
 export const queueMessage = (
-  { messageType }: Pick<MessageColumn, 'messageType'>,
+  { message: { messageType } }: MessageInput,
   { from, fields, dueAt }: Queue,
 ): string => `${dueAt ? insertMessages('next_attempt_at') : INSERT_MESSAGES}
   SELECT auth_request_id, restaurant_id, '${messageType}', message${fields ? ` || ${fields}` : ''}, headers

@@ -111,7 +111,8 @@ export class ReadModel {
    */
   async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
     validateCommand(RebuildCommand, { authRequestId });
-    const session = manager ? callersSession(this.#dataSource, manager, 'rebuild') : sessionOf(this.#dataSource);
+    const session =
+      manager === undefined ? sessionOf(this.#dataSource) : callersSession(this.#dataSource, manager, 'rebuild');
     await requireOwner(session);
     const { rebuild } = await planRebuild(this.#dataSource, session, authRequestId);
     if (rebuild.outcome === 'unchanged') return rebuild;

@@ -2,7 +2,7 @@ import { arrayOf, orNull, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { type FoldedRequest } from './fold';
-import { inZone, type ReadShape, type Zones } from './read-shape';
+import { inZone, type ReadShape, type Zones, oncePerShape } from './read-shape';
 
 /** An event as it is stored. */
 export interface EventRow {
@@ -61,7 +61,7 @@ const NO_ATTEMPTS = `NULL AS "attemptToken", NULL AS "unansweredSince"`;
  * OFFSET 0 keeps both joins what they are meant to be, one index probe a request: without it, on a table that has not
  * been analyzed, the planner sorts all events for every page.
  */
-const recordsIn = (shape: ReadShape, zones: Zones) => {
+export const recordsIn = oncePerShape((shape: ReadShape, zones: Zones) => {
   const restaurant = shape.hasRestaurants
     ? 'coalesce(state.restaurant_id, event.restaurant_id)'
     : 'state.restaurant_id';
@@ -92,7 +92,7 @@ const recordsIn = (shape: ReadShape, zones: Zones) => {
     AND (wanted_restaurant IS NULL OR coalesce(${restaurant}, wanted_restaurant) = wanted_restaurant)
   ORDER BY requested.id, event.sequence_number`,
   });
-};
+});
 
 /** Reads requests by id, those that exist and may belong to the restaurant, where one is named. */
 export async function readRecords(

@@ -82,3 +82,13 @@ const FIRST = 'LegacySchema1795367318204';
 /** SQL that reads a column without a zone as an instant, or an instant as such a column holds it. */
 export const inZone = (sql: string, zone: string | null): string =>
   zone === null ? sql : `(${sql} AT TIME ZONE '${zone.replaceAll("'", "''")}')`;
+
+/** Makes a statement once for each shape that the tables can have, since an operation is known by its name for good. */
+export function oncePerShape<T>(make: (shape: ReadShape, zones: Zones) => T): (shape: ReadShape, zones: Zones) => T {
+  const made = new Map<string, T>();
+  return (shape, zones) => {
+    const key = JSON.stringify([shape, zones]);
+    if (!made.has(key)) made.set(key, make(shape, zones));
+    return made.get(key)!;
+  };
+}

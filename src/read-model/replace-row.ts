@@ -2,7 +2,7 @@ import { arrayOf, bigint, boolean, integer, jsonb, orNull, text, timestamptz, uu
 import { operation } from '../database/operation';
 import { type Session } from '../database/session';
 import { type RebuildPlan } from './plan-rebuild';
-import { inZone, type ReadShape, type Zones } from './read-shape';
+import { inZone, oncePerShape, type ReadShape, type Zones } from './read-shape';
 
 /** Columns of the row that take what the events say. */
 const OF_REQUEST = {
@@ -32,7 +32,8 @@ const OF_ATTEMPTS = {
   unanswered_since: orNull(timestamptz),
 };
 
-function replacingIn(shape: ReadShape, zones: Zones) {
+/** Made once for each shape of the tables. */
+export const replacingIn = oncePerShape((shape: ReadShape, zones: Zones) => {
   const columns = Object.keys(shape.hasAttempts ? { ...OF_REQUEST, ...OF_ATTEMPTS } : OF_REQUEST).join(', ');
   return operation({
     name: 'read_model_replace',
@@ -62,7 +63,7 @@ function replacingIn(shape: ReadShape, zones: Zones) {
     ${columns}
   FROM kept, input`,
   });
-}
+});
 
 /** Deletes the row of a request, where there is one, and inserts what a plan says. */
 export async function replaceRow(session: Session, plan: RebuildPlan): Promise<void> {

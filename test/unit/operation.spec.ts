@@ -1,7 +1,7 @@
 import { arrayOf, bigint, boolean, bytea, integer, jsonb, orNull, text, uuid } from '../../src/database/columns';
 import { operation, rowsOf } from '../../src/database/operation';
 import { type Session } from '../../src/database/session';
-import { appendEvent, eventOf } from '../../src/event-store/append-event';
+import { appendEvent, eventMetadata, eventOf } from '../../src/event-store/append-event';
 
 const CHARGE = operation({
   name: 'charge',
@@ -17,13 +17,21 @@ export async function doesNotCompile(session: Session): Promise<void> {
   // @ts-expect-error a value is forgotten
   await session.rows(CHARGE, { id: 'x', cents: 5, note: null });
   // @ts-expect-error a value is misspelled
-  await session.rows(CHARGE, { ...charge, cent: 5 } satisfies Parameters<typeof CHARGE.valuesOf>[0]);
+  await session.rows(CHARGE, { id: 'x', cent: 5, note: null, is_final: true });
   // @ts-expect-error a value is of the wrong type
   await session.rows(CHARGE, { ...charge, is_final: 'yes' });
   // @ts-expect-error null where the column takes none
   await session.rows(CHARGE, { ...charge, cents: null });
   // @ts-expect-error the data is that of another type of event
   eventOf('AuthVoidRequested').encode({ authRequestId: 'x', expiredAt: new Date(), reason: '' });
+  // @ts-expect-error the type of an event is that of a column made for it
+  appendEvent({ event: { eventType: 'AuthVoidRequested' }, event_metadata: eventMetadata }, { from: 'changed' });
+  // @ts-expect-error the event is the column of that name
+  appendEvent({ other: eventOf('AuthVoidRequested'), event_metadata: eventMetadata }, { from: 'changed' });
+  // @ts-expect-error it has no form for many
+  await session.rowsOfMany(CHARGE, [charge]);
+  // @ts-expect-error a value too many
+  await session.rows(CHARGE, { ...{ id: 'x', cents: 5, note: null, is_final: true }, cent: 5 });
   // @ts-expect-error there is no such event
   eventOf('AuthVoidAsked');
 }
@@ -94,5 +102,5 @@ test('bytes are given as a view of them, JSON as text, lists element by element'
 
 test('the type that an event is stored under is that of its message', () => {
   const event = eventOf('AuthVoidRequested');
-  expect(appendEvent(event, { from: 'changed' })).toContain(`'AuthVoidRequested'`);
+  expect(appendEvent({ event, event_metadata: eventMetadata }, { from: 'changed' })).toContain(`'AuthVoidRequested'`);
 });

@@ -6,7 +6,8 @@ const ROOT = join(__dirname, '../..');
 /** Turns of phrase that a reader who learned English at school has to look up, and what to say instead. */
 const RIDDLES: [RegExp, string][] = [
   [/(?:not|is|are|was|were) to be had/i, 'cannot be taken, is not there'],
-  [/\bhears? of\b/i, 'is told'],
+  [/\bhears\b/i, 'is told, is called with'],
+  [/\bbe it\b/i, 'also, or'],
   [/\bwho(?:m|so)?ever\b/i, 'the user that, all who'],
   [/\bfarewell\b|\bbidden\b/i, 'the last message'],
   [/\bthose aside\b/i, 'except those'],
