@@ -3,9 +3,9 @@ module.exports = {
   rootDir: __dirname,
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
-  testEnvironment: '<rootDir>/test/support/environment.ts',
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  testEnvironment: '<rootDir>/test/support/jest/environment.ts',
+  globalSetup: '<rootDir>/test/support/jest/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/jest/global-teardown.ts',
   setupFiles: ['reflect-metadata'],
   // NestJS 12 and uuid 14 ship only ES modules; Jest loads CommonJS.
   transformIgnorePatterns: ['/node_modules/(?!(@nestjs|uuid)/)'],

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ReadModel } from '../../src/read-model/read-model';
-import { quietDataSource } from '../support/quiet-data-source';
+import { quietDataSource } from '../support/database/quiet-data-source';
 import { lostConfirmations } from './checks/confirmed';
 import { messageProblems } from './checks/messages';
 import { moneyProblems } from './checks/money';

@@ -1,7 +1,7 @@
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { Outbox } from '../../src/outbox/outbox';
-import { quietDataSource } from '../support/quiet-data-source';
+import { quietDataSource } from '../support/database/quiet-data-source';
 import { SETTLE_WITHIN, settleWithinMs } from './members/restaurants';
 import { until, type World } from './world';
 

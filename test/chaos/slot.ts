@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Proxy } from '../support/proxy';
+import { type Proxy } from '../support/database/proxy';
 import { type Entry } from './journal';
 import { MemberProcess } from './member-process';
 

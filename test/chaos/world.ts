@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Pool } from 'pg';
 import { createTestDatabase, databaseUrl } from '../../src/testing';
-import { Proxy } from '../support/proxy';
-import { quietDataSource } from '../support/quiet-data-source';
-import { ReplicatedServers } from '../support/replicated-servers';
+import { Proxy } from '../support/database/proxy';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { ReplicatedServers } from '../support/database/replicated-servers';
 import { Dice } from './dice';
 import { ask } from './http';
 import { type Entry } from './journal';

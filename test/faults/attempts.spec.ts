@@ -2,11 +2,11 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
-import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
-import { ProcessorWorlds, type Version } from '../support/processor-worlds';
-import { atOnce, crowdOf } from '../support/races';
-import { requireSound } from '../support/sound-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { ProcessorWorlds, type Version } from '../support/requests/processor-worlds';
+import { atOnce, crowdOf } from '../support/requests/races';
+import { requireSound } from '../support/requests/sound-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const CONNECTIONS = 6;
 

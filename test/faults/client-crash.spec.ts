@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expectNothingHalfDone } from '../support/half-done';
-import { atOnce, eventually } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { expectNothingHalfDone } from '../support/migrations/half-done';
+import { atOnce, eventually } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 const NAME = 'doomed client';

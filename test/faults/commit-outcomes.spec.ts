@@ -13,11 +13,11 @@ import {
   PaymentEventsDbError,
   TransactionAbortedError,
 } from '../../src/errors';
-import { anAuthorizeCommand } from '../support/auth-requests';
-import { Proxy } from '../support/proxy';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf, within } from '../support/within';
+import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { Proxy } from '../support/database/proxy';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf, within } from '../support/processes/within';
 
 const database = useTestDatabase();
 const LIMIT_MS = 20_000;

@@ -1,10 +1,10 @@
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { atOnce, comeToWait, crowdOf, outcomeOf } from '../support/races';
-import { requireSound } from '../support/sound-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, comeToWait, crowdOf, outcomeOf } from '../support/requests/races';
+import { requireSound } from '../support/requests/sound-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const CROWD = 64;
 const ROUNDS = 25;

@@ -4,13 +4,19 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { migrations } from '../../src/migrations';
 import { LOCK_TIMEOUT_MS, MAX_LOCK_HOLD_MS } from '../../src/migrations/helpers/locking';
 import { migrate, revert } from '../../src/migrator/migrator';
-import { anAuthorizeCommand } from '../support/auth-requests';
-import { LegacyClient } from '../support/legacy-client';
-import { generateLegacyRows } from '../support/legacy-rows';
-import { Load } from '../support/load';
-import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { LegacyClient } from '../support/legacy/legacy-client';
+import { generateLegacyRows } from '../support/legacy/legacy-rows';
+import { Load } from '../support/requests/load';
+import {
+  EXPANDED_LEVEL,
+  LATEST_LEVEL,
+  LEGACY_LEVEL,
+  levelOf,
+  MigrationChain,
+} from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const FULL = process.env.RUN_FULL === '1';
 const REQUESTS = FULL ? 500_000 : 50_000;

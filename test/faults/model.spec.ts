@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { type PaymentEventsDataSource } from '../../src/data-source';
-import { Model } from '../support/model';
-import { anOperation, anyOperation, describeOperation, type Operation } from '../support/model-operations';
-import { System } from '../support/model-system';
-import { crowdOf, overlap } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { Model } from '../support/model/model';
+import { anOperation, anyOperation, describeOperation, type Operation } from '../support/model/model-operations';
+import { System } from '../support/model/model-system';
+import { crowdOf, overlap } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;

@@ -4,14 +4,14 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseError, DatabaseTimeoutError, DatabaseUnavailableError } from '../../src/errors';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
-import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
-import { codeBlocks } from '../support/doc-code';
-import { expectNothingHalfDone } from '../support/half-done';
-import { Load } from '../support/load';
-import { PAGE, PgBouncer, pgBouncerVersion } from '../support/pgbouncer';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { codeBlocks } from '../support/docs/doc-code';
+import { expectNothingHalfDone } from '../support/migrations/half-done';
+import { Load } from '../support/requests/load';
+import { PAGE, PgBouncer, pgBouncerVersion } from '../support/database/pgbouncer';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 const version = pgBouncerVersion();
 if (!version && !process.env.CI) {

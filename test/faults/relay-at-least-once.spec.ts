@@ -7,11 +7,11 @@ import { createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../sr
 import { Broker } from '../fixtures/relay/broker';
 import { RelayProcess } from '../fixtures/relay/relay-process';
 import { SupervisedRelay } from '../fixtures/relay/supervised-relay';
-import { RESTAURANT } from '../support/auth-requests';
-import { Enqueuers } from '../support/enqueuers';
-import { Load } from '../support/load';
-import { quietDataSource } from '../support/quiet-data-source';
-import { atOnce, eventually } from '../support/races';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { Enqueuers } from '../support/relay/enqueuers';
+import { Load } from '../support/requests/load';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { atOnce, eventually } from '../support/requests/races';
 
 jest.setTimeout(240_000);
 

@@ -4,10 +4,10 @@ import { BrokerUnavailableError } from '../../src/outbox/delivery';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { type Publisher, type PublishOutcome } from '../../src/outbox/publisher';
-import { RESTAURANT } from '../support/auth-requests';
-import { eventually } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { eventually } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: DataSource;

@@ -6,12 +6,12 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { Broker } from '../fixtures/relay/broker';
 import { RelayProcess } from '../fixtures/relay/relay-process';
-import { RESTAURANT } from '../support/auth-requests';
-import { quietDataSource } from '../support/quiet-data-source';
-import { eventually } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf, within } from '../support/within';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { eventually } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf, within } from '../support/processes/within';
 
 jest.setTimeout(120_000);
 

@@ -5,10 +5,10 @@ import { BrokerUnavailableError } from '../../src/outbox/delivery';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { type Publisher, type PublishOutcome, type RelayMessage } from '../../src/outbox/publisher';
-import { RESTAURANT } from '../support/auth-requests';
-import { eventually } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { eventually } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 jest.setTimeout(240_000);
 

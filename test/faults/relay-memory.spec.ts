@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { type RelayMessage } from '../../src/outbox/publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 /** `npm run test:full` says so. */
 const FULL = Boolean(process.env.RUN_FULL);

@@ -5,11 +5,11 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { Broker } from '../fixtures/relay/broker';
 import { RelayProcess } from '../fixtures/relay/relay-process';
-import { RESTAURANT } from '../support/auth-requests';
-import { eventually } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
-import { within } from '../support/within';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { eventually } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { within } from '../support/processes/within';
 
 jest.setTimeout(60_000);
 

@@ -3,9 +3,9 @@ import { type Client } from 'pg';
 import { v4 as uuidv4 } from 'uuid';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
-import { RESTAURANT } from '../support/auth-requests';
-import { eventually } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { eventually } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

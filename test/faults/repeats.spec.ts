@@ -4,12 +4,12 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { AuthRequestNotFoundError, EventIdConflictError, LockLostError, LockTimeoutError } from '../../src/errors';
 import { type Lease, newFencingToken, ProcessingLocks } from '../../src/locks/processing-locks';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { Proxy } from '../support/proxy';
-import { quietDataSource } from '../support/quiet-data-source';
-import { atOnce, crowdOf, eventually, outcomeOf } from '../support/races';
-import { requireSound } from '../support/sound-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { Proxy } from '../support/database/proxy';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { atOnce, crowdOf, eventually, outcomeOf } from '../support/requests/races';
+import { requireSound } from '../support/requests/sound-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;

@@ -1,13 +1,13 @@
 import { type DataSource } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { StalePlanError } from '../../src/errors';
-import { aRequest, RESTAURANT } from '../support/auth-requests';
-import { expectNothingHalfDone } from '../support/half-done';
-import { Load } from '../support/load';
-import { quietDataSource } from '../support/quiet-data-source';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
-import { within } from '../support/within';
+import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { expectNothingHalfDone } from '../support/migrations/half-done';
+import { Load } from '../support/requests/load';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { within } from '../support/processes/within';
 
 const database = useTestDatabase();
 let dataSource: DataSource;

@@ -3,10 +3,10 @@ import { Pool } from 'pg';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseUnavailableError } from '../../src/errors';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../src/testing';
-import { expectNothingHalfDone } from '../support/half-done';
-import { Load } from '../support/load';
-import { quietDataSource } from '../support/quiet-data-source';
-import { within } from '../support/within';
+import { expectNothingHalfDone } from '../support/migrations/half-done';
+import { Load } from '../support/requests/load';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { within } from '../support/processes/within';
 
 const LIMIT_MS = 20_000;
 

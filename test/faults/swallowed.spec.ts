@@ -13,11 +13,11 @@ import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { Outbox } from '../../src/outbox/outbox';
 import { ReadModel } from '../../src/read-model/read-model';
-import { RESTAURANT } from '../support/auth-requests';
-import { Proxy } from '../support/proxy';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf, within } from '../support/within';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { Proxy } from '../support/database/proxy';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf, within } from '../support/processes/within';
 
 const database = useTestDatabase();
 

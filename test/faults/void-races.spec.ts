@@ -8,10 +8,10 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type VoidReceipt } from '../../src/auth-requests/request-void';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { atOnce, crowdOf, eventually, outcomeOf, overlap } from '../support/races';
-import { requireSound } from '../support/sound-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, crowdOf, eventually, outcomeOf, overlap } from '../support/requests/races';
+import { requireSound } from '../support/requests/sound-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;

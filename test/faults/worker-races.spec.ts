@@ -3,10 +3,10 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { LockLostError } from '../../src/errors';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { atOnce, comeToWait, crowdOf, eventually, outcomeOf, overlap } from '../support/races';
-import { type RequestRecord, requireSound } from '../support/sound-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, comeToWait, crowdOf, eventually, outcomeOf, overlap } from '../support/requests/races';
+import { type RequestRecord, requireSound } from '../support/requests/sound-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const WORKERS = 32;
 const REQUESTS = 200;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { int64Field, textField } from '../../src/protobuf/append-fields';
 import { decodeEvent, encodeEvent, type PaymentEventBody } from '../../src/event-store/event-codec';
 import { decodeOutboxMessage, encodeOutboxMessage } from '../../src/outbox/message-codec';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 

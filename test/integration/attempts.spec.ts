@@ -11,9 +11,9 @@ import {
 import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { ReadModel } from '../../src/read-model/read-model';
-import { anAuthorization, aRequest, RESTAURANT } from '../support/auth-requests';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

@@ -4,9 +4,9 @@ import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data
 import { type AuthRequestStatus } from '../../src/auth-requests/statuses';
 import { InvalidCommandError } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { atOnce, overlap } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, overlap } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

@@ -12,8 +12,8 @@ import {
 } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
 import { decodeOutboxMessage } from '../../src/outbox/message-codec';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: DataSource;

@@ -4,8 +4,8 @@ import { newId } from '../../src/database/new-id';
 import { type Operation } from '../../src/database/operation';
 import { type Session, sessionOf } from '../../src/database/session';
 import { decodeEvent } from '../../src/event-store/event-codec';
-import { RESTAURANT } from '../support/auth-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 type Request = typeof AUTHORIZE extends Operation<infer Input, unknown> ? Input : InputOf<never>;
 

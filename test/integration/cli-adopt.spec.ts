@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { adoptCommand } from '../../src/cli/commands/adopt';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { cliHere, cliProcess, type Finished } from '../support/cli';
-import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { commandsIn } from '../support/doc-page';
-import { useTestDatabase } from '../support/use-test-database';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { cliHere, cliProcess, type Finished } from '../support/processes/cli';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fixture';
+import { commandsIn } from '../support/docs/doc-page';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

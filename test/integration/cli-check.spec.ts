@@ -1,6 +1,6 @@
 import { checkCommand } from '../../src/cli/commands/check';
-import { cliHere, cliProcess } from '../support/cli';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere, cliProcess } from '../support/processes/cli';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 describe('payment-events-db check', () => {
   const database = useTestDatabase();

@@ -7,11 +7,11 @@ import { inspectRequest } from '../../src/inspection/inspect-request';
 import { type Lease, type ProcessingLocks } from '../../src/locks/processing-locks';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { cliHere, cliProcess } from '../support/cli';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { cliHere, cliProcess } from '../support/processes/cli';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

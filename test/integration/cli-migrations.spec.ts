@@ -12,8 +12,8 @@ import { migrations } from '../../src/migrations';
 import { LOCK_OR_STOP } from '../../src/migrator/migration-lock';
 import { type MigrationPlan } from '../../src/migrator/plan';
 import { VERSION } from '../../src/migrator/version';
-import { cliHere, cliProcess } from '../support/cli';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere, cliProcess } from '../support/processes/cli';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

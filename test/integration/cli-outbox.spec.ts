@@ -2,11 +2,11 @@ import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { outboxCommand } from '../../src/cli/commands/outbox';
 import { Outbox } from '../../src/outbox/outbox';
-import { RESTAURANT } from '../support/auth-requests';
-import { cliHere, cliProcess } from '../support/cli';
-import { codeBlocks } from '../support/doc-code';
-import { commandsIn } from '../support/doc-page';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { cliHere, cliProcess } from '../support/processes/cli';
+import { codeBlocks } from '../support/docs/doc-code';
+import { commandsIn } from '../support/docs/doc-page';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

@@ -1,7 +1,7 @@
-import { cliProcess } from '../support/cli';
-import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliProcess } from '../support/processes/cli';
+import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const ids = legacy.broken.map(({ authRequestId }) => authRequestId).sort();
 const contradicting = legacy.broken.find(({ kind }) => kind === 'status_contradicts_events')!;

@@ -10,14 +10,14 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Outbox } from '../../src/outbox/outbox';
 import { Broker } from '../fixtures/relay/broker';
 import { RelayProcess } from '../fixtures/relay/relay-process';
-import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
-import { cliHere, cliProcess } from '../support/cli';
-import { codeBlocks } from '../support/doc-code';
-import { HttpAnswers } from '../support/http-answers';
-import { quietDataSource } from '../support/quiet-data-source';
-import { commandsIn } from '../support/doc-page';
-import { until } from '../support/relayed';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { cliHere, cliProcess } from '../support/processes/cli';
+import { codeBlocks } from '../support/docs/doc-code';
+import { HttpAnswers } from '../support/processes/http-answers';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { commandsIn } from '../support/docs/doc-page';
+import { until } from '../support/relay/relayed';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

@@ -1,12 +1,12 @@
 import { type DataSource } from 'typeorm';
 import { requestsCommand } from '../../src/cli/commands/requests';
 import { createProgram } from '../../src/cli/program';
-import { anAuthorization, aRequest } from '../support/auth-requests';
-import { cliHere, cliProcess, programHere } from '../support/cli';
-import { codeBlocks } from '../support/doc-code';
-import { commandsIn } from '../support/doc-page';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, aRequest } from '../support/requests/auth-requests';
+import { cliHere, cliProcess, programHere } from '../support/processes/cli';
+import { codeBlocks } from '../support/docs/doc-code';
+import { commandsIn } from '../support/docs/doc-page';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

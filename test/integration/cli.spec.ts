@@ -2,9 +2,9 @@ import { type Command } from 'commander';
 import { v4 as uuidv4 } from 'uuid';
 import { createProgram } from '../../src/cli/program';
 import { VERSION } from '../../src/migrator/version';
-import { aRequest, RESTAURANT } from '../support/auth-requests';
-import { cliProcess, type Finished, programHere } from '../support/cli';
-import { useTestDatabase } from '../support/use-test-database';
+import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { cliProcess, type Finished, programHere } from '../support/processes/cli';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

@@ -4,11 +4,11 @@ import { createDatabaseIfMissing } from '../../scripts/support/create-database';
 import { createProgram } from '../../src/cli/program';
 import { readConfig } from '../../src/config';
 import { migrate } from '../../src/migrator/migrator';
-import { cliProcess, programHere } from '../support/cli';
-import { quietDataSource } from '../support/quiet-data-source';
-import { CERTIFICATE as CERTIFICATE_FILE, TlsServer } from '../support/tls-server';
-import { useTestDatabase } from '../support/use-test-database';
-import { within } from '../support/within';
+import { cliProcess, programHere } from '../support/processes/cli';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { CERTIFICATE as CERTIFICATE_FILE, TlsServer } from '../support/database/tls-server';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { within } from '../support/processes/within';
 
 /** As a URL has it: the path may have spaces. */
 const CERTIFICATE = encodeURIComponent(CERTIFICATE_FILE);

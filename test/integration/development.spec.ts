@@ -2,10 +2,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { migrations } from '../../src/migrations';
-import { Checkout } from '../support/checkout';
-import { commandsIn, DEVELOPMENT as PAGE, DocPage, README } from '../support/doc-page';
-import { currentTestRun } from '../support/test-run';
-import { useTestDatabase } from '../support/use-test-database';
+import { Checkout } from '../support/processes/checkout';
+import { commandsIn, DEVELOPMENT as PAGE, DocPage, README } from '../support/docs/doc-page';
+import { currentTestRun } from '../support/jest/test-run';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(300_000);
 

@@ -7,7 +7,7 @@ import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
 import { DEVELOPMENT_RESTAURANT_ID } from '../../src/seeds';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 

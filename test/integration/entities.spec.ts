@@ -6,7 +6,7 @@ import { AuthRequestState } from '../../src/entities/auth-request-state.entity';
 import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 

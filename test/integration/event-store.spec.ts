@@ -10,9 +10,9 @@ import {
   UnknownEventTypeError,
 } from '../../src/errors';
 import { EventStore, type NewEvent, type StoredEvent } from '../../src/event-store/event-store';
-import { RESTAURANT } from '../support/auth-requests';
-import { atOnce, outcomeOf, overlap } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, outcomeOf, overlap } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

@@ -8,10 +8,10 @@ import { ProcessingLocks } from '../../src/locks/processing-locks';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { Outbox } from '../../src/outbox/outbox';
 import { ReadModel, RebuildNotAllowedError } from '../../src/read-model/read-model';
-import { docTable } from '../support/doc-table';
-import { OPERATIONS } from '../support/role-operations';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { docTable } from '../support/docs/doc-table';
+import { OPERATIONS } from '../support/requests/role-operations';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 const roles = useRoles(database);

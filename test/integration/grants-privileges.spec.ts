@@ -1,9 +1,9 @@
 import { type Role, ROLES } from '../../src/grants/privileges';
-import { codeBlocks } from '../support/doc-code';
-import { docTable } from '../support/doc-table';
-import { refusal } from '../support/refusal';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { codeBlocks } from '../support/docs/doc-code';
+import { docTable } from '../support/docs/doc-table';
+import { refusal } from '../support/database/refusal';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 const roles = useRoles(database);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type Client } from 'pg';
 import { AUTH_REQUEST_STATUSES, type AuthRequestStatus, TRANSITIONS } from '../../src/auth-requests/statuses';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Client } from 'pg';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 

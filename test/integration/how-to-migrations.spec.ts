@@ -6,10 +6,10 @@ import { planCommand } from '../../src/cli/commands/plan';
 import { revertCommand } from '../../src/cli/commands/revert';
 import { statusCommand } from '../../src/cli/commands/status';
 import { verifyCommand } from '../../src/cli/commands/verify';
-import { cliHere } from '../support/cli';
-import { codeBlocks } from '../support/doc-code';
-import { commandsIn } from '../support/doc-page';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere } from '../support/processes/cli';
+import { codeBlocks } from '../support/docs/doc-code';
+import { commandsIn } from '../support/docs/doc-page';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const DEPLOY = 'docs/how-to/deploy-migrations.md';
 const WAITING = 'docs/how-to/a-migration-waits-for-a-lock.md';

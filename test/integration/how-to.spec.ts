@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { codeBlocks, DocProject, promisedOutput } from '../support/doc-code';
-import { useTestDatabase } from '../support/use-test-database';
+import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

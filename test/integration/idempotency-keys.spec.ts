@@ -3,9 +3,9 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { IdempotencyKeyReuseError, InvalidCommandError, TransactionRequiredError } from '../../src/errors';
 import { type Claim, type ClaimCommand, IdempotencyKeys } from '../../src/idempotency/idempotency-keys';
-import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
-import { atOnce, overlap } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, overlap } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

@@ -15,11 +15,11 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
-import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/auth-requests';
-import { inputClasses, numbersOf, optionalProperties } from '../support/inputs';
-import { quietDataSource } from '../support/quiet-data-source';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

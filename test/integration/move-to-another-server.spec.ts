@@ -6,10 +6,10 @@ import { promisify } from 'node:util';
 import { AuthRequests, ReadModel } from '../../src';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory, type TestDatabase } from '../../src/testing';
-import { anAuthorization, aRequest } from '../support/auth-requests';
-import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
-import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
+import { anAuthorization, aRequest } from '../support/requests/auth-requests';
+import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain, readRows } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
 
 // Two servers, and commands that take seconds to start.
 jest.setTimeout(240_000);

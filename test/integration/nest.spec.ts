@@ -11,8 +11,8 @@ import {
   PaymentEventsDataSource,
 } from '../../src';
 import { AppModule } from '../fixtures/readme/app.module';
-import { DocPage } from '../support/doc-page';
-import { useTestDatabase } from '../support/use-test-database';
+import { DocPage } from '../support/docs/doc-page';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const APPLICATION_NAME = 'restaurants service';
 

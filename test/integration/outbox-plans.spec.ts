@@ -2,8 +2,8 @@ import { type DataSource } from 'typeorm';
 import { type Statement } from '../../src/database/statement';
 import { Outbox } from '../../src/outbox/outbox';
 import { CLAIM } from '../../src/outbox/relay-turn';
-import { RESTAURANT } from '../support/auth-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

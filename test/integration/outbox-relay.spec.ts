@@ -3,9 +3,9 @@ import { v4 as uuidv4 } from 'uuid';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { BrokerUnavailableError } from '../../src/outbox/delivery';
-import { RESTAURANT } from '../support/auth-requests';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: DataSource;

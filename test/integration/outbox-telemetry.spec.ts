@@ -18,11 +18,11 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
-import { anAuthorizeCommand, RESTAURANT } from '../support/auth-requests';
-import { codeBlocks } from '../support/doc-code';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { codeBlocks } from '../support/docs/doc-code';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 const database = useTestDatabase();
 const spans = new InMemorySpanExporter();

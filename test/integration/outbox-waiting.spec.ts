@@ -2,10 +2,10 @@ import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
-import { RESTAURANT } from '../support/auth-requests';
-import { eventually } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { eventually } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

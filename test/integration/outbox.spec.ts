@@ -4,11 +4,11 @@ import { InvalidCommandError, OutboxMessageNotFoundError, TransactionRequiredErr
 import { type EnqueueCommand } from '../../src/outbox/enqueue';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
-import { RESTAURANT } from '../support/auth-requests';
-import { atOnce, comeToWait, crowdOf, overlap } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, comeToWait, crowdOf, overlap } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 jest.setTimeout(60_000);
 

@@ -3,9 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
-import { Checkout } from '../support/checkout';
-import { DocPage } from '../support/doc-page';
-import { InstalledPackage } from '../support/installed-package';
+import { Checkout } from '../support/processes/checkout';
+import { DocPage } from '../support/docs/doc-page';
+import { InstalledPackage } from '../support/docs/installed-package';
 
 jest.setTimeout(300_000);
 

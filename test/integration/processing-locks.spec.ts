@@ -3,9 +3,9 @@ import { v4 as uuidv4 } from 'uuid';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { InvalidCommandError, LockHeldError, LockLostError } from '../../src/errors';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
-import { RESTAURANT } from '../support/auth-requests';
-import { atOnce, eventually, overlap } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, eventually, overlap } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;

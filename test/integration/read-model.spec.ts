@@ -6,9 +6,9 @@ import { AuthRequestNotFoundError, InvalidCommandError, TransactionRequiredError
 import { UnfoldableStreamError } from '../../src/read-model/fold-stream';
 import { ReadModel, RebuildNotAllowedError } from '../../src/read-model/read-model';
 import { type RequestDifference, type VerificationScope } from '../../src/read-model/verification';
-import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase({ empty: true });
 const [behind, contradicting, rowless] = [

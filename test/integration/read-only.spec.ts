@@ -4,10 +4,10 @@ import { Client } from 'pg';
 import { createProgram } from '../../src/cli/program';
 import { migrate } from '../../src/migrator/migrator';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory, UNSAFE_BUT_FAST } from '../../src/testing';
-import { aRequest } from '../support/auth-requests';
-import { programHere } from '../support/cli';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { aRequest } from '../support/requests/auth-requests';
+import { programHere } from '../support/processes/cli';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

@@ -2,10 +2,10 @@ import * as api from '../../src';
 import { createProgram } from '../../src/cli/program';
 import { DEFAULT_DATABASE_URL, readConfig } from '../../src/config';
 import { ConfigurationError } from '../../src/errors';
-import { DocProject, promisedOutput } from '../support/doc-code';
-import { commandsIn, README } from '../support/doc-page';
-import { docTable } from '../support/doc-table';
-import { useTestDatabase } from '../support/use-test-database';
+import { DocProject, promisedOutput } from '../support/docs/doc-code';
+import { commandsIn, README } from '../support/docs/doc-page';
+import { docTable } from '../support/docs/doc-table';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

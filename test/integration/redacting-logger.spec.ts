@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const SECRET = 'tok_9f8e7d6c5b4a';
 const INSERT_KEY = `

@@ -6,10 +6,10 @@ import { EventStore, type StoredEvent } from '../../src/event-store/event-store'
 import { type Lease } from '../../src/locks/processing-locks';
 import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
-import { anAuthorization, aRequest, RESTAURANT } from '../support/auth-requests';
-import { atOnce, crowdOf, overlap } from '../support/races';
-import { RecordingPublisher } from '../support/recording-publisher';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { atOnce, crowdOf, overlap } from '../support/requests/races';
+import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

@@ -8,8 +8,8 @@ import { schemaPage } from '../../scripts/support/schema-page';
 import { RELATIONS } from '../../scripts/support/schema-relations';
 import { COMMENTS } from '../../src/schema/comments';
 import { OBJECTS } from '../../src/schema/objects';
-import { Checkout } from '../support/checkout';
-import { useTestDatabase } from '../support/use-test-database';
+import { Checkout } from '../support/processes/checkout';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 // Starts three servers in the checkout, one after the other.
 jest.setTimeout(240_000);

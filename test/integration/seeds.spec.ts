@@ -1,6 +1,6 @@
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { DEVELOPMENT_RESTAURANT_ID, DevelopmentOnlyError, DevelopmentSeeder } from '../../src/seeds';
-import { useTestDatabase } from '../support/use-test-database';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 describe('DevelopmentSeeder', () => {
   const database = useTestDatabase();

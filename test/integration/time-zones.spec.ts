@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { decodeEvent } from '../../src/event-store/event-codec';
-import { anAuthorization, aRequest } from '../support/auth-requests';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, aRequest } from '../support/requests/auth-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Checkout } from '../support/checkout';
-import { commandsIn, DEVELOPMENT, DocPage } from '../support/doc-page';
-import { InstalledPackage } from '../support/installed-package';
-import { useTestDatabase } from '../support/use-test-database';
+import { Checkout } from '../support/processes/checkout';
+import { commandsIn, DEVELOPMENT, DocPage } from '../support/docs/doc-page';
+import { InstalledPackage } from '../support/docs/installed-package';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(300_000);
 

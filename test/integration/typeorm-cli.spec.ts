@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { migrations } from '../../src/migrations';
-import { Checkout } from '../support/checkout';
-import { commandsIn, DEVELOPMENT } from '../support/doc-page';
-import { useTestDatabase } from '../support/use-test-database';
+import { Checkout } from '../support/processes/checkout';
+import { commandsIn, DEVELOPMENT } from '../support/docs/doc-page';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 // A command that starts a loader takes seconds where other work keeps the processor busy.
 jest.setTimeout(120_000);

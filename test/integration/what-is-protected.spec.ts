@@ -11,13 +11,13 @@ import { readCatalog } from '../../src/schema/catalog';
 import { readExposures } from '../../src/check/exposures';
 import { withGrants } from '../../src/grants/expected-grants';
 import { ROLES } from '../../src/grants/privileges';
-import { anAuthorization, aRequest } from '../support/auth-requests';
-import { programHere } from '../support/cli';
-import { codeBlocks } from '../support/doc-code';
-import { quietDataSource } from '../support/quiet-data-source';
-import { commandsIn } from '../support/doc-page';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { anAuthorization, aRequest } from '../support/requests/auth-requests';
+import { programHere } from '../support/processes/cli';
+import { codeBlocks } from '../support/docs/doc-code';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { commandsIn } from '../support/docs/doc-page';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(60_000);
 

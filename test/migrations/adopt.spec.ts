@@ -1,12 +1,12 @@
 import { adopt, migrations, type PaymentEventsDataSource, type SchemaDriftError } from '../../src';
 import { readCatalog } from '../../src/schema/catalog';
 import { targetCatalog } from '../../src/schema/catalogs';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 const MIRROR = migrations.slice(0, LEGACY_LEVEL).map(({ name }) => name);
 const HISTORY = `

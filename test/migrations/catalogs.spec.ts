@@ -1,8 +1,8 @@
 import { migrations } from '../../src/migrations';
 import { alembicCatalogs, catalogAfter, targetCatalog } from '../../src/schema/catalogs';
 import { readCatalog } from '../../src/schema/catalog';
-import { LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 // What differs is shown as a diff. Where it is meant to: npm run catalog:update, and look at the diff of the file.
 

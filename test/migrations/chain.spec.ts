@@ -1,6 +1,6 @@
-import { LegacyClient } from '../support/legacy-client';
-import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { LegacyClient } from '../support/legacy/legacy-client';
+import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 // The whole chain four times, each step with a connection of its own.
 jest.setTimeout(120_000);

@@ -7,9 +7,9 @@ import { targetCatalog } from '../../src/schema/catalogs';
 import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { checksumOf } from '../../src/migrator/planned-sql';
-import { isCutOff } from '../support/cut-off';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { isCutOff } from '../support/migrations/cut-off';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const ROOT = join(__dirname, '../..');
 const PAGE = readFileSync(join(ROOT, 'docs/how-to/change-the-schema.md'), 'utf8');

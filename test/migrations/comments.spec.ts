@@ -5,9 +5,9 @@ import { putComments, takeBackComments } from '../../src/migrations/helpers/comm
 import { migrate } from '../../src/migrator/migrator';
 import { COMMENTS, type TableName } from '../../src/schema/comments';
 import { MIGRATIONS_TABLE, OBJECTS } from '../../src/schema/objects';
-import { levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { type DatabaseOfFile, useTestDatabase } from '../support/use-test-database';
+import { levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
 const LEVEL = levelOf('CommentOnObjects');
 

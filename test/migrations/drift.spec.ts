@@ -6,8 +6,8 @@ import { readCatalog } from '../../src/schema/catalog';
 import { targetCatalog } from '../../src/schema/catalogs';
 import { compareCatalogs, type Drift } from '../../src/schema/compare-catalogs';
 import { describeDrift } from '../../src/schema/describe-drift';
-import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 /** What somebody does to a schema, and the objects that differ then: - missing, + unexpected, ≠ different. */
 const MUTATIONS: Record<string, [change: string, ...found: string[]]> = {

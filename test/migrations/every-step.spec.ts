@@ -7,14 +7,20 @@ import { verifyCommand } from '../../src/cli/commands/verify';
 import { encodeEvent, type PaymentEventBody } from '../../src/event-store/event-codec';
 import { migrations } from '../../src/migrations';
 import { type RequestDifference } from '../../src/read-model/verification';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { cliHere } from '../support/cli';
-import { LegacyClient } from '../support/legacy-client';
-import { legacy, loadLegacyDatabase } from '../support/legacy-fixture';
-import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { cliHere } from '../support/processes/cli';
+import { LegacyClient } from '../support/legacy/legacy-client';
+import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import {
+  EXPANDED_LEVEL,
+  LATEST_LEVEL,
+  LEGACY_LEVEL,
+  levelOf,
+  MigrationChain,
+} from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 jest.setTimeout(180_000);
 

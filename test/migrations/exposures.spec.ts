@@ -2,9 +2,9 @@ import { checkCommand } from '../../src/cli/commands/check';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
 import { compareSchema, findDrift } from '../../src/check/drift';
 import { readExposures } from '../../src/check/exposures';
-import { cliHere } from '../support/cli';
-import { useRoles } from '../support/use-roles';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere } from '../support/processes/cli';
+import { useRoles } from '../support/database/use-roles';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 const roles = useRoles(database);

@@ -10,13 +10,13 @@ import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
 import { VERSION } from '../../src/migrator/version';
-import { cliHere } from '../support/cli';
-import { interceptQueries } from '../support/intercept-queries';
-import { LegacyClient } from '../support/legacy-client';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere } from '../support/processes/cli';
+import { interceptQueries } from '../support/database/intercept-queries';
+import { LegacyClient } from '../support/legacy/legacy-client';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(300_000);
 

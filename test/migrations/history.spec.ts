@@ -6,9 +6,9 @@ import { checksumOf } from '../../src/migrator/planned-sql';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
 import { VERSION } from '../../src/migrator/version';
-import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const NAMES = migrations.map(({ name }) => name);
 const checksums = () => Promise.all(migrations.map((Migration) => checksumOf(new Migration())));

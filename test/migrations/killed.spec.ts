@@ -3,11 +3,11 @@ import { compareCatalogs } from '../../src/schema/compare-catalogs';
 import { halfApplied, readHistory } from '../../src/migrator/history';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { plannedSql } from '../../src/migrator/planned-sql';
-import { digestLegacyColumns, lastingDigests, loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { MigratorProcess } from '../support/migrator-process';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { digestLegacyColumns, lastingDigests, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { MigratorProcess } from '../support/processes/migrator-process';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(180_000);
 

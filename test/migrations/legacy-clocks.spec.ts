@@ -1,10 +1,10 @@
 import { adopt, type LegacyTimeZoneError } from '../../src';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { refusal } from '../support/refusal';
-import { loadTwoClockDatabase, pastTheTrigger } from '../support/two-clocks';
-import { useTestDatabase } from '../support/use-test-database';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { refusal } from '../support/database/refusal';
+import { loadTwoClockDatabase, pastTheTrigger } from '../support/database/two-clocks';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 /** Expired locks do not last. */
 const lasting = (digests: Record<string, string>) =>

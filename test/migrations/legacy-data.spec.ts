@@ -4,9 +4,9 @@ import {
   legacy,
   loadLegacyDatabase,
   type LegacyRequest,
-} from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+} from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase({ empty: true });
 const chain = () => new MigrationChain(database);

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { AuthRequestCreatedSchema } from '../../src/protobuf/generated/payments/v1/events_pb';
-import { levelOf, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { refusal } from '../support/refusal';
-import { type DatabaseOfFile, useTestDatabase } from '../support/use-test-database';
+import { levelOf, LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { refusal } from '../support/database/refusal';
+import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
 /** A legacy request as it can be left behind, with a restaurant of its own in each place that may tell one. */
 class LegacyLeftover {

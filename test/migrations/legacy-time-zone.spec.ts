@@ -1,10 +1,10 @@
 import { adopt, type PaymentEventsDataSource } from '../../src';
 import { EmbeddedServer, TemporaryDirectory, UNSAFE_BUT_FAST } from '../../src/testing';
 import { legacyTimeZone } from '../../src/migrator/legacy-time-zone';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 describe('the zone of the old rows', () => {
   const database = useTestDatabase({ empty: true });

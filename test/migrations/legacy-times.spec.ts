@@ -1,8 +1,8 @@
 import { adopt } from '../../src';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const TIMES = [
   ['payment_events', 'id', 'created_at'],

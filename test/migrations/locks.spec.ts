@@ -5,11 +5,11 @@ import { migrations } from '../../src/migrations';
 import { targetCatalog } from '../../src/schema/catalogs';
 import { LOCK_TIMEOUT_MS } from '../../src/migrations/helpers/locking';
 import { migrate } from '../../src/migrator/migrator';
-import { interceptQueries } from '../support/intercept-queries';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { interceptQueries } from '../support/database/intercept-queries';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 describe('a transaction that is in the way of a migration', () => {
   const database = useTestDatabase({ empty: true });

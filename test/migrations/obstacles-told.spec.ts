@@ -7,13 +7,13 @@ import {
   planMigrations,
   revert,
 } from '../../src';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { loadTwoClockDatabase } from '../support/two-clocks';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { loadTwoClockDatabase } from '../support/database/two-clocks';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 const say = () => undefined;
 const CONTRACT = 'ContractTimestamps1795367842073';

@@ -2,10 +2,16 @@ import { migrations } from '../../src';
 import { findObjects } from '../../src/migrator/obstacles';
 import { createTestDatabase, type TestDatabase } from '../../src/testing';
 import { withClient } from '../../src/testing/with-client';
-import { EXPANDED_LEVEL, LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { currentTestRun } from '../support/test-run';
-import { useTestDatabase } from '../support/use-test-database';
+import {
+  EXPANDED_LEVEL,
+  LATEST_LEVEL,
+  LEGACY_LEVEL,
+  levelOf,
+  MigrationChain,
+} from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { currentTestRun } from '../support/jest/test-run';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const LOG_FUNCTION = `CREATE FUNCTION log_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`;
 

@@ -4,12 +4,12 @@ import { migrations } from '../../src/migrations';
 import { readCatalog } from '../../src/schema/catalog';
 import { targetCatalog } from '../../src/schema/catalogs';
 import { migrate } from '../../src/migrator/migrator';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { MigratorProcess } from '../support/migrator-process';
-import { quietDataSource } from '../support/quiet-data-source';
-import { eventually } from '../support/races';
-import { useTestDatabase } from '../support/use-test-database';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { MigratorProcess } from '../support/processes/migrator-process';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { eventually } from '../support/requests/races';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(180_000);
 

@@ -4,8 +4,8 @@ import { operations } from '../../src/database/operation';
 import { recordsIn } from '../../src/read-model/read-records';
 import { AS_THEY_ARE } from '../../src/read-model/read-shape';
 import { replacingIn } from '../../src/read-model/replace-row';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 /** Names inside the SQL are not the compiler's: the server knows them, of every version that is tested. */
 const database = useTestDatabase();

@@ -3,10 +3,10 @@ import { adopt, migrate, planMigrations } from '../../src';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
 import { targetCatalog } from '../../src/schema/catalogs';
-import { MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
-import { failureOf } from '../support/within';
+import { MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
 
 const say = () => undefined;
 

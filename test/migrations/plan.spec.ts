@@ -10,11 +10,11 @@ import { targetCatalog } from '../../src/schema/catalogs';
 import { LOCK_OR_STOP } from '../../src/migrator/migration-lock';
 import { revert } from '../../src/migrator/migrator';
 import { type MigrationPlan, planMigrations } from '../../src/migrator/plan';
-import { cliProcess } from '../support/cli';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain, readRows } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { type DatabaseOfFile, useTestDatabase } from '../support/use-test-database';
+import { cliProcess } from '../support/processes/cli';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain, readRows } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

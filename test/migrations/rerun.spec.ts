@@ -2,10 +2,10 @@ import { type QueryRunner } from 'typeorm';
 import { migrations } from '../../src/migrations';
 import { readCatalog } from '../../src/schema/catalog';
 import { compareCatalogs } from '../../src/schema/compare-catalogs';
-import { isCutOff } from '../support/cut-off';
-import { loadLegacyDatabase } from '../support/legacy-fixture';
-import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { isCutOff } from '../support/migrations/cut-off';
+import { loadLegacyDatabase } from '../support/legacy/legacy-fixture';
+import { LATEST_LEVEL, MigrationChain, readRows } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 // Some hundred runs of whole migrations.
 jest.setTimeout(600_000);

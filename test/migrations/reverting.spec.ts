@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { interceptQueries } from '../support/intercept-queries';
-import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migration-chain';
-import { refusal } from '../support/refusal';
-import { useTestDatabase } from '../support/use-test-database';
+import { interceptQueries } from '../support/database/intercept-queries';
+import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
+import { refusal } from '../support/database/refusal';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const RESTAURANT = randomUUID();
 const REQUEST = randomUUID();

@@ -13,11 +13,11 @@ import { readHistory } from '../../src/migrator/history';
 import { withMigrationLock } from '../../src/migrator/migration-lock';
 import { migrate, revert } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
-import { anAuthorizeCommand } from '../support/auth-requests';
-import { cliHere } from '../support/cli';
-import { LATEST_LEVEL } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { type DatabaseOfFile, useTestDatabase } from '../support/use-test-database';
+import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { cliHere } from '../support/processes/cli';
+import { LATEST_LEVEL } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { findDrift } from '../../src';
 import { checkCommand } from '../../src/cli/commands/check';
 import { findStaleSequences } from '../../src/check/sequences';
-import { cliHere } from '../support/cli';
-import { LATEST_LEVEL } from '../support/migration-chain';
-import { useTestDatabase } from '../support/use-test-database';
+import { cliHere } from '../support/processes/cli';
+import { LATEST_LEVEL } from '../support/migrations/migration-chain';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 const stale = async () => await findDrift(await database.dataSource(), { rolePrefix: database.name });

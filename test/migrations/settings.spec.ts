@@ -1,10 +1,10 @@
 import { adopt, findDrift, migrate, planMigrations, revert } from '../../src';
 import { targetCatalog } from '../../src/schema/catalogs';
-import { loadAlembicDatabase } from '../support/alembic-database';
-import { digestLegacyColumns, lastingDigests } from '../support/legacy-fixture';
-import { EXPANDED_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migration-chain';
-import { quietDataSource } from '../support/quiet-data-source';
-import { useTestDatabase } from '../support/use-test-database';
+import { loadAlembicDatabase } from '../support/legacy/alembic-database';
+import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fixture';
+import { EXPANDED_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrations/migration-chain';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(120_000);
 

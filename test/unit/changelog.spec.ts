@@ -1,5 +1,5 @@
 import { version } from '../../package.json';
-import { DocPage } from '../support/doc-page';
+import { DocPage } from '../support/docs/doc-page';
 
 const KINDS = ['Added', 'Changed', 'Deprecated', 'Removed', 'Fixed', 'Security'];
 const releases = new DocPage('CHANGELOG.md').text.split(/^## /m).slice(1);

@@ -7,7 +7,7 @@ import { createDataSourceOptions } from '../../src/data-source';
 import { databaseAddress } from '../../src/database/database-address';
 import { readDatabaseUrl, withDatabase } from '../../src/database/database-url';
 import { ConfigurationError } from '../../src/errors';
-import { CERTIFICATE } from '../support/tls-server';
+import { CERTIFICATE } from '../support/database/tls-server';
 
 function understood(text: string): string {
   const read = readDatabaseUrl(text);

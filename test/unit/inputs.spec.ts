@@ -5,7 +5,7 @@ import { RelayOptions } from '../../src/outbox/outbox-relay';
 import { rulesOf } from '../../src/validation/keeps-rules';
 import { validateCommand } from '../../src/validation/validate-command';
 import { validateOptions, validateSettings } from '../../src/validation/validate-options';
-import { exampleOf, type InputClass, inputClasses, numbersOf, optionalProperties } from '../support/inputs';
+import { exampleOf, type InputClass, inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
 
 const each = inputClasses().map((Class) => [Class.name, Class] as const);
 

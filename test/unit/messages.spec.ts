@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Command } from 'commander';
 import * as manifest from '../../package.json';
 import { createProgram } from '../../src/cli/program';
-import { namesOf, textsOf } from '../support/texts-of-source';
+import { namesOf, textsOf } from '../support/docs/texts-of-source';
 
 const ROOT = join(__dirname, '../..');
 const texts = textsOf('src');

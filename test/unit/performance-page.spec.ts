@@ -1,4 +1,4 @@
-import { DocPage } from '../support/doc-page';
+import { DocPage } from '../support/docs/doc-page';
 
 const PAGE = new DocPage('docs/explanation/performance.md');
 

@@ -4,8 +4,8 @@ import { type Command } from 'commander';
 import { exports as EXPORTS } from '../../package.json';
 import { ExitCode } from '../../src/cli/exit-codes';
 import { createProgram } from '../../src/cli/program';
-import { docTable } from '../support/doc-table';
-import { generatedPages, pagesIn } from '../support/reference-pages';
+import { docTable } from '../support/docs/doc-table';
+import { generatedPages, pagesIn } from '../support/docs/reference-pages';
 
 jest.setTimeout(180_000);
 

@@ -1,7 +1,7 @@
 import { createProgram } from '../../src/cli/program';
 import { ENVIRONMENT_VARIABLES, DEFAULT_DATABASE_URL, readConfig } from '../../src/config';
 import { createDataSourceOptions } from '../../src/data-source';
-import { docTable } from '../support/doc-table';
+import { docTable } from '../support/docs/doc-table';
 
 const PAGE = 'docs/reference/settings.md';
 const number = (text: string) => Number(text.replaceAll(',', ''));

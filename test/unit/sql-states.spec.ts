@@ -4,7 +4,7 @@ import { DatabaseError as ServerError } from 'pg-protocol';
 import { SQL_STATES, sqlStateRule } from '../../src/database/sql-states';
 import { isFitAfter, translateError } from '../../src/database/translate-error';
 import { type PaymentEventsDbError } from '../../src/errors';
-import { docTable } from '../support/doc-table';
+import { docTable } from '../support/docs/doc-table';
 
 const PAGE = 'docs/reference/errors.md';
 

@@ -15,7 +15,7 @@ import {
   TransactionAbortedError,
   TransactionConflictError,
 } from '../../src/errors';
-import { failureOf } from '../support/within';
+import { failureOf } from '../support/processes/within';
 
 /** What `pg` throws of an error that the server reported. */
 const reported = (code: string, more: Partial<ServerError> = {}): ServerError =>

@@ -5,7 +5,7 @@ import { InvalidCommandError } from '../../src/errors';
 import { keepsRules } from '../../src/validation/keeps-rules';
 import { Text } from '../../src/validation/rules';
 import { validateCommand } from '../../src/validation/validate-command';
-import { exampleOf, type InputClass, inputClasses } from '../support/inputs';
+import { exampleOf, type InputClass, inputClasses } from '../support/requests/inputs';
 
 const { authRequestId: uuid } = exampleOf(RequestRef) as unknown as RequestRef;
 const texts = ['', 'x', '\0', '\ud83c', 'x'.repeat(2000), '😀'.repeat(64), uuid.toUpperCase()];

@@ -79,8 +79,8 @@ const KINDS: Kind[] = [
       'test/migrations/drift.spec.ts': 'changes something of each kind by hand',
       'test/migrations/legacy-times.spec.ts': 'is about tables that Alembic made',
       'test/migrations/obstacles.spec.ts': 'is about tables that Alembic made',
-      'test/support/legacy-client.ts': 'is about tables that Alembic made',
-      'test/support/two-clocks.ts': 'is about tables that Alembic made',
+      'test/support/legacy/legacy-client.ts': 'is about tables that Alembic made',
+      'test/support/database/two-clocks.ts': 'is about tables that Alembic made',
     },
   },
   {

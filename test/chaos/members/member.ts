@@ -3,7 +3,7 @@ import '../../fixtures/relay/bound-to-test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { OutcomeUnknownError, PaymentEventsDbError } from '../../../src/errors';
-import { quietDataSource } from '../../support/quiet-data-source';
+import { quietDataSource } from '../../support/database/quiet-data-source';
 import { Dice } from '../dice';
 import { say } from '../journal';
 

@@ -3,10 +3,16 @@ import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type RelayOptio
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { AmqpPublisher, type AmqpPublisherOptions } from '../../../src/publishers/amqp/amqp-publisher';
 import { RelayProcess } from '../../fixtures/relay/relay-process';
-import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
-import { codeBlocks, DocProject, promisedOutput } from '../../support/doc-code';
-import { Proxy } from '../../support/proxy';
-import { MAX_MESSAGE_BYTES, PASSWORD, type RabbitMq, describeRabbitMq, startRabbitMq } from '../../support/rabbitmq';
+import { anAuthorizeCommand, RESTAURANT } from '../../support/requests/auth-requests';
+import { codeBlocks, DocProject, promisedOutput } from '../../support/docs/doc-code';
+import { Proxy } from '../../support/database/proxy';
+import {
+  MAX_MESSAGE_BYTES,
+  PASSWORD,
+  type RabbitMq,
+  describeRabbitMq,
+  startRabbitMq,
+} from '../../support/relay/rabbitmq';
 import {
   aRelayMessage,
   EVERY_BYTE,
@@ -16,9 +22,9 @@ import {
   SENT,
   shownOf,
   until,
-} from '../../support/relayed';
-import { useTestDatabase } from '../../support/use-test-database';
-import { failureOf, within } from '../../support/within';
+} from '../../support/relay/relayed';
+import { useTestDatabase } from '../../support/database/use-test-database';
+import { failureOf, within } from '../../support/processes/within';
 
 jest.setTimeout(60_000);
 

@@ -3,10 +3,10 @@ import { type SQSClient } from '@aws-sdk/client-sqs';
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { SqsPublisher } from '../../../src/publishers/sqs/sqs-publisher';
 import { SQS_CODES } from '../../../src/publishers/sqs/sqs-codes';
-import { type Answer, HttpAnswers } from '../../support/http-answers';
-import { aRelayMessage, shownOf } from '../../support/relayed';
-import { clientOf } from '../../support/sqs-server';
-import { failureOf } from '../../support/within';
+import { type Answer, HttpAnswers } from '../../support/processes/http-answers';
+import { aRelayMessage, shownOf } from '../../support/relay/relayed';
+import { clientOf } from '../../support/relay/sqs-server';
+import { failureOf } from '../../support/processes/within';
 
 /** Answers of SQS that no stand-in gives, in its protocol, over the wire. */
 let answers: HttpAnswers;

@@ -4,13 +4,21 @@ import { AuthRequests, decodeOutboxMessage, Outbox, OutboxRelay, type PublishOut
 import { BrokerUnavailableError } from '../../../src/outbox/delivery';
 import { SqsPublisher, type SqsPublisherOptions } from '../../../src/publishers/sqs/sqs-publisher';
 import { RelayProcess } from '../../fixtures/relay/relay-process';
-import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
-import { codeBlocks, DocProject, promisedOutput } from '../../support/doc-code';
-import { Proxy } from '../../support/proxy';
-import { aRelayMessage, EVERY_BYTE, outboxRows, PENDING, recordOutages, SENT, until } from '../../support/relayed';
-import { clientOf, SqsServer } from '../../support/sqs-server';
-import { useTestDatabase } from '../../support/use-test-database';
-import { failureOf, within } from '../../support/within';
+import { anAuthorizeCommand, RESTAURANT } from '../../support/requests/auth-requests';
+import { codeBlocks, DocProject, promisedOutput } from '../../support/docs/doc-code';
+import { Proxy } from '../../support/database/proxy';
+import {
+  aRelayMessage,
+  EVERY_BYTE,
+  outboxRows,
+  PENDING,
+  recordOutages,
+  SENT,
+  until,
+} from '../../support/relay/relayed';
+import { clientOf, SqsServer } from '../../support/relay/sqs-server';
+import { useTestDatabase } from '../../support/database/use-test-database';
+import { failureOf, within } from '../../support/processes/within';
 
 const database = useTestDatabase();
 const TAKEN: PublishOutcome = { published: true };

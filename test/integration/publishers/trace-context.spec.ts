@@ -9,11 +9,11 @@ import { AuthRequests, Outbox, OutboxRelay, ProcessingLocks } from '../../../src
 import { withTraceContext } from '../../../src/outbox/trace-context';
 import { SqsPublisher } from '../../../src/publishers/sqs/sqs-publisher';
 import { toSqsMessage, whyImpossible } from '../../../src/publishers/sqs/sqs-message';
-import { anAuthorizeCommand, RESTAURANT } from '../../support/auth-requests';
-import { aRelayMessage, outboxRows, SENT } from '../../support/relayed';
-import { RecordingPublisher } from '../../support/recording-publisher';
-import { clientOf, SqsServer } from '../../support/sqs-server';
-import { useTestDatabase } from '../../support/use-test-database';
+import { anAuthorizeCommand, RESTAURANT } from '../../support/requests/auth-requests';
+import { aRelayMessage, outboxRows, SENT } from '../../support/relay/relayed';
+import { RecordingPublisher } from '../../support/relay/recording-publisher';
+import { clientOf, SqsServer } from '../../support/relay/sqs-server';
+import { useTestDatabase } from '../../support/database/use-test-database';
 
 const database = useTestDatabase();
 let dataSource: DataSource;

@@ -1,8 +1,8 @@
 import { adoptCommand } from '../../../src/cli/commands/adopt';
 import { migrations } from '../../../src/migrations';
-import { loadAlembicDatabase } from '../../support/alembic-database';
-import { cliHere } from '../../support/cli';
-import { useTestDatabase } from '../../support/use-test-database';
+import { loadAlembicDatabase } from '../../support/legacy/alembic-database';
+import { cliHere } from '../../support/processes/cli';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { runScript } from './run-script';
 
 const migrate = (url: string) => runScript('migrate_payment_events_db.sh', url);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Client } from 'pg';
 import { explainError } from '../../../src/cli/explain-error';
 import { databaseAddress } from '../../../src/database/database-address';
-import { useTestDatabase } from '../../support/use-test-database';
+import { useTestDatabase } from '../../support/database/use-test-database';
 
 describe('explainError', () => {
   const database = useTestDatabase({ empty: true });

@@ -1,5 +1,5 @@
 import { migrations } from '../../../src/migrations';
-import { useTestDatabase } from '../../support/use-test-database';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { runScript, siblingUrl } from './run-script';
 
 const migrate = (url: string, args?: string[], env?: NodeJS.ProcessEnv) =>

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { Client } from 'pg';
-import { useTestDatabase } from '../../support/use-test-database';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { changedUrl, runScript, runScriptAtTerminal, siblingUrl, TERMINAL } from './run-script';
 
 const reset = (url: string, args?: string[], env?: NodeJS.ProcessEnv) =>

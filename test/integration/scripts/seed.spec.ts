@@ -1,4 +1,4 @@
-import { useTestDatabase } from '../../support/use-test-database';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { changedUrl, runScript } from './run-script';
 
 describe('npm run seed', () => {

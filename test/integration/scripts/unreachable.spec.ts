@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:net';
 import { once } from 'node:events';
-import { useTestDatabase } from '../../support/use-test-database';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { changedUrl, runScript, siblingUrl } from './run-script';
 
 const PASSWORD = 'hunter2%40sea';

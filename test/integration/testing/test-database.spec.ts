@@ -1,8 +1,8 @@
 import { Client } from 'pg';
 import { createTestDatabase, dropTestDatabases, listTestDatabases } from '../../../src/testing';
 import { withClient } from '../../../src/testing/with-client';
-import { useTestDatabase } from '../../support/use-test-database';
-import { currentTestRun } from '../../support/test-run';
+import { useTestDatabase } from '../../support/database/use-test-database';
+import { currentTestRun } from '../../support/jest/test-run';
 
 const template = useTestDatabase({ empty: true });
 const { serverUrl } = currentTestRun();

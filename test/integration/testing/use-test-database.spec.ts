@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { listTestDatabases } from '../../../src/testing';
 import { dropDatabase } from '../../../src/testing/test-database';
 import { withClient } from '../../../src/testing/with-client';
-import { currentTestRun, publishTestRun } from '../../support/test-run';
-import { DatabaseOfFile, useTestDatabase } from '../../support/use-test-database';
+import { currentTestRun, publishTestRun } from '../../support/jest/test-run';
+import { DatabaseOfFile, useTestDatabase } from '../../support/database/use-test-database';
 
 const database = useTestDatabase();
 

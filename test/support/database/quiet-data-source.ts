@@ -1,0 +1,25 @@
+import { AbstractLogger } from 'typeorm';
+import {
+  createDataSourceOptions,
+  PaymentEventsDataSource,
+  type PaymentEventsDataSourceSettings,
+} from '../../../src/data-source';
+
+/** Lost connections are no news to a test that cuts them. */
+class Silence extends AbstractLogger {
+  protected writeLog(): void {}
+}
+
+/**
+ * An initialised DataSource that does not log.
+ *
+ * @param answerTimeoutMs how long a swallowed answer is waited for, which otherwise follows from statementTimeoutMs
+ */
+export async function quietDataSource({
+  answerTimeoutMs,
+  ...settings
+}: PaymentEventsDataSourceSettings & { answerTimeoutMs?: number }): Promise<PaymentEventsDataSource> {
+  const options = createDataSourceOptions({ logger: new Silence(), ...settings });
+  const extra = { ...(options.extra as object), ...(answerTimeoutMs !== undefined && { answerTimeoutMs }) };
+  return new PaymentEventsDataSource({ ...options, extra }).initialize();
+}

@@ -1,0 +1,151 @@
+import { getMetadataStorage } from 'class-validator';
+import { entities } from '../../../src/entities';
+import { rulesOf } from '../../../src/validation/keeps-rules';
+import '../../../src';
+import '../../../src/publishers/amqp/amqp-publisher';
+import '../../../src/publishers/sqs/sqs-publisher';
+import '../../../src/testing';
+
+/** A class with rules that what a caller hands in is checked against. */
+export type InputClass = new () => object;
+
+const id = '0199f1e2-7e1c-7000-8000-000000000001';
+const ref = { restaurantId: id, authRequestId: id };
+const traced = { correlationId: 'c', causationId: 'd', headers: { a: 'b' } };
+const serverUrl = 'postgresql://localhost/d';
+const nothing = () => undefined;
+
+/** One of each, with all that it may have. */
+const EXAMPLES: Record<string, Record<string, unknown>> = {
+  AcquireCommand: { ...ref, workerId: 'w', ttlMs: 5_000, fencingToken: 1n },
+  AdoptOptions: { legacyTimeZone: 'UTC', dryRun: true, say: nothing },
+  AmqpPublisherOptions: { url: 'amqp://localhost', exchange: '', routingKey: nothing, socketOptions: {} },
+  AppendCommand: { ...ref, expectedSequence: 0, events: [{ type: 'AuthRequestExpired', data: {}, eventId: id }] },
+  AppendOptions: { metadata: { correlationId: 'c' } },
+  AuthorizeCommand: {
+    ...{ restaurantId: id, paymentToken: 't', amountCents: 1050, currency: 'EUR', idempotencyKey: 'k' },
+    ...{ metadata: { a: [1, null, { b: 'c' }] }, ...traced },
+  },
+  AuthorizedCommand: {
+    ...{ processorName: 'stripe', processorAuthId: 'pi', authorizedAmountCents: 1050, currency: 'EUR' },
+    ...{ attempt: 2, authorizationCode: 'A1', authorizedAt: new Date(), processorMetadata: { a: 'b' }, ...traced },
+  },
+  ClaimCommand: { ...ref, idempotencyKey: 'k', operation: 'refund', request: {}, outcome: 'x' },
+  CloseUnansweredCommand: { ...ref, configVersion: 'v1', by: 'jo', reason: 'a test', ...traced },
+  CreateTestDatabaseOptions: { template: 't', prefix: 'p' },
+  DatabaseRef: { serverUrl, name: 'd' },
+  DeniedCommand: {
+    ...{
+      processorName: 'stripe',
+      denialCode: 'x',
+      denialReason: 'y',
+      processorMetadata: { a: 'b' },
+      attempt: 2,
+      ...traced,
+    },
+  },
+  DiscardCommand: { by: 'jo', reason: 'a test' },
+  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false },
+  EmbeddedServerOptions: {
+    ...{ dataDirectory: '/d', port: 0, password: 'p', version: 18, settings: { fsync: 'off' }, notice: nothing },
+  },
+  EnqueueCommand: {
+    ...{ aggregateId: id, restaurantId: id, messageType: 'm', payload: Buffer.of(1) },
+    ...{ headers: { a: 'b' }, lockAggregate: true },
+  },
+  ExpireCommand: { ...ref, reason: '', ...traced },
+  ExpireStaleCommand: { olderThanMs: 1, withinMs: 2, batchSize: 1, reason: '', ...traced },
+  FailureCommand: {
+    ...{
+      errorCode: 'E',
+      errorMessage: '',
+      retryable: true,
+      nextRetryAt: new Date(),
+      retryBy: 'broker',
+      outcome: 'unknown',
+      attempt: 2,
+      ...traced,
+    },
+  },
+  FindCommand: { olderThanMs: 1, withinMs: 2, limit: 1 },
+  FindUnsettledCommand: { olderThanMs: 1, withinMs: 2, limit: 1, settleWithinMs: 0 },
+  GrantOptions: { rolePrefix: 'a', say: nothing },
+  HoldOptions: { longestMs: 1 },
+  InspectCommand: { authRequestId: id },
+  IterateOptions: { from: 1, batchSize: 1 },
+  KeepOptions: { minutes: 1 },
+  Lease: { ...ref, workerId: 'w', fencingToken: 1n, expiresAt: new Date() },
+  ListCommand: { restaurantId: id, limit: 1, after: `0_${id}` },
+  ListFailedOptions: { limit: 1, after: 1n },
+  MessageRef: { id: 1n },
+  MigrateOptions: { to: 'x', transaction: 'each', fake: false, say: nothing },
+  Observed: { outbox: { stats: nothing } },
+  PaymentEventsDataSourceSettings: {
+    ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
+    ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
+    ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, logger: 'debug' },
+  },
+  PlanOptions: { to: 'x', direction: 'up' },
+  PrefixRef: { serverUrl, prefix: 'p' },
+  ProcessorIdCommand: { processorAuthId: 'pi' },
+  PurgeKeysOptions: { batchSize: 1 },
+  PurgeLocksOptions: { batchSize: 1 },
+  PurgeMessagesOptions: { olderThanMs: 0, batchSize: 1, onBatch: nothing },
+  ReadStreamOptions: { from: 1, limit: 1 },
+  RebuildCommand: { authRequestId: id },
+  RelayOptions: {
+    ...{ batchSize: 1, pollIntervalMs: 1, publishTimeoutMs: 1, maxAttempts: 1, retryDelayMs: 1, maxRetryDelayMs: 1 },
+    ...{ maxReconnectDelayMs: 1, hooks: { failed: nothing }, signal: new AbortController().signal },
+  },
+  RecordCommand: { attempt: 2, ...traced },
+  RequestRef: ref,
+  SeedOptions: { force: true },
+  ServerRef: { serverUrl },
+  SqsPublisherOptions: {
+    ...{ client: { send: nothing }, queues: { m: 'https://sqs.example.com/1/q' } },
+    ...{ maxBytes: 1, deduplicationId: nothing },
+  },
+  StampOptions: { dryRun: true, say: nothing },
+  StartAttemptCommand: { configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0, eventId: id, ...traced },
+  StopOptions: { mode: 'fast' },
+  StreamRef: ref,
+  TracedCommand: traced,
+  VerificationScope: ref,
+  VoidCommand: { ...ref, idempotencyKey: 'k', reason: '', ...traced },
+  Work: { work: nothing },
+};
+
+/**
+ * Every class of the package with rules, entities aside: class-validator knows them all, and those that Jest's environment
+ * has loaded for itself, in another realm.
+ */
+export function inputClasses(): InputClass[] {
+  const storage = getMetadataStorage() as unknown as { validationMetadatas: Map<InputClass, unknown> };
+  return [...storage.validationMetadatas.keys()].filter(
+    (Class) => Class instanceof Function && !(entities as unknown[]).includes(Class),
+  );
+}
+
+/** An example of a class, with everything that it may have. */
+export function exampleOf(Class: InputClass): Record<string, unknown> {
+  const example = EXAMPLES[Class.name];
+  if (!example) throw new Error(`${Class.name} has rules: add an example of it to test/support/requests/inputs.ts`);
+  return example;
+}
+
+/** The properties that may be left out. */
+export function optionalProperties(Class: InputClass): string[] {
+  const optional = rulesOf(Class).filter(({ conditions }) => conditions.some((holds) => !holds({}, null)));
+  return optional.map(({ property }) => property);
+}
+
+/** The numbers that may be handed in, with the bounds of their rules. */
+export function numbersOf(Class: InputClass): { property: string; min: number; max: number }[] {
+  const rules = getMetadataStorage().getTargetValidationMetadatas(Class, '', false, false);
+  return rules
+    .filter(({ name }) => name === 'wholeNumber')
+    .map(({ propertyName: property, constraints }) => {
+      const [min, max] = constraints as [number, number];
+      return { property, min, max };
+    });
+}

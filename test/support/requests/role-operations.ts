@@ -1,0 +1,219 @@
+import { type DataSource } from 'typeorm';
+import { v4 as uuidv4 } from 'uuid';
+import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { type RequestRef } from '../../../src/auth-requests/queries';
+import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
+import { EventStore } from '../../../src/event-store/event-store';
+import { IdempotencyKeys } from '../../../src/idempotency/idempotency-keys';
+import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
+import { inspectRequest } from '../../../src/inspection/inspect-request';
+import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
+import { assertNonePending, readHistory } from '../../../src/migrator/history';
+import { Outbox } from '../../../src/outbox/outbox';
+import { OutboxRelay } from '../../../src/outbox/outbox-relay';
+import { ReadModel } from '../../../src/read-model/read-model';
+import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from './auth-requests';
+import { RecordingPublisher } from '../relay/recording-publisher';
+
+/** Calls a method as a user, on what another user, who may do everything, has prepared. */
+type Operation = (user: DataSource, prepared: DataSource) => Promise<unknown>;
+
+const onLease =
+  (call: (requests: AuthRequests, lease: Lease) => Promise<unknown>): Operation =>
+  async (user, prepared) =>
+    call(new AuthRequests(user), (await aRequest(prepared, { started: true })).lease);
+
+const onRequest =
+  (call: (requests: AuthRequests, ref: RequestRef) => Promise<unknown>): Operation =>
+  async (user, prepared) =>
+    call(new AuthRequests(user), { restaurantId: RESTAURANT, authRequestId: (await aRequest(prepared)).authRequestId });
+
+const onLock =
+  (call: (locks: ProcessingLocks, lease: Lease) => Promise<unknown>): Operation =>
+  async (user, prepared) =>
+    call(new ProcessingLocks(user), (await aRequest(prepared)).lease);
+
+const onWrongRow =
+  (call: (readModel: ReadModel, authRequestId: string) => Promise<unknown>): Operation =>
+  async (user, prepared) => {
+    const { authRequestId } = await aRequest(prepared);
+    await prepared.query('UPDATE auth_request_state SET retry_count = 7 WHERE auth_request_id = $1', [authRequestId]);
+    return call(new ReadModel(user), authRequestId);
+  };
+
+const aLock = (ttlMs = 60_000) => ({ restaurantId: RESTAURANT, authRequestId: uuidv4(), workerId: 'w2', ttlMs });
+
+const aMessage = () => ({
+  ...{ aggregateId: uuidv4(), restaurantId: RESTAURANT, messageType: 'auth_request_queued' },
+  payload: Buffer.from('p'),
+});
+
+/** A message that was given up. */
+async function aDeadLetter(prepared: DataSource): Promise<bigint> {
+  const id = await prepared.transaction((manager) => new Outbox(prepared).enqueue(manager, aMessage()));
+  await prepared.query(`UPDATE outbox SET failed_at = now(), attempts = 10, last_error = 'no' WHERE id = $1`, [id]);
+  return id;
+}
+
+async function expiredKey(prepared: DataSource): Promise<string> {
+  const { idempotencyKey } = anAuthorizeCommand();
+  await prepared.query(
+    `INSERT INTO auth_idempotency_keys (idempotency_key, restaurant_id, auth_request_id, created_at, expires_at)
+     VALUES ($1, $2, gen_random_uuid(), now() - interval '2 days', now() - interval '1 day')`,
+    [idempotencyKey, RESTAURANT],
+  );
+  return idempotencyKey;
+}
+
+const aRelay = (user: DataSource, refused: (error: unknown) => void = () => undefined) =>
+  new OutboxRelay(user, new RecordingPublisher(), { hooks: { unavailable: refused } });
+
+async function iterate(rows: AsyncIterable<unknown>): Promise<void> {
+  for await (const row of rows) void row;
+}
+
+const aVoid = (ref: RequestRef) => ({
+  ...ref,
+  ...{ idempotencyKey: uuidv4(), reason: 'closed' },
+});
+
+/** Every public method, down each of its paths that needs other privileges, and what services do at their start. */
+export const OPERATIONS: Record<string, Record<string, Operation>> = {
+  AuthRequests: {
+    authorize: async (user, prepared) => {
+      const authRequests = new AuthRequests(user);
+      const command = anAuthorizeCommand({ idempotencyKey: await expiredKey(prepared) });
+      await authRequests.authorize(command);
+      return authRequests.authorize(command);
+    },
+    requestVoid: onRequest(async (authRequests, ref) => {
+      const command = aVoid(ref);
+      await authRequests.requestVoid(command);
+      return authRequests.requestVoid(command);
+    }),
+    startAttempt: onLease((authRequests, lease) => authRequests.startAttempt(lease, { configVersion: 'v1' })),
+    recordAuthorized: onLease(async (authRequests, lease) => {
+      const command = anAuthorization();
+      await authRequests.recordAuthorized(lease, command);
+      return authRequests.recordAuthorized(lease, command);
+    }),
+    recordDenied: onLease((authRequests, lease) =>
+      authRequests.recordDenied(lease, { processorName: 'stripe', denialCode: 'no', denialReason: 'funds' }),
+    ),
+    recordFailure: onLease((authRequests, lease) =>
+      authRequests.recordFailure(lease, {
+        ...{ errorCode: 'timeout', errorMessage: 'no answer', retryable: true, outcome: 'unknown' },
+        nextRetryAt: new Date(),
+      }),
+    ),
+    closeUnanswered: async (user, prepared) => {
+      const { locks, lease, authRequestId } = await aRequest(prepared, { started: true });
+      await locks.release(lease);
+      const found = { configVersion: 'v1', by: 'ada', reason: 'not there' };
+      return new AuthRequests(user).closeUnanswered({ restaurantId: RESTAURANT, authRequestId, ...found });
+    },
+    expire: onRequest((authRequests, ref) => authRequests.expire({ ...ref, reason: 'stale' })),
+    expireStale: onRequest((authRequests) => authRequests.expireStale({ olderThanMs: 1 })),
+    get: onRequest((authRequests, ref) => authRequests.get(ref)),
+    list: onRequest((authRequests) => authRequests.list({ restaurantId: RESTAURANT })),
+    listStuck: onRequest((authRequests) => authRequests.listStuck({ olderThanMs: 0 })),
+    listUnsettled: onRequest((authRequests) => authRequests.listUnsettled({ olderThanMs: 0 })),
+  },
+  IdempotencyKeys: {
+    claim: async (user, prepared) => {
+      const keys = new IdempotencyKeys(user);
+      const idempotencyKey = await expiredKey(prepared);
+      const command = {
+        restaurantId: RESTAURANT,
+        idempotencyKey,
+        operation: 'refund',
+        authRequestId: uuidv4(),
+        request: {},
+      };
+      await user.transaction((manager) => keys.claim(command, manager));
+      return user.transaction((manager) => keys.claim(command, manager));
+    },
+    purgeExpired: async (user, prepared) => {
+      await expiredKey(prepared);
+      return new IdempotencyKeys(user).purgeExpired();
+    },
+  },
+  ProcessingLocks: {
+    acquire: async (user, prepared) => {
+      const lock = aLock();
+      await prepared.query(
+        `INSERT INTO auth_processing_locks (auth_request_id, restaurant_id, worker_id, locked_at, expires_at)
+         VALUES ($1, $2, 'w1', now() - interval '2 minutes', now() - interval '1 minute')`,
+        [lock.authRequestId, RESTAURANT],
+      );
+      await new ProcessingLocks(user).acquire(lock);
+      return new ProcessingLocks(user).acquire(aLock());
+    },
+    renew: onLock((locks, lease) => locks.renew(lease, 60_000)),
+    release: onLock((locks, lease) => locks.release(lease)),
+    withLock: (user) => new ProcessingLocks(user).withLock(aLock(), () => Promise.resolve()),
+    purgeExpired: (user) => new ProcessingLocks(user).purgeExpired(),
+  },
+  EventStore: {
+    append: async (user) => {
+      const [store, authRequestId] = [new EventStore(user), uuidv4()];
+      const event = {
+        type: 'AuthVoidRequested',
+        data: { authRequestId, reason: 'r', requestedAt: new Date() },
+      } as const;
+      const events = [{ ...event, eventId: uuidv4() }, event];
+      await store.append({ authRequestId, restaurantId: RESTAURANT }, 0, events);
+      return store.append({ authRequestId, restaurantId: RESTAURANT }, 0, events.slice(0, 1));
+    },
+    readStream: (user) => new EventStore(user).readStream({ authRequestId: uuidv4(), restaurantId: RESTAURANT }),
+    iterate: (user) => iterate(new EventStore(user).iterate({ authRequestId: uuidv4(), restaurantId: RESTAURANT })),
+  },
+  Outbox: {
+    enqueue: (user) =>
+      user.transaction((manager) => new Outbox(user).enqueue(manager, { ...aMessage(), lockAggregate: true })),
+    requeue: async (user, prepared) => new Outbox(user).requeue(await aDeadLetter(prepared)),
+    requeueAll: (user) => new Outbox(user).requeueAll(),
+    discard: async (user, prepared) =>
+      new Outbox(user).discard(await aDeadLetter(prepared), { by: 'ada', reason: 'r' }),
+    listFailed: (user) => new Outbox(user).listFailed(),
+    stats: (user) => new Outbox(user).stats(),
+    purgeProcessed: async (user, prepared) => {
+      await prepared.query(`UPDATE outbox SET processed_at = now() - interval '1 day' WHERE id = $1`, [
+        await aDeadLetter(prepared),
+      ]);
+      return new Outbox(user).purgeProcessed({ olderThanMs: 1 });
+    },
+  },
+  OutboxRelay: {
+    start: async (user, prepared) => {
+      await prepared.transaction((manager) => new Outbox(prepared).enqueue(manager, aMessage()));
+      let refusal: unknown;
+      const relay = aRelay(user, (error) => (refusal = error));
+      relay.start();
+      await relay.stop();
+      if (refusal) throw refusal as Error;
+    },
+    runOnce: async (user, prepared) => {
+      const id = await prepared.transaction((manager) => new Outbox(prepared).enqueue(manager, aMessage()));
+      await aRelay(user).runOnce();
+      await prepared.query(`UPDATE outbox SET processed_at = NULL WHERE id = $1`, [id]);
+      const refusing = new RecordingPublisher();
+      refusing.answer = () => ({ published: false, reason: 'no' });
+      return new OutboxRelay(user, refusing).runOnce();
+    },
+  },
+  ReadModel: {
+    verify: (user) => iterate(new ReadModel(user).verify()),
+    previewRebuild: onWrongRow((readModel, authRequestId) => readModel.previewRebuild(authRequestId)),
+    rebuild: onWrongRow((readModel, authRequestId) => readModel.rebuild(authRequestId)),
+  },
+  entities: {
+    RestaurantPaymentConfig: (user) =>
+      user.getRepository(RestaurantPaymentConfig).findOneBy({ restaurantId: RESTAURANT, isActive: true }),
+  },
+  functions: {
+    inspectRequest: async (user, prepared) => inspectRequest(user, (await aRequest(prepared)).authRequestId),
+    findByProcessorId: (user) => findByProcessorId(user, 'pi_of_nobody'),
+    assertNonePending: async (user) => assertNonePending(await readHistory(user)),
+  },
+};
