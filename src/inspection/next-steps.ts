@@ -71,7 +71,7 @@ function aboutAttempts(known: Known): string[] {
   if (canBeAsked) {
     const queued = undelivered(messages, 'auth_request_queued');
     const how = queued
-      ? `Message ${queued.id} (auth_request_queued) sends a worker to it.`
+      ? `Message ${queued.id} (auth_request_queued) sends a worker to it${queued.state === 'waiting' ? ` at ${time(queued.nextAttemptAt)}` : ''}.`
       : 'Send it to a worker again, as an auth_request_queued message does: its startAttempt says what to ask, and under ' +
         'which version.';
     return [`Nobody has recorded what the processor answered, so that money may be held.${gone} ${how}`];

@@ -125,6 +125,19 @@ describe('the timeline', () => {
     expect(more).toEqual([]);
   });
 
+  test('of an attempt that is to be retried says when a worker will ask again', async () => {
+    const { authRequestId, requests, locks, lease } = await aNamedRequest();
+    await requests.startAttempt(lease, { configVersion: 'v7' });
+    await deliver();
+    const nextRetryAt = new Date(Date.now() + 3_600_000);
+    const failure = { errorCode: 'timeout', errorMessage: 'no answer', outcome: 'unknown' } as const;
+    await requests.recordFailure(lease, { ...failure, retryable: true, nextRetryAt });
+    await locks.release(lease);
+    expect(nextIn((await inspect(authRequestId)).stdout)).toEqual([
+      expect.stringMatching(new RegExp(`sends a worker to it at ${nextRetryAt.toISOString()}\\.$`)),
+    ]);
+  });
+
   test('of an attempt that nobody can be asked about says to look at the processor and to close it', async () => {
     const { authRequestId, requests, locks, lease } = await aNamedRequest();
     await requests.startAttempt(lease, { configVersion: 'v7' });
