@@ -13,8 +13,6 @@ import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf, within } from '../support/processes/within';
 
-jest.setTimeout(120_000);
-
 const database = useTestDatabase();
 let dataSource: DataSource;
 let outbox: Outbox;

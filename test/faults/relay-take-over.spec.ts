@@ -7,8 +7,6 @@ import { RESTAURANT } from '../support/requests/auth-requests';
 import { eventually } from '../support/requests/races';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const AGGREGATES = 150;
 const MESSAGES = 1_200;
 

@@ -86,4 +86,4 @@ it('nothing fails while columns come, go and change their type under load', asyn
   expect(load.failures).toEqual([]);
   await load.expectKept((sql, params) => database.query(sql, params));
   await expectNothingHalfDone((sql, params) => database.query(sql, params), dataSource);
-}, 60_000);
+});

@@ -23,7 +23,7 @@ beforeAll(async () => {
   dataSource = await quietDataSource({ url, poolSize: 8 });
   await dataSource.runMigrations();
   pool = new Pool({ connectionString: url }).on('error', () => undefined);
-}, 60_000);
+});
 
 afterAll(async () => {
   await dataSource?.destroy();
@@ -61,4 +61,4 @@ it('a server that is killed under load, again and again, keeps what it has confi
   expect(load.failures.filter((failure) => !(failure instanceof DatabaseUnavailableError))).toEqual([]);
   await load.expectKept(query);
   await expectNothingHalfDone(query, dataSource);
-}, 90_000);
+});

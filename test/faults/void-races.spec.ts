@@ -254,7 +254,7 @@ describe('a closing thrown into a running attempt', () => {
       'void: pending',
       'void: queued',
     ]);
-  }, 60_000);
+  });
 });
 
 describe('a worker killed while the processor was asked', () => {

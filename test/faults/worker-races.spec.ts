@@ -80,7 +80,7 @@ describe(`${WORKERS} workers that fight for ${REQUESTS} requests`, () => {
     const open = new Set(receipts.map(({ authRequestId }) => authRequestId));
     await atOnce(WORKERS, (worker) => work(worker, open));
     records = await requireSound(database);
-  }, 60_000);
+  });
 
   const isResult = (event: { type: string }) => ['AuthResponseReceived', 'AuthAttemptFailed'].includes(event.type);
 

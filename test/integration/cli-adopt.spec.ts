@@ -7,8 +7,6 @@ import { digestLegacyColumns, lastingDigests } from '../support/legacy/legacy-fi
 import { commandsIn } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const read = (path: string) => readFileSync(join(__dirname, '../..', path), 'utf8');
 const page = read('docs/how-to/take-over-from-alembic.md');
 const blocks = [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, code]) => ({

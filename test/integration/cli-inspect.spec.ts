@@ -13,8 +13,6 @@ import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useRoles } from '../support/database/use-roles';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 const roles = useRoles(database);
 const TOKEN = 'tok_4f1c7a90d2';

@@ -15,8 +15,6 @@ import { VERSION } from '../../src/migrator/version';
 import { cliHere, cliProcess } from '../support/processes/cli';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const NAMES = migrations.map(({ name }) => name);
 const LAST = NAMES.at(-1)!;
 const EXPANDED = NAMES.slice(0, 4);

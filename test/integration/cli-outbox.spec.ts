@@ -8,8 +8,6 @@ import { codeBlocks } from '../support/docs/doc-code';
 import { commandsIn } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 let dataSource: DataSource;
 let outbox: Outbox;

@@ -19,8 +19,6 @@ import { commandsIn } from '../support/docs/doc-page';
 import { until } from '../support/relay/relayed';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const HTTP_PUBLISHER = ['--publisher', './test/fixtures/relay/http-publisher.ts'];
 
 const database = useTestDatabase();

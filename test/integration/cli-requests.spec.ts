@@ -8,8 +8,6 @@ import { commandsIn } from '../support/docs/doc-page';
 import { useRoles } from '../support/database/use-roles';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 const roles = useRoles(database);
 let dataSource: DataSource;

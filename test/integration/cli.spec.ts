@@ -6,8 +6,6 @@ import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { cliProcess, type Finished, programHere } from '../support/processes/cli';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 /** Every command and subcommand there is, by the words that call it. */
 function commandsOf(command: Command, words: string[] = []): { words: string[]; command: Command }[] {
   const inner = command.commands.flatMap((sub) => commandsOf(sub, [...words, sub.name()]));

@@ -13,8 +13,6 @@ import { within } from '../support/processes/within';
 /** As a URL has it: the path may have spaces. */
 const CERTIFICATE = encodeURIComponent(CERTIFICATE_FILE);
 
-jest.setTimeout(120_000);
-
 /** `status`, as every command connects; it ends with 2 in a database without migrations. */
 const status = (url: string) => programHere(createProgram(), ['status'], { DATABASE_URL: url });
 const says = (text: RegExp) => ({ stdout: '', stderr: expect.stringMatching(text) as string });

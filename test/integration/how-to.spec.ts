@@ -3,8 +3,6 @@ import { basename, resolve } from 'node:path';
 import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 /** The tests of the pooler do all there is to do for its page. */
 const TESTED_ELSEWHERE = 'pgbouncer';
 /** The code of some needs a broker, of another an HTTP client: the tests of the publishers and nest.spec.ts run it. */

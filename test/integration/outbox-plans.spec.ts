@@ -5,8 +5,6 @@ import { CLAIM } from '../../src/outbox/relay-turn';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const PROCESSED = 300_000;
 const BURST = 200_000;
 const ONE_AGGREGATE = 100_000;

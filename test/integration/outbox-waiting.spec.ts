@@ -7,8 +7,6 @@ import { eventually } from '../support/requests/races';
 import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 let dataSource: DataSource;
 let outbox: Outbox;

@@ -10,8 +10,6 @@ import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf } from '../support/processes/within';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 let dataSource: DataSource;
 let outbox: Outbox;

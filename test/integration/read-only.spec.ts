@@ -9,8 +9,6 @@ import { programHere } from '../support/processes/cli';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 interface Place {
   readonly url: string;
   readonly name: string;

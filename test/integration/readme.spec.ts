@@ -7,8 +7,6 @@ import { commandsIn, README } from '../support/docs/doc-page';
 import { docTable } from '../support/docs/doc-table';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const SERVICE = 'What it does for a payment service';
 
 /** What runs the commands of this page. */

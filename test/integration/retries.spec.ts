@@ -11,8 +11,6 @@ import { atOnce, crowdOf, overlap } from '../support/requests/races';
 import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 let dataSource: PaymentEventsDataSource;
 let requests: AuthRequests;

@@ -5,8 +5,6 @@ import { decodeEvent } from '../../src/event-store/event-codec';
 import { anAuthorization, aRequest } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const database = useTestDatabase();
 const CLIENT = join(__dirname, '../fixtures/instants-client.fixture.ts');
 

@@ -6,7 +6,6 @@ import { commandsIn, DEVELOPMENT } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 // A command that starts a loader takes seconds where other work keeps the processor busy.
-jest.setTimeout(120_000);
 
 const names = migrations.map(({ name }) => name);
 const SHOW = / migration:show -d (\S+)/;

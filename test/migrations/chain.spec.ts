@@ -3,7 +3,6 @@ import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain } from '../support/migrati
 import { useTestDatabase } from '../support/database/use-test-database';
 
 // The whole chain four times, each step with a connection of its own.
-jest.setTimeout(120_000);
 
 const database = useTestDatabase({ empty: true });
 

@@ -11,8 +11,6 @@ import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain } from '../support/
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const silent = { say: () => undefined };
 const LEGACY = 'LegacyMockProcessor';
 

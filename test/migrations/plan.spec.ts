@@ -16,8 +16,6 @@ import { LATEST_LEVEL, LEGACY_LEVEL, levelOf, MigrationChain, readRows } from '.
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const STOPPED = 3;
 const HISTORY = 'SELECT name, checksum, package_version FROM payment_events_db_migrations ORDER BY id';
 

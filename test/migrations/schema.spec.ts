@@ -19,8 +19,6 @@ import { LATEST_LEVEL } from '../support/migrations/migration-chain';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const silent = { say: () => undefined };
 
 /** Every table of the database that is not PostgreSQL's own, by schema. */

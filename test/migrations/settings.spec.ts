@@ -6,8 +6,6 @@ import { EXPANDED_LEVEL, LEGACY_LEVEL, MigrationChain } from '../support/migrati
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-jest.setTimeout(120_000);
-
 const say = () => undefined;
 
 /** Each changes the text of the catalog, or what SQL means. Through a pooler no connection can pin them at its start. */

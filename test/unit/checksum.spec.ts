@@ -7,8 +7,6 @@ import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { migrations } from '../../src/migrations';
 import { checksumOf } from '../../src/migrator/planned-sql';
 
-jest.setTimeout(60_000);
-
 const ROOT = join(__dirname, '../..');
 const run = promisify(execFile);
 

@@ -26,8 +26,6 @@ import {
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { failureOf, within } from '../../support/processes/within';
 
-jest.setTimeout(60_000);
-
 const database = useTestDatabase();
 const EXCHANGE = 'payments';
 const TYPE = 'auth_request_queued';

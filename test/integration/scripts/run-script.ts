@@ -35,7 +35,7 @@ async function run(program: string, args: string[], url: string, options: SpawnO
     // Jest asks its workers for colours.
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...options.env, DATABASE_URL: url },
     // Ends before the test does: a script that hangs must not outlive its test.
-    timeout: 25_000,
+    timeout: 150_000,
     stdio: [answer === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
   const finished: Finished = { exitCode: null, output: '' };

@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { runCommand } from '../../../src/cli/run-command';
 
 const ROOT = join(__dirname, '../../..');
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 150_000;
 
 /** How a command ended, and what it printed, without colours. */
 export interface Finished {
