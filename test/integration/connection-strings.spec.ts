@@ -117,7 +117,7 @@ describe('a server without TLS', () => {
   test('a database that takes no connections is no fault of the command', async () => {
     const url = database.url.replace(database.name, 'template0');
     expect(await status(url)).toMatchObject({
-      ...says(/lets nobody in: database "template0" .* \(55000\)/),
+      ...says(/accepts no connection: database "template0" .* \(55000\)/),
       exitCode: 3,
     });
   });

@@ -11,7 +11,9 @@ export type Query = <Row>(sql: string, params?: unknown[]) => Promise<Row[]>;
 const HALF_DONE = `
   WITH stream AS (
     SELECT aggregate_id AS id, count(*) AS events, min(sequence_number) AS first, max(sequence_number) AS last,
-           (array_agg(event_id ORDER BY sequence_number DESC))[1] AS last_event_id
+           (array_agg(event_id ORDER BY sequence_number DESC))[1] AS last_event_id,
+           -- A failure that finds a retry waiting names the time of that one.
+           count(DISTINCT metadata ->> 'next_retry_at') FILTER (WHERE metadata ->> 'retry_by' = 'outbox') AS retries
     FROM payment_events GROUP BY aggregate_id
   ), keyed AS (
     SELECT aggregate_id AS id, restaurant_id, metadata ->> 'idempotency_key' AS idempotency_key,
@@ -31,8 +33,9 @@ const HALF_DONE = `
   FULL JOIN auth_request_state AS state ON state.auth_request_id = id
   WHERE (last, stream.last_event_id) IS DISTINCT FROM (state.last_event_sequence, state.last_event_id)
   UNION ALL
-  SELECT coalesce(stream.id, message.id), 'it was not queued once' FROM stream FULL JOIN message USING (id)
-  WHERE queued IS DISTINCT FROM 1
+  SELECT coalesce(stream.id, message.id), 'it was not queued once, and once for each retry'
+  FROM stream FULL JOIN message USING (id)
+  WHERE queued IS DISTINCT FROM 1 + retries
   UNION ALL
   SELECT coalesce(message.id, released.id), 'its void was not queued once' FROM message FULL JOIN released USING (id)
   WHERE coalesce(message.voided, 0) <> coalesce(released.voided, 0)
