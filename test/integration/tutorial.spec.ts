@@ -79,7 +79,7 @@ describe.each(['a project that has installed the package', 'a clone of the repos
     const here = command.replaceAll('first_payment', name());
     const { exitCode, output } = await checkout.run(`exec 2>&1; ${here}`, {
       cwd: folder,
-      env: { DATABASE_URL: address().href },
+      env: { DATABASE_URL: address().href, NO_COLOR: '1' },
     });
     expect({ command, exitCode, output }).toMatchObject({ exitCode: 0 });
     return output.replaceAll(name(), 'first_payment').replaceAll(address().host, WRITTEN.host);

@@ -48,9 +48,7 @@ describe.each(['all', 'none'] as const)('the transaction mode "%s"', (transactio
 
   test('is refused by an error that says which to use, before anything is changed', async () => {
     const outcome = await eight[0]!.perform({ url: database.url, transaction });
-    expect(outcome).toMatch(
-      /^failed TransactionModeError: .* Use the mode "each": npx typeorm migration:run --transaction each/,
-    );
+    expect(outcome).toMatch(/^failed TransactionModeError: .* Use the mode "each", or npx payment-events-db migrate/);
     expect(await database.query(`SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace`)).toEqual([]);
   });
 });

@@ -93,7 +93,10 @@ test('a role that may read the history alone is told of no sequence, and of no e
   await database.query(`SELECT setval('payment_events_id_seq', 1, false)`);
   try {
     await session.query(`SET ROLE ${role}`);
-    const asReader = { query: async (sql: string) => (await session.query<Record<string, unknown>>(sql)).rows };
+    const asReader = {
+      query: async (sql: string, values?: unknown[]) =>
+        (await session.query<Record<string, unknown>>(sql, values)).rows,
+    };
     expect(await findStaleSequences(asReader)).toEqual([]);
     expect(await stale()).toHaveLength(1);
   } finally {
