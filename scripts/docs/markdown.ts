@@ -22,8 +22,6 @@ const toCell = (text: string) =>
 
 export const code = (text: string): string => `\`${text}\``;
 
-
-
 export const codeBlock = (text: string, language = 'ts'): string => `\`\`\`${language}\n${text.trimEnd()}\n\`\`\``;
 
 /** Large numbers as people read them. Those of a year, a port or a version have four digits at most. */

@@ -26,7 +26,10 @@ export async function apiReference(api: PublicApi): Promise<Map<string, string>>
   const rules = await rulesByClass(api);
   return new Map([
     ['api.md', overview(api)],
-    ...PAGES.map(({ name, title }) => [`api/${name}.md`, page(MADE, `# ${title}`, intro(name), ...sections(api, name, rules))] as const),
+    ...PAGES.map(
+      ({ name, title }) =>
+        [`api/${name}.md`, page(MADE, `# ${title}`, intro(name), ...sections(api, name, rules))] as const,
+    ),
   ]);
 }
 

@@ -17,7 +17,12 @@ export class Describer {
 
   section(one: Exported): string {
     const comment = docComment(one.symbol, this.api.checker);
-    return joined(`## ${this.api.headingOf(one)}`, this.imports(one), this.links.inText(comment.text), ...this.#body(one, comment));
+    return joined(
+      `## ${this.api.headingOf(one)}`,
+      this.imports(one),
+      this.links.inText(comment.text),
+      ...this.#body(one, comment),
+    );
   }
 
   #body(one: Exported, comment: DocComment): string[] {
@@ -88,7 +93,9 @@ export class Describer {
   #tags({ params, returns, throws }: DocComment): string[] {
     const list = (items: string[]) => items.map((text) => `- ${text.replace(/\s*\n\s*/g, ' ')}`).join('\n');
     return [
-      list([...params].filter(([, text]) => text !== '').map(([name, text]) => `\`${name}\`: ${this.links.inText(text)}`)),
+      list(
+        [...params].filter(([, text]) => text !== '').map(([name, text]) => `\`${name}\`: ${this.links.inText(text)}`),
+      ),
       returns && `Returns ${this.links.inText(returns)}`,
       throws.length > 0 ? `Throws:\n\n${list(throws.map((text) => this.links.inThrows(text)))}` : '',
     ];
@@ -111,7 +118,8 @@ export class Describer {
 
 const joined = (...parts: readonly string[]) => parts.filter(Boolean).join('\n\n');
 
-const nameOf = ({ name }: ts.Symbol) => (name.startsWith('__@') ? `[Symbol.${name.slice(3).replace(/@\d+$/, '')}]` : name);
+const nameOf = ({ name }: ts.Symbol) =>
+  name.startsWith('__@') ? `[Symbol.${name.slice(3).replace(/@\d+$/, '')}]` : name;
 
 const toCodeBlock = (example: string) => (example.startsWith('```') ? example : codeBlock(example));
 

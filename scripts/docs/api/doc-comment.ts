@@ -22,4 +22,5 @@ export function docComment(documented: ts.Symbol | ts.Signature, checker: ts.Typ
   };
 }
 
-const textOf = (parts: readonly ts.SymbolDisplayPart[] | undefined) => ts.displayPartsToString([...(parts ?? [])]).trim();
+const textOf = (parts: readonly ts.SymbolDisplayPart[] | undefined) =>
+  ts.displayPartsToString([...(parts ?? [])]).trim();

@@ -42,12 +42,13 @@ function isHidden(node: ts.Node): boolean {
   const { name } = node as ts.NamedDeclaration;
   if (name && ts.isPrivateIdentifier(name)) return true;
   const isMember = ts.isClassElement(node) || ts.isParameter(node);
-  return isMember && (ts.getCombinedModifierFlags(node) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) !== 0;
+  return (
+    isMember && (ts.getCombinedModifierFlags(node) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) !== 0
+  );
 }
 
 const isOverloaded = ({ parent, name }: ts.MethodDeclaration) =>
-  ts.isClassDeclaration(parent) &&
-  parent.members.filter((one) => one.name?.getText() === name.getText()).length > 1;
+  ts.isClassDeclaration(parent) && parent.members.filter((one) => one.name?.getText() === name.getText()).length > 1;
 
 function isVisible(name: ts.EntityName, api: PublicApi): boolean {
   const found = api.checker.getSymbolAtLocation(name);

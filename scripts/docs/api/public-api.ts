@@ -41,7 +41,9 @@ export class PublicApi {
 
   /** Anchors do not tell a type `Stamp` from a function `stamp`. */
   headingOf({ name }: Exported): string {
-    const isTwice = this.exports.some((other) => other.name !== name && other.name.toLowerCase() === name.toLowerCase());
+    const isTwice = this.exports.some(
+      (other) => other.name !== name && other.name.toLowerCase() === name.toLowerCase(),
+    );
     return isTwice && /^[A-Z]/.test(name) ? `${name} (type)` : name;
   }
 

@@ -17,7 +17,7 @@ export function signatureText(signature: ts.Signature, checker: ts.TypeChecker):
 const parameterText = (checker: ts.TypeChecker) => (parameter: ts.ParameterDeclaration) => {
   const { name, dotDotDotToken, questionToken, initializer, type } = parameter;
   const called = ts.isIdentifier(name) ? name.text : 'options';
-  const optional = questionToken ?? initializer ? '?' : '';
+  const optional = (questionToken ?? initializer) ? '?' : '';
   const said = type ? unbroken(type.getText()) : typeText(checker.getTypeAtLocation(parameter), checker);
   return `${dotDotDotToken ? '...' : ''}${called}${optional}: ${said}`;
 };
@@ -43,9 +43,16 @@ export function expandedText(
       return one.types.map((member) => `\n  ${indent}| ${expand(member, `${indent}    `)}`).join('');
     }
     if (one.isUnion() && one.types.some(isNameless)) {
-      return one.types.toReversed().map((member) => expand(member, indent)).join(' | ');
+      return one.types
+        .toReversed()
+        .map((member) => expand(member, indent))
+        .join(' | ');
     }
-    if (!isNameless(one) || (one.aliasSymbol && isExported(one.aliasSymbol)) || checker.getIndexInfosOfType(one).length > 0) {
+    if (
+      !isNameless(one) ||
+      (one.aliasSymbol && isExported(one.aliasSymbol)) ||
+      checker.getIndexInfosOfType(one).length > 0
+    ) {
       return typeText(one, checker);
     }
     const properties = one.getProperties().map((property) => {
@@ -60,8 +67,7 @@ export function expandedText(
 /** How the compiler calls what is written in braces. */
 const NAMELESS: string = ts.InternalSymbolName.Type;
 
-const isNameless = ({ flags, symbol }: ts.Type) =>
-  (flags & ts.TypeFlags.Object) !== 0 && symbol?.name === NAMELESS;
+const isNameless = ({ flags, symbol }: ts.Type) => (flags & ts.TypeFlags.Object) !== 0 && symbol?.name === NAMELESS;
 
 /** An alias as it is used without type arguments, which is where their defaults count. */
 export function typeOfAlias(alias: ts.TypeAliasDeclaration, checker: ts.TypeChecker): ts.Type {
@@ -77,4 +83,7 @@ const typeText = (type: ts.Type, checker: ts.TypeChecker) =>
   checker.typeToString(type, undefined, ts.TypeFormatFlags.NoTruncation).replaceAll('"', "'");
 
 const unbroken = (text: string) =>
-  text.replace(/\/\*\*[\s\S]*?\*\//g, '').replace(/\s*\n\s*/g, ' ').replace(/^\| /, '');
+  text
+    .replace(/\/\*\*[\s\S]*?\*\//g, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/^\| /, '');
