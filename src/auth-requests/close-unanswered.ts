@@ -78,7 +78,6 @@ const CLOSE_UNANSWERED = operation({
       FROM decided WHERE state.auth_request_id = decided.auth_request_id
       RETURNING state.*
     ), event AS (${appendEvent(input, {
-      from: 'changed JOIN input USING (auth_request_id, restaurant_id)',
       fields: int64Field(5, 'retry_count'),
       metadata: `jsonb_build_object('status_after', status)`,
     })}

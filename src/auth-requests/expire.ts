@@ -45,7 +45,7 @@ const EXPIRE = operation({
       WHERE state.auth_request_id = input.auth_request_id AND state.restaurant_id = input.restaurant_id
         AND status IN (${SQL.open})
       RETURNING state.*
-    ), event AS (${appendEvent(input, { from: 'changed JOIN input USING (auth_request_id, restaurant_id)' })}
+    ), event AS (${appendEvent(input)}
     )
     SELECT auth_request_id FROM changed`,
 });

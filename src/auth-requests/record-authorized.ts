@@ -3,7 +3,7 @@ import { bigint, text } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthorizationConflictError, AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
-import { appendEvent, eventOf } from '../event-store/append-event';
+import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
 import { type Lease } from '../locks/lease';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { textField } from '../protobuf/append-fields';
@@ -15,7 +15,6 @@ import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus, SQL } from './statuses';
 import {
   ATTEMPTS_AFTER,
-  CHANGED,
   eventIdOf,
   LEASE,
   RecordCommand,
@@ -117,7 +116,6 @@ const RECORD_AUTHORIZED = operation({
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, own, reason, decided.status <> 'PROCESSING' AND NOT known AS void_queued
     ), event AS (${appendEvent(input, {
-      from: CHANGED,
       metadata: `jsonb_strip_nulls(
            jsonb_build_object('attempt', own, 'status_after', status, 'void_queued', void_queued))`,
     })}

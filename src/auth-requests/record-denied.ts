@@ -13,7 +13,6 @@ import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus } from './statuses';
 import {
   ATTEMPTS_AFTER,
-  CHANGED,
   eventIdOf,
   LEASE,
   RecordCommand,
@@ -74,7 +73,6 @@ const RECORD_DENIED = operation({
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, own
     ), event AS (${appendEvent(input, {
-      from: CHANGED,
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status))`,
     })}
     )

@@ -4,7 +4,7 @@ import { operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
-import { appendEvent, eventOf } from '../event-store/append-event';
+import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
 import { type Lease } from '../locks/lease';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { int64Field } from '../protobuf/append-fields';
@@ -14,7 +14,6 @@ import { lastOwnAttempt, type Standing, type StandingEvent } from './read-standi
 import { type AuthRequestStatus, SQL } from './statuses';
 import {
   ATTEMPTS_AFTER,
-  CHANGED,
   eventIdOf,
   LEASE,
   RecordCommand,
@@ -162,7 +161,6 @@ const RECORD_FAILURE = operation({
       RETURNING state.*, of_attempt, next_retry_at, floor(extract(epoch FROM next_retry_at))::bigint AS next_retry_second,
         needs_message AND waiting_at IS NULL AS queues_retry
     ), event AS (${appendEvent(input, {
-      from: CHANGED,
       fields: `${int64Field(5, 'retry_count')} || ${int64Field(6, 'next_retry_second')}`,
       // The field has whole seconds.
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status,

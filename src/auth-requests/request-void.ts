@@ -4,7 +4,7 @@ import { operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { AuthRequestNotFoundError, IdempotencyKeyReuseError, NotVoidableError } from '../errors';
-import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
+import { appendEvent, CHANGED, eventMetadata, eventOf } from '../event-store/append-event';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
 import { takeKey } from '../idempotency/take-key';
@@ -15,7 +15,6 @@ import { validateCommand } from '../validation/validate-command';
 import { readStatus } from './read-status';
 import { type AuthRequestStatus, isVoidable, SQL } from './statuses';
 import { TracedCommand } from './traced-command';
-import { CHANGED } from './worker-write';
 
 /** A restaurant takes a request back. */
 export class VoidCommand extends TracedCommand {
@@ -86,7 +85,7 @@ const REQUEST_VOID = operation({
       FROM prior, key, input
       WHERE state.auth_request_id = prior.auth_request_id
       RETURNING prior.*, state.last_event_sequence, key.outcome
-    ), event AS (${appendEvent(input, { from: CHANGED, id: 'event_id' })}
+    ), event AS (${appendEvent(input, { id: 'event_id' })}
     ), message AS (${queueMessage(input, {
       from: `${CHANGED} WHERE outcome = 'queued'`,
       fields: [

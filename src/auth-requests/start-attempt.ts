@@ -13,7 +13,7 @@ import { validateCommand } from '../validation/validate-command';
 import { type Standing } from './read-standing';
 import { type AuthRequestStatus, SQL } from './statuses';
 import { TracedCommand } from './traced-command';
-import { CHANGED, LEASE, REQUEST, workerColumns, workerInput, writeUnderLease } from './worker-write';
+import { LEASE, REQUEST, workerColumns, workerInput, writeUnderLease } from './worker-write';
 
 /** A worker is about to ask the processor. */
 export class StartAttemptCommand extends TracedCommand {
@@ -141,7 +141,6 @@ const START_ATTEMPT = operation({
       WHERE state.auth_request_id = decided.auth_request_id AND version IS NOT NULL
       RETURNING state.*, version, versions_after
     ), event AS (${appendEvent(input, {
-      from: CHANGED,
       fields: textField(3, 'version'),
       metadata: `jsonb_build_object('attempt', attempt, 'status_after', status)`,
     })}

@@ -96,9 +96,6 @@ export const eventIdOf = (...identity: string[]) => `(
           || substr(digest, 7, 12))::uuid
   FROM encode(sha256(convert_to(concat_ws(E'\\x1f', auth_request_id, ${identity.join(', ')}), 'UTF8')), 'hex') AS digest)`;
 
-/** The rows of a worker's write, beside its event. */
-export const CHANGED = 'changed JOIN input USING (auth_request_id, restaurant_id)';
-
 type Written<Row, Repeat> =
   { row: Row } | { row?: undefined; repeat: Repeat } | { row?: undefined; repeat?: undefined; standing: Standing };
 

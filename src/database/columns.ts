@@ -31,8 +31,6 @@ export const bytea = column<Uint8Array>('bytea', (bytes) =>
 );
 /** As text, since `pg` would make a PostgreSQL array of an array. */
 export const jsonb = column<object>('jsonb', (value) => JSON.stringify(value));
-/** Encoded already. */
-export const jsonbText = column<string>('jsonb');
 
 /** A column that may be NULL. */
 export const orNull = <Value>({ type, encode }: Column<Value>): Column<Value | null> =>

@@ -89,7 +89,7 @@ export function operation<const C extends Columns, Row>({
     valuesOf: (values: Record<string, unknown>) => names.map((column, index) => encoders[index]!(values[column])),
     many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
     valuesOfMany: (inputs: readonly Record<string, unknown>[]) =>
-      columns.map(([column, { encode }]) => inputs.map((values) => encode(values[column]))),
+      names.map((column, index) => inputs.map((values) => encoders[index]!(values[column]))),
   };
   operations.set(defined.one.name!, defined);
   return defined;

@@ -33,9 +33,15 @@ export const INSERT_EVENTS = `
   INSERT INTO payment_events
     (aggregate_id, aggregate_type, restaurant_id, event_type, event_id, sequence_number, event_data, metadata)`;
 
+/** The rows that a part `changed` of a statement has written, beside its input. */
+export const CHANGED = 'changed JOIN input USING (auth_request_id, restaurant_id)';
+
 interface Append {
-  /** What it selects from, with `auth_request_id`, `restaurant_id` and the input's `event` and `event_metadata`. */
-  readonly from: string;
+  /**
+   * What it selects from, with `auth_request_id`, `restaurant_id` and the input's `event` and `event_metadata`. Default:
+   * {@link CHANGED}.
+   */
+  readonly from?: string;
   /** SQL. Default: the row's `last_event_id`. */
   readonly id?: string;
   /** SQL. Default: the row's `last_event_sequence`. */
@@ -49,7 +55,7 @@ interface Append {
 /** A part of a statement that appends the event of its input, one for each row of `from`. */
 export const appendEvent = (
   { event: { eventType } }: EventInput,
-  { from, id = 'last_event_id', sequence = 'last_event_sequence', fields, metadata }: Append,
+  { from = CHANGED, id = 'last_event_id', sequence = 'last_event_sequence', fields, metadata }: Append = {},
 ): string => `${INSERT_EVENTS}
   SELECT auth_request_id, 'auth_request', restaurant_id, '${eventType}', ${id}, ${sequence},
          event${fields ? ` || ${fields}` : ''}, event_metadata${metadata ? ` || ${metadata}` : ''}
