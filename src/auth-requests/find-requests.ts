@@ -74,14 +74,17 @@ export async function listStuck(session: Session, input: FindCommand): Promise<A
   return (await session.rows(FIND_STUCK, windowOf(command))).map(toAuthRequest);
 }
 
+/** SQL: whether `startAttempt` will say to settle it, by an `input` with `settle_within_ms`. */
+export const CAN_BE_ASKED = `
+      (attempt_unanswered AND attempt_version <> '' OR array_remove(unanswered_versions, '') <> '{}')
+        AND unanswered_since >= statement_timestamp() - settle_within_ms * interval '1 millisecond'`;
+
 const FIND_UNSETTLED = operation({
   name: 'list_unsettled',
   input: { ...windowColumns, settle_within_ms: float8 },
   output: rowsOf<Row & { can_be_asked: boolean }>(),
   sql: `
-    SELECT ${COLUMNS},
-      (attempt_unanswered AND attempt_version <> '' OR array_remove(unanswered_versions, '') <> '{}')
-        AND unanswered_since >= statement_timestamp() - settle_within_ms * interval '1 millisecond' AS can_be_asked
+    SELECT ${COLUMNS}, ${CAN_BE_ASKED} AS can_be_asked
     FROM auth_request_state CROSS JOIN input
     WHERE attempt_open AND ${IN_WINDOW}
     ORDER BY can_be_asked DESC, created_at LIMIT (SELECT at_most FROM input)`,

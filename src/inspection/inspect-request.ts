@@ -1,6 +1,5 @@
 import { type DataSource } from 'typeorm';
 import { type AuthRequest } from '../auth-requests/auth-request';
-import { StartAttemptCommand } from '../auth-requests/start-attempt';
 import { type Session } from '../database/session';
 import { transaction } from '../database/transaction';
 import { AuthRequestNotFoundError, DatabaseTimeoutError } from '../errors';
@@ -10,7 +9,7 @@ import { AS_THEY_ARE, readShape } from '../read-model/read-shape';
 import { differenceOf, type RequestDifference } from '../read-model/verification';
 import { Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { describeEvent } from './describe-event';
+import { describeEvent, type StoredEventRow } from './describe-event';
 import { type InspectedKey, type InspectedMessage, type Inspection, type NotShown } from './inspection';
 import { masked } from './masked';
 import { nextSteps } from './next-steps';
@@ -67,23 +66,21 @@ export async function inspectRequest(dataSource: DataSource, authRequestId: stri
   return await transaction(dataSource, ONE_SNAPSHOT, async (session) => {
     const sight = await readSight(session);
     const notShown: NotShown[] = [];
-    const events = await readEvents(session, id);
-    const request = await readRequest(session, id);
-    if (!request && events.length === 0) throw new AuthRequestNotFoundError(id);
-    const contents = sight.contents ? await readContents(dataSource, session, id) : undefined;
-    if (!contents) notShown.push(lacking('contents of events'), lacking('difference'));
+    const { request, canBeAsked } = await readRequest(session, id);
+    const seen = await (sight.contents ? readContents(dataSource, session, id) : readOutlines(session, id));
+    if (!request && seen.events.length === 0) throw new AuthRequestNotFoundError(id);
+    if (!sight.contents) notShown.push(lacking('contents of events'), lacking('difference'));
     const lease = await readLease(session, id);
-    const since = beginningOf(request, events);
+    const since = beginningOf(request, seen.events);
     const messages = await readMessages(session, id, since, sight, notShown);
     const keys = await findKeys(session, id, since, sight, notShown);
     const known = {
       authRequestId: id,
-      restaurantId: request?.restaurantId ?? events[0]?.restaurantId ?? null,
-      ...{ at: sight.at, request, canBeAsked: request !== null && canBeAsked(request, sight.at) },
-      events: (contents?.events ?? events).map(describeEvent),
-      ...{ messages, keys, lease, difference: contents?.difference ?? null, notShown },
+      restaurantId: request?.restaurantId ?? seen.restaurantId,
+      ...{ at: sight.at, request, canBeAsked, events: seen.events.map(describeEvent) },
+      ...{ messages, keys, lease, difference: seen.difference, notShown },
     };
-    return masked({ ...known, next: nextSteps(known) }, contents?.tokens ?? []);
+    return masked({ ...known, next: nextSteps(known) }, seen.tokens);
   });
 }
 
@@ -95,12 +92,28 @@ function beginningOf(request: AuthRequest | null, events: readonly { readonly cr
   return new Date(Math.min(...times.map((time) => time.getTime())) - 86_400_000);
 }
 
-async function readContents(dataSource: DataSource, session: Session, id: string) {
+/** The events of a request, and what follows from their contents where the role may read those. */
+interface Seen {
+  readonly events: readonly StoredEventRow[];
+  /** Null where no event says it. */
+  readonly restaurantId: string | null;
+  readonly difference: RequestDifference | null;
+  /** What must not be shown. */
+  readonly tokens: readonly string[];
+}
+
+async function readOutlines(session: Session, id: string): Promise<Seen> {
+  const events = await readEvents(session, id);
+  return { events, restaurantId: events[0]?.restaurantId ?? null, difference: null, tokens: [] };
+}
+
+async function readContents(dataSource: DataSource, session: Session, id: string): Promise<Seen> {
   const shape = await readShape(dataSource, session);
   const [record] = await readRecords(session, [id], { shape, zones: AS_THEY_ARE });
-  const { row, events } = record!;
-  const tokens = [row?.paymentToken, row?.attemptToken?.toString(), ...events.map(paymentTokenIn)];
-  return { events, difference: withoutTokens(differenceOf(record!, shape)), tokens: tokens.filter(isText) };
+  if (!record) return { events: [], restaurantId: null, difference: null, tokens: [] };
+  const { restaurantId, row, events } = record;
+  const tokens = [row?.paymentToken, row?.attemptToken?.toString(), ...events.map(paymentTokenIn)].filter(isText);
+  return { events, restaurantId, difference: withoutTokens(differenceOf(record, shape)), tokens };
 }
 
 const isText = (token: string | undefined) => token !== undefined;
@@ -123,12 +136,6 @@ function withoutTokens(difference: RequestDifference | undefined): RequestDiffer
     each.field === 'attemptToken' ? { field: each.field } : each,
   );
   return { ...difference, differences };
-}
-
-/** As `listUnsettled` says it. */
-function canBeAsked({ unansweredVersions, unansweredSince }: AuthRequest, at: Date): boolean {
-  if (!unansweredSince || !unansweredVersions.some((version) => version !== '')) return false;
-  return unansweredSince.getTime() >= at.getTime() - StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS;
 }
 
 async function readMessages(

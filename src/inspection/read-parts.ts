@@ -1,5 +1,7 @@
 import { type AuthRequest, COLUMNS, type Row, toAuthRequest } from '../auth-requests/auth-request';
-import { timestamptz, uuid } from '../database/columns';
+import { CAN_BE_ASKED } from '../auth-requests/find-requests';
+import { StartAttemptCommand } from '../auth-requests/start-attempt';
+import { float8, timestamptz, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { type StoredEventRow } from './describe-event';
@@ -34,14 +36,23 @@ const ref = { auth_request_id: uuid } as const;
 
 const READ_REQUEST = operation({
   name: 'inspect_request',
-  input: ref,
-  output: rowsOf<Row>(),
-  sql: `SELECT ${COLUMNS} FROM auth_request_state JOIN input USING (auth_request_id)`,
+  input: { ...ref, settle_within_ms: float8 },
+  output: rowsOf<Row & { can_be_asked: boolean | null }>(),
+  sql: `
+  SELECT ${COLUMNS}, ${CAN_BE_ASKED} AS can_be_asked
+  FROM auth_request_state JOIN input USING (auth_request_id)`,
 });
 
-export async function readRequest(session: Session, authRequestId: string): Promise<AuthRequest | null> {
-  const row = await session.row(READ_REQUEST, { auth_request_id: authRequestId });
-  return row ? toAuthRequest(row) : null;
+/** The row, and whether its open attempts can be asked about: false where none is open. */
+export async function readRequest(
+  session: Session,
+  authRequestId: string,
+): Promise<{ request: AuthRequest | null; canBeAsked: boolean }> {
+  const row = await session.row(READ_REQUEST, {
+    auth_request_id: authRequestId,
+    settle_within_ms: StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS,
+  });
+  return { request: row ? toAuthRequest(row) : null, canBeAsked: row?.can_be_asked === true };
 }
 
 /** What every role may read of them that inspects. */
