@@ -2,10 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createDataSourceOptions, PaymentEventsDataSource } from '../src/data-source';
 import { migrations } from '../src/migrations';
 import { readCatalog } from '../src/schema/catalog';
-import { createTestDatabase, startTestServer } from '../src/testing';
+import { migrated, withTestDatabase } from './support/with-migrated-database';
 
 /** The files in src/schema/catalogs with a whole catalog: what each is of, and how many migrations make it. */
 const WHOLE = [
@@ -33,30 +32,14 @@ async function updateCatalogs(): Promise<void> {
 }
 
 /** One a level: of a database with the first migration, with the first two, and so on. */
-async function readCatalogs(): Promise<string[]> {
-  const server = await startTestServer();
-  try {
-    const database = await createTestDatabase(server.url);
+const readCatalogs = (): Promise<string[]> =>
+  withTestDatabase(async (url) => {
     const catalogs: string[] = [];
     while (catalogs.length < migrations.length) {
-      const dataSource = new PaymentEventsDataSource({
-        ...createDataSourceOptions({ url: database.url }),
-        migrations: migrations.slice(0, catalogs.length + 1),
-      });
-      await dataSource.initialize();
-      try {
-        await dataSource.runMigrations();
-        catalogs.push(await readCatalog(dataSource));
-      } finally {
-        await dataSource.destroy();
-      }
+      catalogs.push(await migrated(url, readCatalog, catalogs.length + 1));
     }
-    await database.drop();
     return catalogs;
-  } finally {
-    await server.stop();
-  }
-}
+  });
 
 /** The hunks of a unified diff without context. The text after each `@@` is the table it is in. */
 function patchBetween(before: string, after: string): string {

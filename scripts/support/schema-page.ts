@@ -1,5 +1,6 @@
 import { COMMENTS, type TableName } from '../../src/schema/comments';
 import { MIGRATIONS_TABLE, OBJECTS } from '../../src/schema/objects';
+import { code, codeBlock, page, table } from '../docs/markdown';
 import { isColumn, type SchemaObject } from './read-schema';
 import { diagramOf, typeOf } from './schema-diagram';
 import { RELATIONS } from './schema-relations';
@@ -9,14 +10,14 @@ export function schemaPage(schema: readonly SchemaObject[]): string {
   const tables = schema.filter(({ kind }) => kind === 'table');
   const parts = [
     INTRODUCTION,
-    markdownTable(
+    table(
       ['table', 'one row is'],
-      tables.map(({ name, comment }) => [`[${name}](#${name})`, comment]),
+      tables.map(({ name, comment }) => [`[${name}](#${name})`, comment ?? '']),
     ),
     '## How the tables belong together',
     TOGETHER,
-    `\`\`\`mermaid\n${diagramOf(schema)}\n\`\`\``,
-    markdownTable(
+    codeBlock(diagramOf(schema), 'mermaid'),
+    table(
       ['from', 'to', 'what it means'],
       RELATIONS.map(({ from, columns, to, keys, meaning }) => [
         sided(from, columns),
@@ -27,18 +28,18 @@ export function schemaPage(schema: readonly SchemaObject[]): string {
     ...OBJECTS.tables.flatMap((name) => sectionOf(name, schema)),
     '## Functions',
     FUNCTIONS,
-    markdownTable(['function', 'what it does'], namedRows(schema, 'function')),
+    table(['function', 'what it does'], namedRows(schema, 'function')),
     '## Sequences',
-    markdownTable(['sequence', 'what it does'], namedRows(schema, 'sequence')),
+    table(['sequence', 'what it does'], namedRows(schema, 'sequence')),
     `## ${MIGRATIONS_TABLE}`,
     COMMENTS.history,
   ];
-  return `${parts.join('\n\n')}\n`;
+  return page(...parts);
 }
 
-function sectionOf(table: TableName, schema: readonly SchemaObject[]): string[] {
-  const own = schema.filter((object) => object.table === table);
-  const [{ definition: settings, comment } = unknown(table)] = own.filter(({ kind }) => kind === 'table');
+function sectionOf(name: TableName, schema: readonly SchemaObject[]): string[] {
+  const own = schema.filter((object) => object.table === name);
+  const [{ definition: settings, comment } = unknown(name)] = own.filter(({ kind }) => kind === 'table');
   const columns = own
     .filter(isColumn)
     .map((column) => [
@@ -46,24 +47,24 @@ function sectionOf(table: TableName, schema: readonly SchemaObject[]): string[] 
       code(typeOf(column)),
       column.isNullable ? 'yes' : 'no',
       column.default === null ? '' : code(column.default),
-      column.comment,
+      column.comment ?? '',
     ]);
   return [
-    `## ${table}`,
+    `## ${name}`,
     comment ?? '',
-    markdownTable(['column', 'type', 'null', 'default', 'what it holds'], columns),
+    table(['column', 'type', 'null', 'default', 'what it holds'], columns),
     ...explained(own, 'constraint'),
     ...explained(own, 'index'),
     ...explained(own, 'trigger'),
-    ...(settings === '' ? [] : [`Storage: ${code(settings)}. ${COMMENTS.tables[table].storage}`]),
+    ...(settings === '' ? [] : [`Storage: ${code(settings)}. ${COMMENTS.tables[name].storage}`]),
   ];
 }
 
 function explained(objects: readonly SchemaObject[], kind: 'constraint' | 'index' | 'trigger'): string[] {
   const rows = objects
     .filter((object) => object.kind === kind)
-    .map((object) => [code(object.name), code(withoutNames(object)), object.comment]);
-  return rows.length === 0 ? [] : [markdownTable([kind, 'definition', 'why'], rows)];
+    .map((object) => [code(object.name), code(withoutNames(object)), object.comment ?? '']);
+  return rows.length === 0 ? [] : [table([kind, 'definition', 'why'], rows)];
 }
 
 /** The SQL without what the row and the section say already. */
@@ -74,17 +75,10 @@ const withoutNames = ({ name, table, definition }: SchemaObject) =>
     .replace(/^CREATE /, '');
 
 const namedRows = (schema: readonly SchemaObject[], kind: SchemaObject['kind']) =>
-  schema.filter((object) => object.kind === kind).map(({ name, comment }) => [code(name), comment]);
+  schema.filter((object) => object.kind === kind).map(({ name, comment }) => [code(name), comment ?? '']);
 
 const sided = (table: TableName, columns: readonly string[]) =>
   `${table} ${columns.map((column) => code(column)).join(', ')}`;
-
-const code = (text: string) => `\`${text}\``;
-
-function markdownTable(head: readonly string[], rows: readonly (readonly (string | null)[])[]): string {
-  const lines = [head, head.map(() => '---'), ...rows];
-  return lines.map((cells) => `| ${cells.map((cell) => (cell ?? '').replaceAll('|', '\\|')).join(' | ')} |`).join('\n');
-}
 
 function unknown(table: string): never {
   throw new Error(`The database has no table ${table}.`);
