@@ -51,6 +51,11 @@ export class AuthorizedCommand extends RecordCommand {
   @Instant()
   authorizedAt?: Date;
 
+  /** Until when the processor holds the money, of the years 1970 to 9999. Default: not known. */
+  @IsOptional()
+  @Instant()
+  holdExpiresAt?: Date;
+
   /** Kept in the event. Nothing personal, no card data. */
   @IsOptional()
   @TextMap()
@@ -159,6 +164,7 @@ export async function recordAuthorized(
         denialCode: '',
         denialReason: '',
         processorMetadata: command.processorMetadata ?? {},
+        holdExpiresAt: command.holdExpiresAt,
       },
       receivedAt: now,
     },

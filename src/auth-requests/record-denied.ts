@@ -101,6 +101,7 @@ export async function recordDenied(session: Session, lease: Lease, input: Denied
         denialCode,
         denialReason,
         processorMetadata: command.processorMetadata ?? {},
+        holdExpiresAt: undefined,
       },
       receivedAt: new Date(),
     },

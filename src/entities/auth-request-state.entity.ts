@@ -182,4 +182,16 @@ export class AuthRequestState {
   @IsInt()
   @Min(0)
   retryCount: number;
+
+  /** How often the sweeper has sent it on its way again, and when it last did. */
+  @Column({ type: 'integer', default: 0 })
+  @HasDefault()
+  @IsInt()
+  @Min(0)
+  sweeps: number;
+
+  @Column({ name: 'swept_at', type: 'timestamptz', nullable: true })
+  @IsOptional()
+  @IsDate()
+  sweptAt: Date | null;
 }

@@ -1,3 +1,4 @@
+import { AuthHold } from './auth-hold.entity';
 import { AuthIdempotencyKey } from './auth-idempotency-key.entity';
 import { AuthProcessingLock } from './auth-processing-lock.entity';
 import { AuthRequestState } from './auth-request-state.entity';
@@ -6,6 +7,7 @@ import { PaymentEvent } from './payment-event.entity';
 import { RestaurantPaymentConfig } from './restaurant-payment-config.entity';
 
 export {
+  AuthHold,
   AuthIdempotencyKey,
   AuthProcessingLock,
   AuthRequestState,
@@ -22,4 +24,5 @@ export const entities = [
   AuthIdempotencyKey,
   RestaurantPaymentConfig,
   AuthProcessingLock,
+  AuthHold,
 ];

@@ -4,10 +4,15 @@ import { encodePlain } from '../protobuf/encode-plain';
 import {
   AuthAttemptFailedSchema,
   AuthAttemptStartedSchema,
+  AuthHoldEndedSchema,
+  AuthHoldReportedSchema,
   AuthRequestCreatedSchema,
   AuthRequestExpiredSchema,
   AuthResponseReceivedSchema,
+  AuthVoidCompletedSchema,
+  AuthVoidFailedSchema,
   AuthVoidRequestedSchema,
+  AuthVoidRequeuedSchema,
 } from '../protobuf/generated/payments/v1/events_pb';
 import { decodePlain, type Plain } from '../protobuf/plain-message';
 
@@ -18,6 +23,11 @@ const schemas = {
   AuthAttemptFailed: AuthAttemptFailedSchema,
   AuthVoidRequested: AuthVoidRequestedSchema,
   AuthRequestExpired: AuthRequestExpiredSchema,
+  AuthHoldReported: AuthHoldReportedSchema,
+  AuthHoldEnded: AuthHoldEndedSchema,
+  AuthVoidCompleted: AuthVoidCompletedSchema,
+  AuthVoidFailed: AuthVoidFailedSchema,
+  AuthVoidRequeued: AuthVoidRequeuedSchema,
 };
 
 /** What `payment_events.event_type` holds: the name of the event's message. */

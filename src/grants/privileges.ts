@@ -1,7 +1,7 @@
 import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** Groups without a login; see {@link roleName} for their names. */
-export const ROLES = ['api', 'worker', 'relay', 'readonly'] as const;
+export const ROLES = ['api', 'worker', 'relay', 'sweeper', 'readonly'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** USAGE is for sequences, the others for tables. */
@@ -26,6 +26,24 @@ const SHOWN_OF_A_REQUEST = `
   authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, attempt_version,
   attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
   completed_at`;
+
+/** Of a hold all may be read by those who may see what became of requests. */
+const ANY_HOLD = columns(`
+  auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version, authorized_at,
+  hold_expires_at, state, state_since, is_needed, is_answered, ended_amount_cents, ended_by, closed_by, void_failures,
+  last_void_error, next_void_at, sweeps, swept_at, first_event_sequence, last_event_sequence`);
+/** What the events of a request change of its holds. */
+const HOLDS_WRITTEN: Grant = {
+  SELECT: ANY_HOLD,
+  INSERT: columns(`
+    auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version, authorized_at,
+    hold_expires_at, state, is_needed, is_answered, ended_amount_cents, ended_by, first_event_sequence,
+    last_event_sequence`),
+  UPDATE: columns(`
+    amount_cents, currency, config_version, authorized_at, hold_expires_at, state, is_needed, is_answered,
+    ended_amount_cents, ended_by, closed_by, void_failures, last_void_error, next_void_at, sweeps, swept_at,
+    last_event_sequence`),
+};
 
 /** Every service asks at its start whether a migration is pending. */
 const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } };
@@ -63,6 +81,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       DELETE: WHOLE,
     },
     outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
+    auth_holds: HOLDS_WRITTEN,
     ...STARTING,
   },
 
@@ -88,6 +107,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       SELECT: columns('id, aggregate_id, message_type, processed_at, next_attempt_at'),
       INSERT: [...ANY_MESSAGE, 'next_attempt_at'],
     },
+    auth_holds: HOLDS_WRITTEN,
     ...STARTING,
   },
 
@@ -105,6 +125,31 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
+  /** Sweeper: what is stuck, unsettled or to be voided gets its message again; what is over is expired and purged. */
+  sweeper: {
+    payment_events: { SELECT: columns('aggregate_id, sequence_number, restaurant_id, event_id'), INSERT: ANY_EVENT },
+    auth_request_state: {
+      SELECT: [...columns(SHOWN_OF_A_REQUEST), 'sweeps', 'swept_at', 'last_event_id'],
+      UPDATE: columns('status, completed_at, last_event_sequence, last_event_id, sweeps, swept_at'),
+    },
+    auth_holds: HOLDS_WRITTEN,
+    auth_processing_locks: {
+      SELECT: columns('ctid, auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),
+      INSERT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
+      UPDATE: columns('restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
+      DELETE: WHOLE,
+    },
+    auth_idempotency_keys: { SELECT: columns('ctid, expires_at'), DELETE: WHOLE },
+    outbox: {
+      SELECT: columns(
+        'ctid, id, aggregate_id, message_type, attempts, created_at, next_attempt_at, processed_at, failed_at',
+      ),
+      INSERT: [...ANY_MESSAGE, 'next_attempt_at'],
+      DELETE: WHOLE,
+    },
+    ...STARTING,
+  },
+
   /** For people who look: requests, stuck and unsettled ones, the state of the outbox. */
   readonly: {
     payment_events: {
@@ -112,10 +157,11 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
         'id, event_id, aggregate_id, aggregate_type, event_type, created_at, sequence_number, restaurant_id',
       ),
     },
-    auth_request_state: { SELECT: [...columns(SHOWN_OF_A_REQUEST), 'last_event_id'] },
+    auth_request_state: { SELECT: [...columns(SHOWN_OF_A_REQUEST), 'sweeps', 'swept_at', 'last_event_id'] },
     auth_idempotency_keys: {
       SELECT: columns('restaurant_id, auth_request_id, created_at, expires_at, operation, outcome'),
     },
+    auth_holds: { SELECT: ANY_HOLD },
     auth_processing_locks: {
       SELECT: columns('auth_request_id, restaurant_id, worker_id, locked_at, expires_at'),
     },

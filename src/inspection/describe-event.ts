@@ -51,8 +51,21 @@ function sentence(event: PaymentEventBody, metadata: EventMetadata, sequenceNumb
       return `void asked for: ${event.data.reason}`;
     case 'AuthRequestExpired':
       return `given up: ${event.data.reason}`;
+    case 'AuthHoldReported':
+      return `${event.data.source} told that ${holdOf(event.data)} is held: ${event.data.amountCents} ${event.data.currency}`;
+    case 'AuthHoldEnded':
+      return `${event.data.source} told that ${holdOf(event.data)} was ${event.data.end.toLowerCase()}`;
+    case 'AuthVoidCompleted':
+      return `${holdOf(event.data)} was voided`;
+    case 'AuthVoidFailed':
+      return `${holdOf(event.data)} was not voided: ${event.data.errorCode} ${event.data.errorMessage}`;
+    case 'AuthVoidRequeued':
+      return `${event.data.by} had ${holdOf(event.data)} voided again: ${event.data.reason}`;
   }
 }
+
+const holdOf = ({ processorAuthId, processorName }: { processorAuthId: string; processorName: string }) =>
+  `${processorAuthId} at ${processorName || 'the processor'}`;
 
 /** Attempts of legacy services have no version. */
 export const underVersion = (version: string): string =>

@@ -11,6 +11,7 @@ import { ContractChecks1795368418205 } from './1795368418205-ContractChecks';
 import { GuardConfigVersions1795368551890 } from './1795368551890-GuardConfigVersions';
 import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEvents';
 import { CommentOnObjects1795742438022 } from './1795742438022-CommentOnObjects';
+import { AddHolds1795775136521 } from './1795775136521-AddHolds';
 
 /** Every migration, oldest first, in the form `DataSource` wants. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -26,4 +27,5 @@ export const migrations: (new () => MigrationInterface)[] = [
   GuardConfigVersions1795368551890,
   GuardPaymentEvents1795368694337,
   CommentOnObjects1795742438022,
+  AddHolds1795775136521,
 ];

@@ -1,12 +1,15 @@
 import { fromBinary, type DescField, type DescMessage, type Message } from '@bufbuild/protobuf';
-import { type AuthStatus } from './generated/payments/v1/events_pb';
+import { type AuthStatus, type HoldEnd } from './generated/payments/v1/events_pb';
 
 /** A status as events name it. `UNSPECIFIED` is what a message without a status reads as. */
 export type AuthStatusName = keyof typeof AuthStatus;
 
+/** How a hold ended, as events name it. */
+export type HoldEndName = keyof typeof HoldEnd;
+
 /**
  * A generated message as plain data: amounts are safe integers, times are `Date` (whole seconds; `undefined` for a
- * time that is not set, which protobuf writes as 0), statuses are names. Everything else is as generated: a string or
+ * time that is not set, which protobuf writes as 0), statuses and ends are names. Everything else is as generated: a string or
  * number that is not set reads as `''` or 0, a map as an empty one.
  */
 export type Plain<M extends Message> = {
@@ -23,9 +26,11 @@ type PlainField<K, V> = V extends bigint
       ? V
       : V extends AuthStatus
         ? AuthStatusName
-        : V extends Message
-          ? Plain<V>
-          : Readonly<V>;
+        : V extends HoldEnd
+          ? HoldEndName
+          : V extends Message
+            ? Plain<V>
+            : Readonly<V>;
 
 type Fields = Readonly<Record<string, unknown>>;
 

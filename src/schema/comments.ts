@@ -142,6 +142,8 @@ export const COMMENTS = commentsOn({
         unanswered_versions:
           'Versions of earlier attempts that were never answered, oldest first. An answer under a version takes it out.',
         unanswered_since: 'Since when something has been unanswered without a break. NULL where nothing is.',
+        sweeps: 'How often the sweeper has sent its message again. Not decided by events.',
+        swept_at: 'When the sweeper last did.',
       },
       constraints: {
         auth_request_state_pkey: 'One row a request.',
@@ -306,6 +308,64 @@ export const COMMENTS = commentsOn({
         check_expires_after_locked: 'A lease that is born expired protects nothing.',
       },
     },
+    auth_holds: {
+      row: 'One authorization that a processor has reported for one request, and what became of the money. Written by the statement that writes the event which says so; the fold of the events.',
+      relations: [
+        {
+          columns: ['auth_request_id'],
+          to: 'auth_request_state',
+          keys: ['auth_request_id'],
+          many: 'any number',
+          meaning: 'The authorizations of a request, a second one or one that came too late among them.',
+        },
+      ],
+      columns: {
+        auth_request_id: 'The request: auth_request_state.auth_request_id.',
+        restaurant_id: 'The restaurant of the request.',
+        processor_name: 'The processor that holds the money. Empty where a legacy service did not say.',
+        processor_auth_id: "The processor's own id of the authorization.",
+        amount_cents: "What was authorized, in the currency's minor unit; 0 where nobody has said.",
+        currency: 'ISO 4217.',
+        config_version:
+          'The configuration version that it was asked under, and is voided by. NULL where nobody knows: of a legacy service, or told by the processor alone.',
+        authorized_at: "When it was authorized, by the processor's clock.",
+        hold_expires_at: 'Until when the processor holds the money. NULL where it did not say.',
+        state:
+          'held, voiding (nobody needs it: a void is on its way), void_failed (a person has to see to it), or how it ended: voided, captured, lapsed.',
+        state_since: 'Since when it is in this state. Set by the guard.',
+        is_needed:
+          'Its request may use it: it is open, or AUTHORIZED by this authorization. Once false, false for good.',
+        is_answered:
+          'A worker has recorded it. Until then the processor alone has told of it, and its amount may change.',
+        ended_amount_cents: 'What was captured, voided or given up. NULL where nobody has said.',
+        ended_by: 'Who has told how it ended: a worker, a source such as stripe, or a person.',
+        closed_by: 'The person who has seen to it, where it had to be seen to: it is on no list any more.',
+        void_failures: 'Voids that have failed since a person last asked for one.',
+        last_void_error: 'Error code of the last void that failed.',
+        next_void_at: 'When the next void is due, after one that has failed.',
+        sweeps: 'How often the sweeper has sent its void on its way again.',
+        swept_at: 'When the sweeper last did.',
+        first_event_sequence: 'Number of the event that told of it first.',
+        last_event_sequence: 'Number of the last event about it. Every change of state comes with one.',
+      },
+      constraints: {
+        auth_holds_pkey: 'An authorization of a request is there once, however often it is reported.',
+        auth_holds_last_event_fkey: 'No client can say what became of money without an event that says so.',
+        auth_holds_state: 'Readers know no other state.',
+        auth_holds_voiding_unneeded: 'What a request may still use is never voided.',
+        auth_holds_amount_not_negative: 'Money that is held is not negative.',
+      },
+      indexes: {
+        idx_auth_holds_processor: "Finds requests by the processor's id, as webhooks name them.",
+        idx_auth_holds_held: 'Finds what is about to lapse.',
+        idx_auth_holds_open:
+          'Lists what nobody needs and may still stand: all that a worker or a person has to see to.',
+      },
+      triggers: {
+        guard_auth_holds:
+          'Refuses a change without a newer event, a state that does not follow, and another amount than a worker has recorded. ENABLE ALWAYS.',
+      },
+    },
   },
   sequences: {
     payment_events_id_seq: 'Draws payment_events.id.',
@@ -314,6 +374,8 @@ export const COMMENTS = commentsOn({
       'Draws a fencing token for clients that bring none. Those of this package bring a random one.',
   },
   functions: {
+    guard_auth_holds:
+      'Keeps what a hold is, allows only the changes of state that follow, each with a newer event, and sets state_since.',
     guard_auth_request_state:
       'Allows only the status changes of a request, keeps what was asked for as it was, never loses an event or an open attempt, and sets updated_at. Only the owner of the table may insert rows that are not PENDING, to rebuild them.',
     guard_restaurant_payment_configs:

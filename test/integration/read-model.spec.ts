@@ -221,6 +221,7 @@ const authorized = (authRequestId: string, processorAuthId = 'pi_1'): PaymentEve
       denialCode: '',
       denialReason: '',
       processorMetadata: {},
+      holdExpiresAt: undefined,
     },
   },
 });

@@ -29,6 +29,11 @@ const eventSchemas: Record<PaymentEventBody['type'], DescMessage> = {
   AuthAttemptFailed: events.AuthAttemptFailedSchema,
   AuthVoidRequested: events.AuthVoidRequestedSchema,
   AuthRequestExpired: events.AuthRequestExpiredSchema,
+  AuthHoldReported: events.AuthHoldReportedSchema,
+  AuthHoldEnded: events.AuthHoldEndedSchema,
+  AuthVoidCompleted: events.AuthVoidCompletedSchema,
+  AuthVoidFailed: events.AuthVoidFailedSchema,
+  AuthVoidRequeued: events.AuthVoidRequeuedSchema,
 };
 const outboxSchemas: Record<OutboxMessageBody['type'], DescMessage> = {
   auth_request_queued: outbox.AuthRequestQueuedMessageSchema,

@@ -17,6 +17,7 @@ const result = (fields: Partial<Result> = {}): Result => ({
   denialCode: '',
   denialReason: '',
   processorMetadata: {},
+  holdExpiresAt: undefined,
   ...fields,
 });
 

@@ -277,4 +277,5 @@ export const STEPS: Readonly<Record<string, string>> = {
 +  END $function$
 +
 `,
+  CommentOnObjects1795742438022: ``,
 };

@@ -229,5 +229,7 @@ function nameOf(event: StoredEvent): string {
       return 'void';
     case 'AuthRequestExpired':
       return 'expired';
+    default:
+      return event.type;
   }
 }

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file payments/v1/events.proto.
  */
 export const file_payments_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("ChhwYXltZW50cy92MS9ldmVudHMucHJvdG8SC3BheW1lbnRzLnYxIokCChJBdXRoUmVxdWVzdENyZWF0ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhUKDXBheW1lbnRfdG9rZW4YAiABKAkSFQoNcmVzdGF1cmFudF9pZBgDIAEoCRIUCgxhbW91bnRfY2VudHMYBCABKAMSEAoIY3VycmVuY3kYBSABKAkSPwoIbWV0YWRhdGEYBiADKAsyLS5wYXltZW50cy52MS5BdXRoUmVxdWVzdENyZWF0ZWQuTWV0YWRhdGFFbnRyeRISCgpjcmVhdGVkX2F0GAcgASgDGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/ChJBdXRoQXR0ZW1wdFN0YXJ0ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhEKCXdvcmtlcl9pZBgCIAEoCRIpCiFyZXN0YXVyYW50X3BheW1lbnRfY29uZmlnX3ZlcnNpb24YAyABKAkSEgoKc3RhcnRlZF9hdBgEIAEoAyKfAQoUQXV0aFJlc3BvbnNlUmVjZWl2ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEicKBnN0YXR1cxgCIAEoDjIXLnBheW1lbnRzLnYxLkF1dGhTdGF0dXMSMAoGcmVzdWx0GAMgASgLMiAucGF5bWVudHMudjEuQXV0aG9yaXphdGlvblJlc3VsdBITCgtyZWNlaXZlZF9hdBgEIAEoAyLpAgoTQXV0aG9yaXphdGlvblJlc3VsdBIZChFwcm9jZXNzb3JfYXV0aF9pZBgBIAEoCRIWCg5wcm9jZXNzb3JfbmFtZRgCIAEoCRIfChdhdXRob3JpemVkX2Ftb3VudF9jZW50cxgDIAEoAxIQCghjdXJyZW5jeRgEIAEoCRIaChJhdXRob3JpemF0aW9uX2NvZGUYBSABKAkSFQoNYXV0aG9yaXplZF9hdBgGIAEoAxITCgtkZW5pYWxfY29kZRgHIAEoCRIVCg1kZW5pYWxfcmVhc29uGAggASgJElMKEnByb2Nlc3Nvcl9tZXRhZGF0YRgJIAMoCzI3LnBheW1lbnRzLnYxLkF1dGhvcml6YXRpb25SZXN1bHQuUHJvY2Vzc29yTWV0YWRhdGFFbnRyeRo4ChZQcm9jZXNzb3JNZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEirAEKEUF1dGhBdHRlbXB0RmFpbGVkEhcKD2F1dGhfcmVxdWVzdF9pZBgBIAEoCRISCgplcnJvcl9jb2RlGAIgASgJEhUKDWVycm9yX21lc3NhZ2UYAyABKAkSFAoMaXNfcmV0cnlhYmxlGAQgASgIEhMKC3JldHJ5X2NvdW50GAUgASgFEhUKDW5leHRfcmV0cnlfYXQYBiABKAMSEQoJZmFpbGVkX2F0GAcgASgDIlIKEUF1dGhWb2lkUmVxdWVzdGVkEhcKD2F1dGhfcmVxdWVzdF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSFAoMcmVxdWVzdGVkX2F0GAMgASgDIlEKEkF1dGhSZXF1ZXN0RXhwaXJlZBIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSEgoKZXhwaXJlZF9hdBgCIAEoAxIOCgZyZWFzb24YAyABKAkq2wEKCkF1dGhTdGF0dXMSGwoXQVVUSF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNBVVRIX1NUQVRVU19QRU5ESU5HEAESGgoWQVVUSF9TVEFUVVNfUFJPQ0VTU0lORxACEhoKFkFVVEhfU1RBVFVTX0FVVEhPUklaRUQQAxIWChJBVVRIX1NUQVRVU19ERU5JRUQQBBIWChJBVVRIX1NUQVRVU19GQUlMRUQQBRIWChJBVVRIX1NUQVRVU19WT0lERUQQBhIXChNBVVRIX1NUQVRVU19FWFBJUkVEEAdiBnByb3RvMw");
+  fileDesc("ChhwYXltZW50cy92MS9ldmVudHMucHJvdG8SC3BheW1lbnRzLnYxIokCChJBdXRoUmVxdWVzdENyZWF0ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhUKDXBheW1lbnRfdG9rZW4YAiABKAkSFQoNcmVzdGF1cmFudF9pZBgDIAEoCRIUCgxhbW91bnRfY2VudHMYBCABKAMSEAoIY3VycmVuY3kYBSABKAkSPwoIbWV0YWRhdGEYBiADKAsyLS5wYXltZW50cy52MS5BdXRoUmVxdWVzdENyZWF0ZWQuTWV0YWRhdGFFbnRyeRISCgpjcmVhdGVkX2F0GAcgASgDGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ/ChJBdXRoQXR0ZW1wdFN0YXJ0ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhEKCXdvcmtlcl9pZBgCIAEoCRIpCiFyZXN0YXVyYW50X3BheW1lbnRfY29uZmlnX3ZlcnNpb24YAyABKAkSEgoKc3RhcnRlZF9hdBgEIAEoAyKfAQoUQXV0aFJlc3BvbnNlUmVjZWl2ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEicKBnN0YXR1cxgCIAEoDjIXLnBheW1lbnRzLnYxLkF1dGhTdGF0dXMSMAoGcmVzdWx0GAMgASgLMiAucGF5bWVudHMudjEuQXV0aG9yaXphdGlvblJlc3VsdBITCgtyZWNlaXZlZF9hdBgEIAEoAyKCAwoTQXV0aG9yaXphdGlvblJlc3VsdBIZChFwcm9jZXNzb3JfYXV0aF9pZBgBIAEoCRIWCg5wcm9jZXNzb3JfbmFtZRgCIAEoCRIfChdhdXRob3JpemVkX2Ftb3VudF9jZW50cxgDIAEoAxIQCghjdXJyZW5jeRgEIAEoCRIaChJhdXRob3JpemF0aW9uX2NvZGUYBSABKAkSFQoNYXV0aG9yaXplZF9hdBgGIAEoAxITCgtkZW5pYWxfY29kZRgHIAEoCRIVCg1kZW5pYWxfcmVhc29uGAggASgJElMKEnByb2Nlc3Nvcl9tZXRhZGF0YRgJIAMoCzI3LnBheW1lbnRzLnYxLkF1dGhvcml6YXRpb25SZXN1bHQuUHJvY2Vzc29yTWV0YWRhdGFFbnRyeRIXCg9ob2xkX2V4cGlyZXNfYXQYCiABKAMaOAoWUHJvY2Vzc29yTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqwBChFBdXRoQXR0ZW1wdEZhaWxlZBIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSEgoKZXJyb3JfY29kZRgCIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAMgASgJEhQKDGlzX3JldHJ5YWJsZRgEIAEoCBITCgtyZXRyeV9jb3VudBgFIAEoBRIVCg1uZXh0X3JldHJ5X2F0GAYgASgDEhEKCWZhaWxlZF9hdBgHIAEoAyJSChFBdXRoVm9pZFJlcXVlc3RlZBIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEhQKDHJlcXVlc3RlZF9hdBgDIAEoAyJRChJBdXRoUmVxdWVzdEV4cGlyZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhIKCmV4cGlyZWRfYXQYAiABKAMSDgoGcmVhc29uGAMgASgJIvQBChBBdXRoSG9sZFJlcG9ydGVkEhcKD2F1dGhfcmVxdWVzdF9pZBgBIAEoCRIWCg5wcm9jZXNzb3JfbmFtZRgCIAEoCRIZChFwcm9jZXNzb3JfYXV0aF9pZBgDIAEoCRIUCgxhbW91bnRfY2VudHMYBCABKAMSEAoIY3VycmVuY3kYBSABKAkSFQoNYXV0aG9yaXplZF9hdBgGIAEoAxIXCg9ob2xkX2V4cGlyZXNfYXQYByABKAMSDgoGc291cmNlGAggASgJEhcKD3NvdXJjZV9ldmVudF9pZBgJIAEoCRITCgtyZXBvcnRlZF9hdBgKIAEoAyKGAgoNQXV0aEhvbGRFbmRlZBIXCg9hdXRoX3JlcXVlc3RfaWQYASABKAkSFgoOcHJvY2Vzc29yX25hbWUYAiABKAkSGQoRcHJvY2Vzc29yX2F1dGhfaWQYAyABKAkSIQoDZW5kGAQgASgOMhQucGF5bWVudHMudjEuSG9sZEVuZBIUCgxhbW91bnRfY2VudHMYBSABKAMSEAoIY3VycmVuY3kYBiABKAkSDgoGc291cmNlGAcgASgJEhcKD3NvdXJjZV9ldmVudF9pZBgIIAEoCRIQCghlbmRlZF9hdBgJIAEoAxITCgtyZXBvcnRlZF9hdBgKIAEoAxIOCgZyZWFzb24YCyABKAkidQoRQXV0aFZvaWRDb21wbGV0ZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhYKDnByb2Nlc3Nvcl9uYW1lGAIgASgJEhkKEXByb2Nlc3Nvcl9hdXRoX2lkGAMgASgJEhQKDGNvbXBsZXRlZF9hdBgEIAEoAyLgAQoOQXV0aFZvaWRGYWlsZWQSFwoPYXV0aF9yZXF1ZXN0X2lkGAEgASgJEhYKDnByb2Nlc3Nvcl9uYW1lGAIgASgJEhkKEXByb2Nlc3Nvcl9hdXRoX2lkGAMgASgJEhIKCmVycm9yX2NvZGUYBCABKAkSFQoNZXJyb3JfbWVzc2FnZRgFIAEoCRIUCgxpc19yZXRyeWFibGUYBiABKAgSFQoNZmFpbHVyZV9jb3VudBgHIAEoBRIXCg9uZXh0X2F0dGVtcHRfYXQYCCABKAMSEQoJZmFpbGVkX2F0GAkgASgDIo8BChBBdXRoVm9pZFJlcXVldWVkEhcKD2F1dGhfcmVxdWVzdF9pZBgBIAEoCRIWCg5wcm9jZXNzb3JfbmFtZRgCIAEoCRIZChFwcm9jZXNzb3JfYXV0aF9pZBgDIAEoCRIKCgJieRgEIAEoCRIOCgZyZWFzb24YBSABKAkSEwoLcmVxdWV1ZWRfYXQYBiABKAMq2wEKCkF1dGhTdGF0dXMSGwoXQVVUSF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNBVVRIX1NUQVRVU19QRU5ESU5HEAESGgoWQVVUSF9TVEFUVVNfUFJPQ0VTU0lORxACEhoKFkFVVEhfU1RBVFVTX0FVVEhPUklaRUQQAxIWChJBVVRIX1NUQVRVU19ERU5JRUQQBBIWChJBVVRIX1NUQVRVU19GQUlMRUQQBRIWChJBVVRIX1NUQVRVU19WT0lERUQQBhIXChNBVVRIX1NUQVRVU19FWFBJUkVEEAcqZAoHSG9sZEVuZBIYChRIT0xEX0VORF9VTlNQRUNJRklFRBAAEhUKEUhPTERfRU5EX0NBUFRVUkVEEAESEwoPSE9MRF9FTkRfVk9JREVEEAISEwoPSE9MRF9FTkRfTEFQU0VEEANiBnByb3RvMw");
 
 /**
  * Event 1 of every request: a restaurant asked for an authorization.
@@ -195,6 +195,13 @@ export type AuthorizationResult = Message<"payments.v1.AuthorizationResult"> & {
    * @generated from field: map<string, string> processor_metadata = 9;
    */
   processorMetadata: { [key: string]: string };
+
+  /**
+   * Until when the processor holds the money; 0 where it did not say.
+   *
+   * @generated from field: int64 hold_expires_at = 10;
+   */
+  holdExpiresAt: bigint;
 };
 
 /**
@@ -318,6 +325,294 @@ export const AuthRequestExpiredSchema: GenMessage<AuthRequestExpired> = /*@__PUR
   messageDesc(file_payments_v1_events, 6);
 
 /**
+ * The processor told by itself, as in a webhook, of money that it holds.
+ *
+ * @generated from message payments.v1.AuthHoldReported
+ */
+export type AuthHoldReported = Message<"payments.v1.AuthHoldReported"> & {
+  /**
+   * @generated from field: string auth_request_id = 1;
+   */
+  authRequestId: string;
+
+  /**
+   * @generated from field: string processor_name = 2;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 3;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: int64 amount_cents = 4;
+   */
+  amountCents: bigint;
+
+  /**
+   * @generated from field: string currency = 5;
+   */
+  currency: string;
+
+  /**
+   * @generated from field: int64 authorized_at = 6;
+   */
+  authorizedAt: bigint;
+
+  /**
+   * 0 where it did not say.
+   *
+   * @generated from field: int64 hold_expires_at = 7;
+   */
+  holdExpiresAt: bigint;
+
+  /**
+   * Who told, such as `stripe`, and the id that its message has there.
+   *
+   * @generated from field: string source = 8;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string source_event_id = 9;
+   */
+  sourceEventId: string;
+
+  /**
+   * @generated from field: int64 reported_at = 10;
+   */
+  reportedAt: bigint;
+};
+
+/**
+ * Describes the message payments.v1.AuthHoldReported.
+ * Use `create(AuthHoldReportedSchema)` to create a new message.
+ */
+export const AuthHoldReportedSchema: GenMessage<AuthHoldReported> = /*@__PURE__*/
+  messageDesc(file_payments_v1_events, 7);
+
+/**
+ * A hold has ended, by the word of the processor (a webhook, a report) or of a person.
+ *
+ * @generated from message payments.v1.AuthHoldEnded
+ */
+export type AuthHoldEnded = Message<"payments.v1.AuthHoldEnded"> & {
+  /**
+   * @generated from field: string auth_request_id = 1;
+   */
+  authRequestId: string;
+
+  /**
+   * @generated from field: string processor_name = 2;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 3;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: payments.v1.HoldEnd end = 4;
+   */
+  end: HoldEnd;
+
+  /**
+   * What was captured, voided or given up; 0 where nobody said.
+   *
+   * @generated from field: int64 amount_cents = 5;
+   */
+  amountCents: bigint;
+
+  /**
+   * @generated from field: string currency = 6;
+   */
+  currency: string;
+
+  /**
+   * Who told, such as `stripe`, and the id that its message has there; of a person the name.
+   *
+   * @generated from field: string source = 7;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string source_event_id = 8;
+   */
+  sourceEventId: string;
+
+  /**
+   * By the processor's clock.
+   *
+   * @generated from field: int64 ended_at = 9;
+   */
+  endedAt: bigint;
+
+  /**
+   * @generated from field: int64 reported_at = 10;
+   */
+  reportedAt: bigint;
+
+  /**
+   * Why, where a person says so.
+   *
+   * @generated from field: string reason = 11;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message payments.v1.AuthHoldEnded.
+ * Use `create(AuthHoldEndedSchema)` to create a new message.
+ */
+export const AuthHoldEndedSchema: GenMessage<AuthHoldEnded> = /*@__PURE__*/
+  messageDesc(file_payments_v1_events, 8);
+
+/**
+ * A worker had the processor void a hold.
+ *
+ * @generated from message payments.v1.AuthVoidCompleted
+ */
+export type AuthVoidCompleted = Message<"payments.v1.AuthVoidCompleted"> & {
+  /**
+   * @generated from field: string auth_request_id = 1;
+   */
+  authRequestId: string;
+
+  /**
+   * @generated from field: string processor_name = 2;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 3;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: int64 completed_at = 4;
+   */
+  completedAt: bigint;
+};
+
+/**
+ * Describes the message payments.v1.AuthVoidCompleted.
+ * Use `create(AuthVoidCompletedSchema)` to create a new message.
+ */
+export const AuthVoidCompletedSchema: GenMessage<AuthVoidCompleted> = /*@__PURE__*/
+  messageDesc(file_payments_v1_events, 9);
+
+/**
+ * The processor did not void a hold.
+ *
+ * @generated from message payments.v1.AuthVoidFailed
+ */
+export type AuthVoidFailed = Message<"payments.v1.AuthVoidFailed"> & {
+  /**
+   * @generated from field: string auth_request_id = 1;
+   */
+  authRequestId: string;
+
+  /**
+   * @generated from field: string processor_name = 2;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 3;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: string error_code = 4;
+   */
+  errorCode: string;
+
+  /**
+   * @generated from field: string error_message = 5;
+   */
+  errorMessage: string;
+
+  /**
+   * True: it is tried again. False: a person has to see to it.
+   *
+   * @generated from field: bool is_retryable = 6;
+   */
+  isRetryable: boolean;
+
+  /**
+   * How many voids of this hold have failed since a person last asked, this one included.
+   *
+   * @generated from field: int32 failure_count = 7;
+   */
+  failureCount: number;
+
+  /**
+   * When the next one is due; 0 when none was planned.
+   *
+   * @generated from field: int64 next_attempt_at = 8;
+   */
+  nextAttemptAt: bigint;
+
+  /**
+   * @generated from field: int64 failed_at = 9;
+   */
+  failedAt: bigint;
+};
+
+/**
+ * Describes the message payments.v1.AuthVoidFailed.
+ * Use `create(AuthVoidFailedSchema)` to create a new message.
+ */
+export const AuthVoidFailedSchema: GenMessage<AuthVoidFailed> = /*@__PURE__*/
+  messageDesc(file_payments_v1_events, 10);
+
+/**
+ * A person has a hold voided, once more or where nobody had asked for it.
+ *
+ * @generated from message payments.v1.AuthVoidRequeued
+ */
+export type AuthVoidRequeued = Message<"payments.v1.AuthVoidRequeued"> & {
+  /**
+   * @generated from field: string auth_request_id = 1;
+   */
+  authRequestId: string;
+
+  /**
+   * @generated from field: string processor_name = 2;
+   */
+  processorName: string;
+
+  /**
+   * @generated from field: string processor_auth_id = 3;
+   */
+  processorAuthId: string;
+
+  /**
+   * @generated from field: string by = 4;
+   */
+  by: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: int64 requeued_at = 6;
+   */
+  requeuedAt: bigint;
+};
+
+/**
+ * Describes the message payments.v1.AuthVoidRequeued.
+ * Use `create(AuthVoidRequeuedSchema)` to create a new message.
+ */
+export const AuthVoidRequeuedSchema: GenMessage<AuthVoidRequeued> = /*@__PURE__*/
+  messageDesc(file_payments_v1_events, 11);
+
+/**
  * Where a request stands. Stored events use AUTHORIZED, DENIED and FAILED; the others complete the set of statuses.
  *
  * @generated from enum payments.v1.AuthStatus
@@ -369,4 +664,37 @@ export enum AuthStatus {
  */
 export const AuthStatusSchema: GenEnum<AuthStatus> = /*@__PURE__*/
   enumDesc(file_payments_v1_events, 0);
+
+/**
+ * How a hold ended: who captured, voided or gave up the money is the processor's to say.
+ *
+ * @generated from enum payments.v1.HoldEnd
+ */
+export enum HoldEnd {
+  /**
+   * @generated from enum value: HOLD_END_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: HOLD_END_CAPTURED = 1;
+   */
+  CAPTURED = 1,
+
+  /**
+   * @generated from enum value: HOLD_END_VOIDED = 2;
+   */
+  VOIDED = 2,
+
+  /**
+   * @generated from enum value: HOLD_END_LAPSED = 3;
+   */
+  LAPSED = 3,
+}
+
+/**
+ * Describes the enum payments.v1.HoldEnd.
+ */
+export const HoldEndSchema: GenEnum<HoldEnd> = /*@__PURE__*/
+  enumDesc(file_payments_v1_events, 1);
 
