@@ -129,16 +129,20 @@ export class IdempotencyKeyReuseError extends PaymentEventsDbError {
   }
 }
 
-/** The request is in a status that cannot be voided. The idempotency key is not used up. */
+/** The request cannot be voided: by its status, or since its money has been captured. The idempotency key is not used up. */
 export class NotVoidableError extends PaymentEventsDbError {
   readonly code = 'NOT_VOIDABLE';
 
   constructor(
     readonly authRequestId: string,
     readonly status: string,
+    /** `captured`: the money has been taken, and only a refund gives it back. */
+    readonly because: 'status' | 'captured' = 'status',
   ) {
     super(
-      `Authorization request ${authRequestId} is ${status}: only PENDING, PROCESSING and AUTHORIZED can be voided.`,
+      because === 'captured'
+        ? `The hold of authorization request ${authRequestId} was captured: refund it at the processor, a void is too late.`
+        : `Authorization request ${authRequestId} is ${status}: only PENDING, PROCESSING and AUTHORIZED can be voided.`,
     );
   }
 }

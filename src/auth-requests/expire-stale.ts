@@ -4,9 +4,11 @@ import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
+import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { textField } from '../protobuf/append-fields';
 import { LONGEST_AGE_MS, Text, WholeNumber, WiderThan } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
+import { queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { SQL } from './statuses';
 import { TracedCommand } from './traced-command';
 
@@ -36,9 +38,11 @@ export class ExpireStaleCommand extends TracedCommand {
   reason?: string;
 }
 
-/** What was closed. */
+/** What was found. */
 interface StaleRow {
   auth_request_id: string;
+  /** It has changed since the statement began, and was left as it is. */
+  is_outdated: boolean;
   /** Without its microseconds, so never later than the row's own. */
   created_at: Date;
 }
@@ -48,7 +52,7 @@ interface StaleRow {
  * a lower end (`within_ms` null) the first batch reads all that is old; each further one begins where the one before ended
  * (`begin_at`). A request that somebody is changing at this moment is left for the next run, one that others like this are
  * closing is left to them (SKIP LOCKED). FOR UPDATE evaluates the status on the newest row: one that was settled since
- * stays. Every event names its request, which is known here alone, so the database completes the message.
+ * stays, and one that has changed since otherwise is left for the next run as well, since the snapshot may lack its holds. Every event names its request, which is known here alone, so the database completes the message.
  */
 const EXPIRE_STALE = operation({
   name: 'expire_stale',
@@ -60,30 +64,42 @@ const EXPIRE_STALE = operation({
     event_ids: arrayOf(uuid),
     event: eventOf('AuthRequestExpired'),
     event_metadata: eventMetadata,
+    void_message: messageOf('void_request_queued'),
+    headers: messageHeaders,
   },
   output: rowsOf<StaleRow>(),
   sql: (input) => `
     WITH stale AS (
-      SELECT auth_request_id FROM auth_request_state CROSS JOIN input
+      SELECT auth_request_id, created_at, last_event_sequence FROM auth_request_state CROSS JOIN input
       WHERE status IN (${SQL.open})
         AND created_at < statement_timestamp() - older_than_ms * interval '1 millisecond'
         AND created_at >= coalesce(begin_at, statement_timestamp() - within_ms * interval '1 millisecond', '-infinity')
       ORDER BY created_at LIMIT (SELECT batch_size FROM input)
       FOR UPDATE OF auth_request_state SKIP LOCKED
     ), numbered AS (
-      SELECT auth_request_id, event_ids[row_number() OVER ()] AS event_id FROM stale CROSS JOIN input
+      SELECT auth_request_id, created_at, event_ids[row_number() OVER ()] AS event_id,
+             last_event_sequence <> (SELECT last_event_sequence FROM auth_request_state AS seen
+                                     WHERE seen.auth_request_id = stale.auth_request_id) AS is_outdated
+      FROM stale CROSS JOIN input
     ), changed AS (
       UPDATE auth_request_state AS state
       SET status = 'EXPIRED', completed_at = coalesce(state.completed_at, now()),
           last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
-      FROM numbered WHERE state.auth_request_id = numbered.auth_request_id
+      FROM numbered WHERE state.auth_request_id = numbered.auth_request_id AND NOT is_outdated
       RETURNING state.*
+    ), unneeded AS (${unneededHolds()}
     ), event AS (${appendEvent(input, {
       from: 'changed CROSS JOIN input',
       fields: textField(1, 'auth_request_id::text'),
+      metadata: `jsonb_strip_nulls(jsonb_build_object(${unneededIn('unneeded WHERE unneeded.auth_request_id = changed.auth_request_id')}))`,
+    })}
+    ), message AS (${queueVoids(input, {
+      holds: 'unneeded',
+      requests: 'changed CROSS JOIN input',
+      fields: `${textField(1, 'auth_request_id::text')} || ${textField(2, 'restaurant_id::text')}`,
     })}
     )
-    SELECT auth_request_id, created_at FROM changed ORDER BY created_at`,
+    SELECT auth_request_id, created_at, is_outdated FROM numbered ORDER BY created_at`,
 });
 
 export async function expireStale(session: Session, input: ExpireStaleCommand): Promise<string[]> {
@@ -99,8 +115,10 @@ export async function expireStale(session: Session, input: ExpireStaleCommand): 
       event_ids: Array.from({ length: batchSize }, () => newId()),
       event: { authRequestId: '', expiredAt: new Date(), reason },
       event_metadata: { correlationId, causationId },
+      void_message: voidMessage('', '', 'expired'),
+      headers: command.headers,
     });
-    expired.push(...batch.map(({ auth_request_id }) => auth_request_id));
+    expired.push(...batch.filter((row) => !row.is_outdated).map((row) => row.auth_request_id));
     if (batch.length < batchSize) return expired;
     beginAt = batch.at(-1)!.created_at;
   }

@@ -1,15 +1,15 @@
 import { IsOptional } from 'class-validator';
-import { bigint, text } from '../database/columns';
+import { bigint, orNull, text, timestamptz } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthorizationConflictError, AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
 import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
 import { type Lease } from '../locks/lease';
-import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
-import { textField } from '../protobuf/append-fields';
+import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Currency, Instant, Text, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
+import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage, wholeSeconds } from './holds/write-holds';
 import { type Standing } from './read-standing';
 import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus, SQL } from './statuses';
@@ -62,14 +62,19 @@ export class AuthorizedCommand extends RecordCommand {
   processorMetadata?: Record<string, string>;
 }
 
+/** SQL: this statement is the one that has the authorization voided. */
+const IS_VOID_QUEUED = `(hold.state = 'voiding' AND state_before IS DISTINCT FROM 'voiding')`;
+
 /**
- * An authorization is told from others by the processor's name and its id; from the one that an AUTHORIZED request names by
- * the id alone, since releasing that one for a name that another client spelled in another way would be worse. One that is known already (`known`, `same`) is
- * no second one: its event is written only where it answers an attempt that is open, and no message. One that nobody
- * needs, since the request is settled, goes to the outbox to be released, by name: the request itself names the first.
+ * An authorization is told from others by the processor's name and its id: it is a hold. From the one that an AUTHORIZED request
+ * names it is told by the id alone, since voiding that one for a name that another client spelled in another way would be
+ * worse. One that a worker has recorded before (`known`) is no second one: its event is written only where it answers an
+ * attempt that is open, and no message. One that only the processor has told of takes the worker's amount, and keeps what
+ * became of it meanwhile: an answer reopens nothing. One that nobody needs, since the request is settled, goes to the
+ * outbox to be voided; so does what else the request held, once it is AUTHORIZED by this one.
  *
- * What was recorded earlier is read from this statement's snapshot. That suffices: the worker that wrote it held another lease,
- * which had ended before this one was acquired; what the same lease writes at the same time has the same event id.
+ * Holds are read in this statement's snapshot, which has them all where it is not outdated: see {@link IS_OUTDATED}. What the same
+ * lease writes at the same time has the same event id.
  */
 const RECORD_AUTHORIZED = operation({
   name: 'record_authorized',
@@ -80,32 +85,34 @@ const RECORD_AUTHORIZED = operation({
     reported_cents: bigint,
     reported_currency: text,
     reported_code: text,
+    reported_at: timestamptz,
+    reported_expiry: orNull(timestamptz),
     event: eventOf('AuthResponseReceived'),
-    message: messageOf('void_request_queued'),
+    void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
-  output: rowsOf<{ status: AuthRequestStatus; void_queued: boolean }>(),
+  output: rowsOf<{ status: AuthRequestStatus; void_queued: boolean; is_outdated: boolean }>(),
   sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
-    ), earlier AS (
-      SELECT coalesce(nullif(processor_name, ''), reported_name) AS name, processor_auth_id AS id,
-             authorized_amount_cents::text AS amount, status = 'AUTHORIZED' AS is_named
+    ), meant AS (
+      SELECT *, status = 'AUTHORIZED' AND processor_auth_id = reported_id AS is_named, ${IS_OUTDATED} AS is_outdated
       FROM request
-      UNION ALL
-      SELECT metadata ->> 'processor_name', metadata ->> 'processor_auth_id', metadata ->> 'authorized_amount_cents', false
-      FROM payment_events JOIN input ON aggregate_id = auth_request_id
-      WHERE event_type = 'AuthResponseReceived'
     ), decided AS (
-      SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')},
+      SELECT meant.*, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')},
         ${eventIdOf('said', 'fencing_token', `'AUTHORIZED'`, 'reported_name', 'reported_id')} AS new_event_id,
-        status = 'PROCESSING' OR processor_auth_id IS NULL AS names_it,
-        CASE WHEN status IN (${SQL.closed}) THEN 'voided_during_authorization' ELSE 'not_needed' END AS reason,
-        EXISTS (SELECT FROM earlier WHERE (name = reported_name OR is_named) AND id = reported_id) AS known,
-        NOT EXISTS (SELECT FROM earlier WHERE (name = reported_name OR is_named) AND id = reported_id
-                      AND (name <> reported_name OR amount <> reported_cents::text)) AS same
-      FROM request
-      WHERE status <> 'PENDING' AND amount_cents >= reported_cents AND currency = reported_currency
+        status = 'PROCESSING' OR processor_auth_id IS NULL AS names_it, status = 'PROCESSING' OR is_named AS needs_it,
+        state_before, is_named OR coalesce(was_answered, false) AS known,
+        (NOT is_named OR coalesce(processor_name, '') IN ('', reported_name) AND authorized_amount_cents = reported_cents)
+          AND (NOT coalesce(was_answered, false) OR cents_before = reported_cents) AS same
+      FROM (SELECT *, CASE WHEN is_named AND coalesce(processor_name, '') = '' THEN '' ELSE reported_name END AS hold_name FROM meant) AS meant
+      LEFT JOIN LATERAL (
+        SELECT state AS state_before, is_answered AS was_answered, hold.amount_cents AS cents_before
+        FROM auth_holds AS hold
+        WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id)
+            = (meant.auth_request_id, hold_name, reported_id)
+      ) AS before ON true
+      WHERE NOT is_outdated AND status <> 'PENDING' AND amount_cents >= reported_cents AND currency = reported_currency
     ), changed AS (
       UPDATE auth_request_state AS state
       SET status = CASE decided.status WHEN 'PROCESSING' THEN 'AUTHORIZED' ELSE decided.status END,
@@ -117,16 +124,47 @@ const RECORD_AUTHORIZED = operation({
           last_event_sequence = decided.last_event_sequence + 1, last_event_id = new_event_id
       FROM decided
       WHERE state.auth_request_id = decided.auth_request_id
-        AND (NOT known OR same AND own_open)
+        AND same AND (NOT known OR own_open)
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
-      RETURNING state.*, own, reason, decided.status <> 'PROCESSING' AND NOT known AS void_queued
+      RETURNING state.*, own, decided.status AS status_before, needs_it, hold_name, state_before,
+        CASE WHEN own IS NOT NULL THEN nullif(decided.attempt_version, '') END AS hold_version
+    ), hold AS (
+      INSERT INTO auth_holds AS hold
+        (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version,
+         authorized_at, hold_expires_at, state, is_needed, is_answered, first_event_sequence, last_event_sequence)
+      SELECT auth_request_id, restaurant_id, hold_name, reported_id, reported_cents, reported_currency, hold_version,
+             reported_at, reported_expiry, CASE WHEN needs_it THEN 'held' ELSE 'voiding' END, needs_it, true,
+             last_event_sequence, last_event_sequence
+      FROM ${CHANGED}
+      ON CONFLICT (auth_request_id, processor_name, processor_auth_id) DO UPDATE
+        SET amount_cents = CASE WHEN hold.is_answered THEN hold.amount_cents ELSE excluded.amount_cents END,
+            currency = CASE WHEN hold.is_answered THEN hold.currency ELSE excluded.currency END,
+            authorized_at = CASE WHEN hold.is_answered THEN hold.authorized_at ELSE excluded.authorized_at END,
+            config_version = coalesce(hold.config_version, excluded.config_version),
+            hold_expires_at = coalesce(excluded.hold_expires_at, hold.hold_expires_at),
+            state = CASE WHEN hold.state = 'held' THEN excluded.state ELSE hold.state END,
+            is_needed = hold.is_needed AND excluded.is_needed, is_answered = true,
+            last_event_sequence = excluded.last_event_sequence
+      RETURNING hold.*
+    ), unneeded AS (${unneededHolds(`
+          status_before = 'PROCESSING' AND (hold.processor_name, hold.processor_auth_id) <> (hold_name, changed.processor_auth_id)`)}
     ), event AS (${appendEvent(input, {
-      metadata: `jsonb_strip_nulls(
-           jsonb_build_object('attempt', own, 'status_after', status, 'void_queued', void_queued))`,
+      from: `${CHANGED} JOIN (SELECT auth_request_id, state, is_needed FROM hold) AS hold USING (auth_request_id)`,
+      metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status,
+           'void_queued', ${IS_VOID_QUEUED}, 'hold_state', hold.state, 'hold_needed', hold.is_needed,
+           'hold_name', CASE WHEN hold_name <> reported_name THEN hold_name END, 'config_version', hold_version,
+           ${unneededIn()}))`,
     })}
-    ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE void_queued`, fields: textField(3, 'reason') })}
+    ), message AS (${queueVoids(input, {
+      holds: `(
+            SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE ${IS_VOID_QUEUED}
+            UNION ALL SELECT * FROM unneeded) AS hold`,
+      reason: `CASE WHEN status IN (${SQL.closed}) THEN 'voided_during_authorization' ELSE 'not_needed' END`,
+    })}
     )
-    SELECT status, void_queued FROM changed`,
+    SELECT status, ${IS_VOID_QUEUED} AS void_queued, false AS is_outdated
+    FROM changed JOIN (SELECT auth_request_id, state FROM hold) AS hold USING (auth_request_id)
+    UNION ALL SELECT status, false, true FROM meant WHERE is_outdated`,
 });
 
 export async function recordAuthorized(
@@ -151,6 +189,8 @@ export async function recordAuthorized(
     reported_cents: authorizedAmountCents,
     reported_currency: currency,
     reported_code: authorizationCode,
+    reported_at: wholeSeconds(command.authorizedAt ?? now),
+    reported_expiry: command.holdExpiresAt ? wholeSeconds(command.holdExpiresAt) : null,
     event: {
       authRequestId,
       status: 'AUTHORIZED',
@@ -168,17 +208,7 @@ export async function recordAuthorized(
       },
       receivedAt: now,
     },
-    // The statement completes the message: the row says why nobody needs it.
-    message: {
-      authRequestId,
-      restaurantId,
-      reason: '',
-      createdAt: now,
-      processorName,
-      processorAuthId,
-      amountCents: authorizedAmountCents,
-      currency,
-    },
+    void_message: voidMessage(authRequestId, restaurantId, ''),
     headers: command.headers,
   } as const;
   const written = await writeUnderLease(session, lease, RECORD_AUTHORIZED, answer, (standing) =>

@@ -5,9 +5,11 @@ import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
 import { appendEvent, eventOf } from '../event-store/append-event';
 import { type Lease } from '../locks/lease';
+import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
+import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { lastOwnAttempt, type Standing } from './read-standing';
 import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus } from './statuses';
@@ -42,7 +44,10 @@ export class DeniedCommand extends RecordCommand {
   processorMetadata?: Record<string, string>;
 }
 
-/** A settled request keeps its status and its row; the event says what the processor answered, and closes the attempt. */
+/**
+ * A settled request keeps its status and its row; the event says what the processor answered, and closes the attempt. What
+ * the processor has told of by itself meanwhile is voided, since nobody will use it.
+ */
 const RECORD_DENIED = operation({
   name: 'record_denied',
   input: {
@@ -51,15 +56,19 @@ const RECORD_DENIED = operation({
     reported_code: text,
     reported_reason: text,
     event: eventOf('AuthResponseReceived'),
+    void_message: messageOf('void_request_queued'),
+    headers: messageHeaders,
   },
-  output: rowsOf<{ status: AuthRequestStatus }>(),
+  output: rowsOf<{ status: AuthRequestStatus; is_outdated: boolean }>(),
   sql: (input) => `
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
+    ), seen AS (
+      SELECT *, ${IS_OUTDATED} AS is_outdated FROM request
     ), decided AS (
       SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')}, status = 'PROCESSING' AS decides,
         ${eventIdOf('said', 'fencing_token', `'DENIED'`, 'reported_name', 'reported_code')} AS new_event_id
-      FROM request WHERE status <> 'PENDING'
+      FROM seen WHERE NOT is_outdated AND status <> 'PENDING'
     ), changed AS (
       UPDATE auth_request_state AS state
       SET status = CASE WHEN decides THEN 'DENIED' ELSE decided.status END,
@@ -71,12 +80,15 @@ const RECORD_DENIED = operation({
       FROM decided
       WHERE state.auth_request_id = decided.auth_request_id
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
-      RETURNING state.*, own
+      RETURNING state.*, own, decides
+    ), unneeded AS (${unneededHolds('decides')}
     ), event AS (${appendEvent(input, {
-      metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status))`,
+      metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status, ${unneededIn()}))`,
     })}
+    ), message AS (${queueVoids(input, { holds: 'unneeded' })}
     )
-    SELECT status FROM changed`,
+    SELECT status, false AS is_outdated FROM changed
+    UNION ALL SELECT status, true FROM seen WHERE is_outdated`,
 });
 
 export async function recordDenied(session: Session, lease: Lease, input: DeniedCommand): Promise<RecordedResult> {
@@ -84,6 +96,8 @@ export async function recordDenied(session: Session, lease: Lease, input: Denied
   const { authRequestId } = lease;
   const { processorName, denialCode = '', denialReason = '' } = command;
   const answer = {
+    void_message: voidMessage(authRequestId, lease.restaurantId, 'denied'),
+    headers: command.headers,
     ...workerInput(lease, command),
     reported_name: processorName,
     reported_code: denialCode,

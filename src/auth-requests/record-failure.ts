@@ -1,7 +1,6 @@
 import { IsIn, IsOptional } from 'class-validator';
 import { boolean, orNull, text, timestamptz } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
-import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
 import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
@@ -10,6 +9,7 @@ import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message
 import { int64Field } from '../protobuf/append-fields';
 import { Flag, Instant, Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
+import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { lastOwnAttempt, type Standing, type StandingEvent } from './read-standing';
 import { type AuthRequestStatus, SQL } from './statuses';
 import {
@@ -93,22 +93,18 @@ const WAITING_AT = `
   SELECT min(next_attempt_at) FROM outbox JOIN input ON aggregate_id = auth_request_id
   WHERE processed_at IS NULL AND message_type = 'auth_request_queued' AND next_attempt_at > clock_timestamp()`;
 
-/** SQL: the number of the request's last event, in this statement's snapshot. */
-const SEQUENCE_SEEN = `
-  SELECT last_event_sequence FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)`;
-
 /**
  * An attempt fails once, and may be answered with "nothing held" once: the event's id is made of the attempt alone.
  * Another failure under the same lease (`is_further`) is of no attempt, and closes none: a worker that gives up without asking
  * again. Only `not_asked` and `nothing_held` close the attempt, the latter with the earlier ones of its version, since it
  * is the processor's answer.
  *
- * The message of a retry is written where none waits for its time. That is read from this statement's snapshot, and another
- * failure under the same lease may have committed one after it, while this statement waited for the request's row. Every
- * statement that queues a retry also raises last_event_sequence of that row: where the row, as it is locked, has the number that
- * the snapshot has, the snapshot has every retry. Where not (`is_outdated`), nothing is written, and the statement runs
- * again. A unique index could not decide it: a message that is due no longer waits, since a relay may have sent it and not yet
- * marked it; an insert that conflicts would have to wait for that relay.
+ * The message of a retry is written where none waits for its time: read, as holds are, in this statement's snapshot, which
+ * has every retry where it is not outdated, since every statement that queues one also raises last_event_sequence: see
+ * {@link IS_OUTDATED}. A unique index could not decide it: a message that is due no longer waits, since a relay may have sent
+ * it and not yet marked it; an insert that conflicts would have to wait for that relay.
+ *
+ * Where the request is FAILED now, nobody will use what the processor has told of by itself: it is voided.
  */
 const RECORD_FAILURE = operation({
   name: 'record_failure',
@@ -122,6 +118,7 @@ const RECORD_FAILURE = operation({
     by_outbox: boolean,
     event: eventOf('AuthAttemptFailed'),
     message: messageOf('auth_request_queued'),
+    void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
   output: rowsOf<FailedRow>(),
@@ -129,8 +126,7 @@ const RECORD_FAILURE = operation({
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), retry AS MATERIALIZED (
-      SELECT *, CASE WHEN needs_message THEN (${WAITING_AT}) END AS waiting_at,
-        needs_message AND last_event_sequence <> (${SEQUENCE_SEEN}) AS is_outdated
+      SELECT *, CASE WHEN needs_message THEN (${WAITING_AT}) END AS waiting_at, ${IS_OUTDATED} AS is_outdated
       FROM (SELECT *, is_retryable AND status = 'PROCESSING' AND by_outbox AS needs_message FROM request) AS request
     ), decided AS (
       SELECT *, CASE WHEN is_further THEN NULL ELSE own END AS of_attempt,
@@ -159,14 +155,17 @@ const RECORD_FAILURE = operation({
       WHERE state.auth_request_id = decided.auth_request_id
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.*, of_attempt, next_retry_at, floor(extract(epoch FROM next_retry_at))::bigint AS next_retry_second,
-        needs_message AND waiting_at IS NULL AS queues_retry
+        needs_message AND waiting_at IS NULL AS queues_retry, decided.status IN (${SQL.open}) AND NOT is_retryable AS gives_up
+    ), unneeded AS (${unneededHolds('gives_up')}
     ), event AS (${appendEvent(input, {
       fields: `${int64Field(5, 'retry_count')} || ${int64Field(6, 'next_retry_second')}`,
       // The field has whole seconds.
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status,
-           'next_retry_at', to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))`,
+           'next_retry_at', to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           ${unneededIn()}))`,
     })}
     ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
+    ), void_message AS (${queueVoids(input, { holds: 'unneeded' })}
     )
     SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
     UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,
@@ -196,20 +195,19 @@ export async function recordFailure(session: Session, lease: Lease, input: Failu
       failedAt: now,
     },
     message: { authRequestId, restaurantId, createdAt: now },
+    void_message: voidMessage(authRequestId, restaurantId, 'failed'),
     headers: command.headers,
   };
   const write = (isFurther: boolean) =>
     writeUnderLease(session, lease, RECORD_FAILURE, { ...failure, is_further: isFurther }, (standing) =>
       recordedBefore(standing, command),
     );
-  return await untilDecided(async () => {
-    let written = await write(false);
-    // Where the attempt has had another failure, this one is of no attempt.
-    if ('standing' in written && hasFailed(written.standing)) written = await write(true);
-    if (written.row) return written.row.is_outdated ? undefined : toRecorded(written.row);
-    if (written.repeat) return written.repeat;
-    throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
-  });
+  let written = await write(false);
+  // Where the attempt has had another failure, this one is of no attempt.
+  if ('standing' in written && hasFailed(written.standing)) written = await write(true);
+  if (written.row) return toRecorded(written.row);
+  if (written.repeat) return written.repeat;
+  throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
 }
 
 const toRecorded = ({ status, retry_count, next_retry_at }: FailedRow): RecordedFailure => ({

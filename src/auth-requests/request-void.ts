@@ -4,14 +4,14 @@ import { operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { AuthRequestNotFoundError, IdempotencyKeyReuseError, NotVoidableError } from '../errors';
-import { appendEvent, CHANGED, eventMetadata, eventOf } from '../event-store/append-event';
+import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
 import { fingerprint } from '../idempotency/fingerprint';
 import { readKey } from '../idempotency/read-key';
 import { takeKey } from '../idempotency/take-key';
-import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
-import { int64Field, textField } from '../protobuf/append-fields';
+import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
+import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { readStatus } from './read-status';
 import { type AuthRequestStatus, isVoidable, SQL } from './statuses';
 import { TracedCommand } from './traced-command';
@@ -33,8 +33,9 @@ export class VoidCommand extends TracedCommand {
 }
 
 /**
- * What a void means for the money. `not_required`: nobody had asked the processor (was PENDING). `pending`: an attempt was
- * under way (was PROCESSING) and is settled when it ends. `queued`: the release of an authorization has gone out.
+ * What a void means for the money. `not_required`: nothing is held: nobody had asked the processor (was PENDING), or the
+ * hold has lapsed or was voided there. `pending`: an attempt was under way (was PROCESSING) and is settled when it ends.
+ * `queued`: the message has gone out that has a worker void the hold.
  */
 export type VoidOutcome = 'not_required' | 'pending' | 'queued';
 
@@ -48,10 +49,18 @@ export interface VoidReceipt {
   readonly replayed: boolean;
 }
 
+/** SQL: of `seen`, whether the request is AUTHORIZED by a hold that was never written: a client of an earlier version did. */
+const LACKS_ITS_HOLD = `
+  status = 'AUTHORIZED' AND NOT EXISTS (
+    SELECT FROM auth_holds AS hold
+    WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id)
+        = (seen.auth_request_id, coalesce(seen.processor_name, ''), seen.processor_auth_id))`;
+
 /**
  * FOR UPDATE waits for a worker's write and then gives the row as that has left it; from there on nobody else can change
- * it. The key is written only where the status allows a void, so that a refused void burns none; the row only where the
- * key was written, so that a replay changes nothing. The message names the authorization that the row names.
+ * it. Holds are read in the snapshot, which has them all where it is not outdated: see {@link IS_OUTDATED}. The key is written
+ * only where the request can be voided, so that a refused void burns none; the row only where the key was written, so that a
+ * replay changes nothing. A message goes out for each hold that stands.
  */
 const REQUEST_VOID = operation({
   name: 'request_void',
@@ -63,40 +72,68 @@ const REQUEST_VOID = operation({
     event_id: uuid,
     event: eventOf('AuthVoidRequested'),
     event_metadata: eventMetadata,
-    message: messageOf('void_request_queued'),
+    void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
-  output: rowsOf<{ outcome: VoidOutcome }>(),
+  output: rowsOf<{ outcome: VoidOutcome; is_outdated: boolean }>(),
   sql: (input) => `
     WITH prior AS (
-      SELECT auth_request_id, restaurant_id, status, processor_name, processor_auth_id, authorized_amount_cents, currency
+      SELECT state.*
       FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
       FOR UPDATE OF state
+    ), seen AS (
+      SELECT *, ${IS_OUTDATED} AS is_outdated FROM prior
+    ), decided AS (
+      SELECT seen.*, lacks_its_hold,
+             CASE WHEN status = 'PROCESSING' THEN 'pending'
+                  WHEN lacks_its_hold OR holds.held THEN 'queued' ELSE 'not_required' END AS outcome
+      FROM seen
+      CROSS JOIN LATERAL (SELECT ${LACKS_ITS_HOLD} AS lacks_its_hold) AS own
+      CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(state = 'held'), false) AS held, coalesce(bool_or(state = 'captured'), false) AS captured
+        FROM auth_holds AS hold WHERE hold.auth_request_id = seen.auth_request_id AND is_needed
+      ) AS holds
+      WHERE NOT is_outdated AND status IN (${SQL.voidable}) AND NOT captured
     ), key AS (${takeKey(`
-      SELECT idempotency_key, restaurant_id, auth_request_id, 'void',
-             CASE status WHEN 'PENDING' THEN 'not_required' WHEN 'PROCESSING' THEN 'pending' ELSE 'queued' END,
-             request_fingerprint
-      FROM prior JOIN input USING (auth_request_id, restaurant_id) WHERE status IN (${SQL.voidable})`)}
+      SELECT idempotency_key, restaurant_id, auth_request_id, 'void', outcome, request_fingerprint
+      FROM decided JOIN input USING (auth_request_id, restaurant_id)`)}
       RETURNING outcome
     ), changed AS (
       UPDATE auth_request_state AS state
       SET status = 'VOIDED', completed_at = coalesce(state.completed_at, now()),
           last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
-      FROM prior, key, input
-      WHERE state.auth_request_id = prior.auth_request_id
-      RETURNING prior.*, state.last_event_sequence, key.outcome
-    ), event AS (${appendEvent(input, { id: 'event_id' })}
-    ), message AS (${queueMessage(input, {
-      from: `${CHANGED} WHERE outcome = 'queued'`,
-      fields: [
-        textField(5, 'processor_name'),
-        textField(6, 'processor_auth_id'),
-        int64Field(7, 'authorized_amount_cents'),
-        textField(8, 'currency'),
-      ].join(' || '),
+      FROM decided, key, input
+      WHERE state.auth_request_id = decided.auth_request_id
+      RETURNING state.*, lacks_its_hold
+    ), unneeded AS (${unneededHolds()}
+    ), its_hold AS (
+      INSERT INTO auth_holds
+        (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at, state,
+         is_needed, is_answered, first_event_sequence, last_event_sequence)
+      SELECT auth_request_id, restaurant_id, coalesce(processor_name, ''), processor_auth_id,
+             coalesce(authorized_amount_cents, amount_cents), currency, completed_at, 'voiding', false, true,
+             last_event_sequence, last_event_sequence
+      FROM changed WHERE lacks_its_hold
+      RETURNING *
+    ), voids AS (
+      SELECT * FROM unneeded UNION ALL SELECT * FROM its_hold
+    ), event AS (${appendEvent(input, {
+      id: 'event_id',
+      metadata: `jsonb_strip_nulls(jsonb_build_object(${unneededIn('voids')}))`,
     })}
+    ), message AS (${queueVoids(input, { holds: 'voids' })}
     )
-    SELECT outcome FROM changed`,
+    SELECT outcome, false AS is_outdated FROM key
+    UNION ALL SELECT NULL, true FROM seen WHERE is_outdated`,
+});
+
+const FIND_CAPTURED = operation({
+  name: 'find_captured',
+  input: { auth_request_id: uuid, restaurant_id: uuid },
+  output: rowsOf<object>(),
+  sql: `
+    SELECT 1 FROM auth_holds JOIN input USING (auth_request_id, restaurant_id)
+    WHERE is_needed AND state = 'captured' LIMIT 1`,
 });
 
 export async function requestVoid(session: Session, input: VoidCommand): Promise<VoidReceipt> {
@@ -114,16 +151,12 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
     event_id: newId(),
     event: { authRequestId, reason, requestedAt },
     event_metadata: { correlationId, causationId, idempotency_key: idempotencyKey },
-    // The statement completes the message: the row says which authorization it is.
-    message: {
-      ...{ authRequestId, restaurantId, reason, createdAt: requestedAt },
-      ...{ processorName: '', processorAuthId: '', amountCents: 0, currency: '' },
-    },
+    void_message: voidMessage(authRequestId, restaurantId, reason),
     headers: command.headers,
   };
   // Neither written nor explained: key or status has changed in between.
   return await untilDecided(async () => {
-    const written = await session.row(REQUEST_VOID, voiding);
+    const written = await session.newest(REQUEST_VOID, voiding);
     if (written) return { authRequestId, status: 'VOIDED', outcome: written.outcome, replayed: false };
     const key = await readKey(session, { idempotencyKey, restaurantId });
     if (key) {
@@ -134,6 +167,8 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
     const status = await readStatus(session, { authRequestId, restaurantId });
     if (!status) throw new AuthRequestNotFoundError(authRequestId);
     if (!isVoidable(status)) throw new NotVoidableError(authRequestId, status);
+    const captured = await session.row(FIND_CAPTURED, { auth_request_id: authRequestId, restaurant_id: restaurantId });
+    if (captured) throw new NotVoidableError(authRequestId, status, 'captured');
     return undefined;
   });
 }

@@ -107,7 +107,7 @@ type Written<Row, Repeat> =
  * @throws LockLostError, AuthRequestNotFoundError
  * @throws TransactionConflictError in a transaction of the caller's, which the same write elsewhere has aborted
  */
-export async function writeUnderLease<Input, Row, Repeat>(
+export async function writeUnderLease<Input, Row extends object, Repeat>(
   session: Session,
   lease: Lease,
   write: Operation<Input, Row>,
@@ -124,13 +124,13 @@ export async function writeUnderLease<Input, Row, Repeat>(
   return { standing };
 }
 
-async function writeOnce<Input, Row>(
+async function writeOnce<Input, Row extends object>(
   session: Session,
   write: Operation<Input, Row>,
   input: NoInfer<Input>,
 ): Promise<Row | typeof ID_TAKEN | undefined> {
   try {
-    return await session.row(write, input);
+    return await session.newest(write, input);
   } catch (error) {
     const written = error instanceof ConstraintViolationError && error.constraint === 'payment_events_event_id_key';
     if (!written) throw error;

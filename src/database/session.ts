@@ -1,8 +1,10 @@
 import { type DataSource, type EntityManager } from 'typeorm';
+import { DatabaseUnavailableError, OutcomeUnknownError } from '../errors';
 import { queryRunnerOf } from './connections';
 import { type ManyOperation, type Operation } from './operation';
 import { execute } from './execute';
 import { type Statement } from './statement';
+import { transaction } from './transaction';
 
 /** What a statement came to: as much of the driver's result as is used, so that its types are nobody else's concern. */
 interface Result {
@@ -19,13 +21,17 @@ type Execute = (statement: Statement, values: unknown[]) => Promise<Result>;
  */
 export class Session {
   readonly #execute: Execute;
+  readonly #dataSource: DataSource | undefined;
 
   constructor(
     execute: Execute,
     /** The transaction is the caller's: what aborts it cannot be repeated here. */
     readonly isCallers: boolean,
+    /** Where each operation is a transaction by itself: what further ones are opened on. */
+    dataSource?: DataSource,
   ) {
     this.#execute = execute;
+    this.#dataSource = dataSource;
   }
 
   /** Runs an operation and gives its rows. */
@@ -44,6 +50,27 @@ export class Session {
     return (await this.rows(operation, input))[0];
   }
 
+  /**
+   * Runs an operation that locks a request's row and reads what belongs to it, and gives its row.
+   *
+   * Under READ COMMITTED a statement that has waited for a row sees that row as it is by then, and everything else as it
+   * was when the statement began. Such an operation therefore says (`is_outdated`) where the row has changed since, and has
+   * written nothing. It is run again in the transaction that holds the lock now: from there on nobody changes the row, and
+   * what has been committed is seen.
+   */
+  async newest<Input, Row extends object>(
+    operation: Operation<Input, Row>,
+    input: NoInfer<Input>,
+  ): Promise<Row | undefined> {
+    const row = await this.row(operation, input);
+    if (!row || !('is_outdated' in row && row.is_outdated)) return row;
+    if (!this.#dataSource) return await this.row(operation, input);
+    return await transaction(this.#dataSource, {}, (own) => own.newest(operation, input)).catch((error: unknown) => {
+      // What may be repeated by itself may be repeated in a transaction of its own.
+      throw error instanceof OutcomeUnknownError ? new DatabaseUnavailableError('08007') : error;
+    });
+  }
+
   /** Runs an operation and gives the number of rows that its last part wrote: rows cost both sides more. */
   async write<Input>({ one, valuesOf }: Operation<Input, unknown>, input: NoInfer<Input>): Promise<number> {
     return (await this.#execute(one, valuesOf(input))).rowCount ?? 0;
@@ -60,7 +87,11 @@ export class Session {
 
 /** The session of an operation: in the transaction of the manager, where its caller has given one. */
 export const sessionOf = (dataSource: DataSource, manager?: EntityManager): Session =>
-  new Session((statement, values) => execute(dataSource, statement, values, manager), manager !== undefined);
+  new Session(
+    (statement, values) => execute(dataSource, statement, values, manager),
+    manager !== undefined,
+    manager ? undefined : dataSource,
+  );
 
 /**
  * The session of an operation that belongs into the transaction of its caller.

@@ -42,6 +42,8 @@ interface Queue {
   readonly from: string;
   /** SQL: fields that are appended to the message. */
   readonly fields?: string;
+  /** The column of the input that holds the message. Default: `message`. */
+  readonly column?: string;
   /** SQL: not before then. Default: at once. Not every role may say when. */
   readonly dueAt?: string;
 }
@@ -49,8 +51,8 @@ interface Queue {
 /** A part of a statement that queues the message of its input, one for each row of `from`. */
 export const queueMessage = (
   { message: { messageType } }: MessageInput,
-  { from, fields, dueAt }: Queue,
+  { from, fields, dueAt, column = 'message' }: Queue,
 ): string => `${dueAt ? insertMessages('next_attempt_at') : INSERT_MESSAGES}
-  SELECT auth_request_id, restaurant_id, '${messageType}', message${fields ? ` || ${fields}` : ''}, headers
+  SELECT auth_request_id, restaurant_id, '${messageType}', ${column}${fields ? ` || ${fields}` : ''}, headers
          ${dueAt ? `, ${dueAt}` : ''}
   FROM ${from}`;

@@ -304,8 +304,8 @@ describe('the plan', () => {
     const values: Record<string, string> = {
       list_stuck: '0, 604800000, 100',
       list_unsettled: '0, 604800000, 100, 86400000',
-      expire_stale: `0, 604800000, NULL, 100, '{}', '', '{}'`,
-      'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, '{}', '', '{}'`,
+      expire_stale: `0, 604800000, NULL, 100, '{}', '', '{}', '', '{}'`,
+      'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, '{}', '', '{}', '', '{}'`,
       list_auth_requests: `'${RESTAURANT}', ${us}, '${id}', 50`,
     };
     const prepared: { name: string }[] = await session.query('SELECT name FROM pg_prepared_statements');
