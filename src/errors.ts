@@ -160,6 +160,53 @@ export class AuthRequestStatusError extends PaymentEventsDbError {
   }
 }
 
+/** Nobody has told of that hold yet. Its authorization may still be on its way: the same report again may find it. */
+export class HoldNotFoundError extends PaymentEventsDbError {
+  readonly code = 'HOLD_NOT_FOUND';
+  override readonly retryable = true;
+
+  constructor(
+    readonly processorName: string,
+    readonly processorAuthId: string,
+  ) {
+    super(
+      `No hold ${processorAuthId} of ${processorName} is known. Let the processor deliver its report again, or say which ` +
+        'authorization request it belongs to.',
+    );
+  }
+}
+
+/** Several requests have that hold. */
+export class AmbiguousHoldError extends PaymentEventsDbError {
+  readonly code = 'AMBIGUOUS_HOLD';
+
+  constructor(
+    readonly processorName: string,
+    readonly processorAuthId: string,
+  ) {
+    super(
+      `Several authorization requests have hold ${processorAuthId} of ${processorName}. Say which is meant: restaurantId or ` +
+        'authRequestId.',
+    );
+  }
+}
+
+/** The hold is in a state that the operation does not start from. Nothing was written. */
+export class HoldStateError extends PaymentEventsDbError {
+  readonly code = 'HOLD_STATE';
+
+  constructor(
+    readonly authRequestId: string,
+    readonly processorAuthId: string,
+    readonly state: string,
+    readonly operation: string,
+  ) {
+    super(
+      `${operation} does not apply to hold ${processorAuthId} of authorization request ${authRequestId}, which is ${state}.`,
+    );
+  }
+}
+
 /** The processor authorized another currency than was asked for, or more. Nothing was written: settle it by hand. */
 export class AuthorizationMismatchError extends PaymentEventsDbError {
   readonly code = 'AUTHORIZATION_MISMATCH';

@@ -29,10 +29,19 @@ export {
 } from './data-source';
 
 export * from './entities';
+export { Holds } from './auth-requests/holds/holds';
+export { RecordEndCommand } from './auth-requests/holds/record-end';
+export { type RecordedVoidFailure, VoidFailureCommand } from './auth-requests/holds/record-void-failure';
+export { type RecordedVoid, VoidedCommand } from './auth-requests/holds/record-voided';
+export { type ReportedHold, ReportHoldCommand } from './auth-requests/holds/report-hold';
+export { type RequeuedVoid, RequeueVoidCommand } from './auth-requests/holds/requeue-void';
+export { HOLD_ENDS, HOLD_STATES, type HoldEndState, type HoldState } from './auth-requests/holds/states';
+export { ToVoidCommand, type Voiding } from './auth-requests/holds/to-void';
 export { AUTH_REQUEST_STATUSES, type AuthRequestStatus } from './auth-requests/statuses';
 export { type Processor, PROCESSORS } from './entities/restaurant-payment-config.entity';
 
 export {
+  AmbiguousHoldError,
   AuthRequestNotFoundError,
   AuthRequestStatusError,
   AuthorizationConflictError,
@@ -45,6 +54,8 @@ export {
   DatabaseUnavailableError,
   DataSourceNotOpenError,
   EventIdConflictError,
+  HoldNotFoundError,
+  HoldStateError,
   IdempotencyKeyReuseError,
   InvalidCommandError,
   LockHeldError,
@@ -80,7 +91,7 @@ export {
   type OutboxMessageBody,
   type OutboxMessageType,
 } from './outbox/message-codec';
-export { type AuthStatusName } from './protobuf/plain-message';
+export { type AuthStatusName, type HoldEndName } from './protobuf/plain-message';
 
 export {
   type AppendOptions,

@@ -10,6 +10,7 @@ import { int64Field } from '../protobuf/append-fields';
 import { Flag, Instant, Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
+import { backOff, isoTime } from './retry-times';
 import { lastOwnAttempt, type Standing, type StandingEvent } from './read-standing';
 import { type AuthRequestStatus, SQL } from './statuses';
 import {
@@ -85,9 +86,6 @@ interface FailedRow {
   is_outdated: boolean;
 }
 
-/** SQL: 2, 4, 8 … seconds, 300 at most, of which the second half is random. */
-const BACK_OFF = `least(2 ^ least(retry_count + 1, 9), 300) * (0.5 + random() / 2) * interval '1 second'`;
-
 /** SQL: when the retry is due that waits for its time, in this statement's snapshot. */
 const WAITING_AT = `
   SELECT min(next_attempt_at) FROM outbox JOIN input ON aggregate_id = auth_request_id
@@ -137,7 +135,7 @@ const RECORD_FAILURE = operation({
              ELSE ${eventIdOf('own', `CASE outcome WHEN 'nothing_held' THEN 'NOTHING_HELD' ELSE 'FAILED' END`)}
         END AS new_event_id,
         CASE WHEN is_retryable AND status = 'PROCESSING' THEN date_trunc('milliseconds', coalesce(
-          waiting_at, asked_retry_at, CASE WHEN by_outbox THEN clock_timestamp() + ${BACK_OFF} END)) END AS next_retry_at
+          waiting_at, asked_retry_at, CASE WHEN by_outbox THEN clock_timestamp() + ${backOff('retry_count + 1')} END)) END AS next_retry_at
       FROM retry
       WHERE NOT is_outdated
         AND (status = 'PROCESSING' OR status = 'PENDING' AND NOT is_retryable
@@ -161,7 +159,7 @@ const RECORD_FAILURE = operation({
       fields: `${int64Field(5, 'retry_count')} || ${int64Field(6, 'next_retry_second')}`,
       // The field has whole seconds.
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', of_attempt, 'status_after', status,
-           'next_retry_at', to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           'next_retry_at', ${isoTime('next_retry_at')},
            ${unneededIn()}))`,
     })}
     ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}

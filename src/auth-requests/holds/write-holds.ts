@@ -44,17 +44,19 @@ interface Voids {
   readonly requests?: string;
   /** SQL: fields that are appended to the message. */
   readonly fields?: string;
+  /** SQL: not before then. Default: at once. */
+  readonly dueAt?: string;
 }
 
 /** A part that queues the input's `void_message` for each of some holds that is to be voided. */
 export const queueVoids = (
   { void_message: message, headers }: VoidInput,
-  { holds, reason, requests = CHANGED, fields }: Voids,
+  { holds, reason, requests = CHANGED, fields, dueAt }: Voids,
 ): string =>
   queueMessage(
     { message, headers },
     {
-      column: 'void_message',
+      ...{ column: 'void_message', dueAt },
       from: `${requests}
     JOIN (SELECT auth_request_id, processor_name AS void_name, processor_auth_id AS void_id, amount_cents AS void_cents,
                  currency AS void_currency

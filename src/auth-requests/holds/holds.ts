@@ -1,0 +1,108 @@
+import { type DataSource, type EntityManager } from 'typeorm';
+import { sessionOf } from '../../database/session';
+import { type Lease, validLease } from '../../locks/lease';
+import { recordEnd, type RecordEndCommand } from './record-end';
+import { recordVoidFailure, type RecordedVoidFailure, type VoidFailureCommand } from './record-void-failure';
+import { recordVoided, type RecordedVoid, type VoidedCommand } from './record-voided';
+import { reportHold, type ReportedHold, type ReportHoldCommand } from './report-hold';
+import { requeueVoid, type RequeuedVoid, type RequeueVoidCommand } from './requeue-void';
+import { type HoldState } from './states';
+import { toVoid, type ToVoidCommand, type Voiding } from './to-void';
+
+/**
+ * The money that processors hold: one hold for each authorization that one has ever reported, until somebody has ended it.
+ * A hold that no request needs is `voiding`, with a message to the workers, until a worker or the processor tells how it ended.
+ *
+ * Every write is one statement under the lock of the request's row, writes its event with it, and may be repeated after a
+ * lost answer. Each but `toVoid` takes the manager of an open transaction. Beside the errors named, all throw
+ * `InvalidCommandError` before anything is sent, and the retryable `DatabaseUnavailableError`, `DatabaseTimeoutError` and
+ * `TransactionConflictError`.
+ *
+ * @example
+ * const holds = new Holds(dataSource);
+ * await holds.report({
+ *   processorName: 'stripe', processorAuthId: 'pi_3OqFbW', told: 'captured', amountCents: 1050,
+ *   source: 'stripe', sourceEventId: 'evt_1OqFbX',
+ * });
+ */
+export class Holds {
+  readonly #dataSource: DataSource;
+
+  constructor(dataSource: DataSource) {
+    this.#dataSource = dataSource;
+  }
+
+  /**
+   * Takes in what a processor tells by itself, any number of times, in any order and from many processes: that it holds
+   * money, or how a hold ended. What counts for more stays: captured, voided, lapsed, in this order. It moves no request. A
+   * hold that nobody needs is voided; a captured one of a closed request stays listed for a person.
+   *
+   * Where the processor was given the request as a reference, name it: the report may then come before the worker's answer,
+   * which reopens nothing.
+   *
+   * @throws HoldNotFoundError retryable: the processor's id alone is named, and nobody has told of that hold yet. Have the
+   *   processor deliver it again
+   * @throws AmbiguousHoldError several requests have that hold: say the restaurant
+   * @throws AuthRequestNotFoundError the request that is named is not there
+   */
+  report(command: ReportHoldCommand, manager?: EntityManager): Promise<ReportedHold> {
+    return reportHold(sessionOf(this.#dataSource, manager), command);
+  }
+
+  /**
+   * Tells the worker that has a `void_request_queued` message what to void, or that there is nothing to do. Under a lease on
+   * the request, as attempts are. Writes nothing.
+   *
+   * @throws LockLostError
+   * @throws HoldNotFoundError retryable: the hold is not there
+   */
+  async toVoid(lease: Lease, command: ToVoidCommand): Promise<Voiding> {
+    return await toVoid(sessionOf(this.#dataSource), validLease(lease), command);
+  }
+
+  /**
+   * Records that the processor has voided a hold.
+   *
+   * @throws LockLostError, HoldNotFoundError
+   */
+  async recordVoided(lease: Lease, command: VoidedCommand, manager?: EntityManager): Promise<RecordedVoid> {
+    return await recordVoided(sessionOf(this.#dataSource, manager), validLease(lease), command);
+  }
+
+  /**
+   * Records that the processor did not void a hold. Retryable, the message that brings it to a worker again is queued, due
+   * at `nextRetryAt`; acknowledge the current one. Else the hold is `void_failed` and listed for a person.
+   *
+   * @throws LockLostError, HoldNotFoundError
+   */
+  async recordVoidFailure(
+    lease: Lease,
+    command: VoidFailureCommand,
+    manager?: EntityManager,
+  ): Promise<RecordedVoidFailure> {
+    return await recordVoidFailure(sessionOf(this.#dataSource, manager), validLease(lease), command);
+  }
+
+  /**
+   * Sends the void of a hold on its way again, on the word of a person. Kept as an event with name and reason. A repeat finds
+   * it on its way and writes nothing.
+   *
+   * @throws HoldNotFoundError
+   * @throws HoldStateError the hold has ended, or its request may use it: see `requestVoid`
+   */
+  requeueVoid(command: RequeueVoidCommand, manager?: EntityManager): Promise<RequeuedVoid> {
+    return requeueVoid(sessionOf(this.#dataSource, manager), command);
+  }
+
+  /**
+   * Records how a hold ended, on the word of a person who has looked at the processor. Kept as an event with name and reason;
+   * the hold is on no list from then on. By the same person once for each end.
+   *
+   * @returns where the hold stands: what was captured stays so
+   *
+   * @throws HoldNotFoundError, AmbiguousHoldError
+   */
+  recordEnd(command: RecordEndCommand, manager?: EntityManager): Promise<{ readonly state: HoldState }> {
+    return recordEnd(sessionOf(this.#dataSource, manager), command);
+  }
+}

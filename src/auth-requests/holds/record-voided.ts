@@ -1,0 +1,63 @@
+import { operation, rowsOf } from '../../database/operation';
+import { type Session } from '../../database/session';
+import { appendEvent, eventOf } from '../../event-store/append-event';
+import { type Lease } from '../../locks/lease';
+import { validateCommand } from '../../validation/validate-command';
+import { type HoldState } from './states';
+import { BEFORE_VOID, countEvent, explainVoid, voidColumns, voidInput, VoidWriteCommand } from './void-write';
+
+/** The processor has voided a hold. */
+export class VoidedCommand extends VoidWriteCommand {}
+
+/** What recording a void came to. */
+export interface RecordedVoid {
+  /** `voided`; or `captured`, where the processor has told of that, which counts for more. */
+  readonly state: HoldState;
+  /** It was recorded before: nothing was written. */
+  readonly replayed: boolean;
+}
+
+/**
+ * A hold that is voided already says so, whoever has recorded it: nothing is written. One that lapsed was voided for all that
+ * is known now. One that was captured stays so, and has the event.
+ */
+const RECORD_VOIDED = operation({
+  name: 'record_voided',
+  input: { ...voidColumns, event: eventOf('AuthVoidCompleted') },
+  output: rowsOf<{ state: HoldState; is_outdated: boolean }>(),
+  sql: (input) => `
+    WITH ${BEFORE_VOID}, changed AS (${countEvent(
+      `(SELECT * FROM before WHERE state_before <> 'voided')`,
+      'void_cents, worker_id',
+    )}
+    ), hold AS (
+      UPDATE auth_holds AS hold
+      SET state = CASE hold.state WHEN 'captured' THEN hold.state ELSE 'voided' END,
+          ended_by = CASE hold.state WHEN 'captured' THEN hold.ended_by ELSE changed.worker_id END,
+          ended_amount_cents = CASE hold.state WHEN 'captured' THEN hold.ended_amount_cents ELSE nullif(void_cents, 0) END,
+          last_event_sequence = changed.last_event_sequence
+      FROM changed JOIN input USING (auth_request_id, restaurant_id)
+      WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
+      RETURNING hold.state, hold.auth_request_id
+    ), event AS (${appendEvent(input, {
+      from: 'changed JOIN input USING (auth_request_id, restaurant_id) JOIN hold USING (auth_request_id)',
+      metadata: `jsonb_build_object('hold_state', state)`,
+    })}
+    )
+    SELECT state, false AS is_outdated FROM hold
+    UNION ALL SELECT NULL, true FROM seen WHERE is_outdated`,
+});
+
+const WRITE_KEY = 'VOIDED';
+
+export async function recordVoided(session: Session, lease: Lease, input: VoidedCommand): Promise<RecordedVoid> {
+  const command = validateCommand(VoidedCommand, input);
+  const { processorName, processorAuthId } = command;
+  const row = await session.newest(RECORD_VOIDED, {
+    ...voidInput(lease, command, WRITE_KEY),
+    event: { authRequestId: lease.authRequestId, processorName, processorAuthId, completedAt: new Date() },
+  });
+  if (row) return { state: row.state, replayed: false };
+  const { state } = await explainVoid(session, lease, command, WRITE_KEY);
+  return { state, replayed: true };
+}

@@ -1,0 +1,347 @@
+import { IsIn, IsOptional, ValidateIf } from 'class-validator';
+import { bigint, orNull, text, timestamptz, uuid } from '../../database/columns';
+import { operation, rowsOf } from '../../database/operation';
+import { type Session } from '../../database/session';
+import { AmbiguousHoldError, AuthRequestNotFoundError, HoldNotFoundError } from '../../errors';
+import { appendEvent, eventMetadata, eventOf } from '../../event-store/append-event';
+import { messageHeaders, messageOf } from '../../outbox/queue-message';
+import { Currency, Instant, Text, Uuid, WholeNumber } from '../../validation/rules';
+import { validateCommand } from '../../validation/validate-command';
+import { TracedCommand } from '../traced-command';
+import { eventIdOf } from '../worker-write';
+import { SQL } from '../statuses';
+import { HOLD_ENDS, type HoldEndState, type HoldState } from './states';
+import { IS_OUTDATED, queueVoids, voidMessage, wholeSeconds } from './write-holds';
+
+/** A processor tells by itself what became of an authorization: a webhook, a line of a report. */
+export class ReportHoldCommand extends TracedCommand {
+  /** The request, where the processor was given it as a reference. Then the hold need not be known yet. */
+  @IsOptional()
+  @Uuid()
+  authRequestId?: string;
+
+  /** Where the processor's id alone stands for several requests. */
+  @IsOptional()
+  @Uuid()
+  restaurantId?: string;
+
+  @Text(1, 50)
+  processorName: string;
+
+  /** The processor's own id of the authorization. */
+  @Text(1, 255)
+  processorAuthId: string;
+
+  /** What it says: that it holds the money, or how the hold ended. */
+  @IsIn(['authorized', ...HOLD_ENDS])
+  told: 'authorized' | HoldEndState;
+
+  /** Who says so, such as `stripe`. */
+  @Text(1, 100)
+  source: string;
+
+  /** The id that the message has there. The same one again, for the same hold and saying the same, has no further effect. */
+  @Text(1, 255)
+  sourceEventId: string;
+
+  /**
+   * What is held, captured, voided or given up, in the currency's minor unit: 1 to 2^53 − 1. Needed where it is `authorized`; of
+   * an end the default is: not said.
+   */
+  @ValidateIf(({ told, amountCents }: ReportHoldCommand) => told === 'authorized' || amountCents !== undefined)
+  @WholeNumber(1, Number.MAX_SAFE_INTEGER)
+  amountCents?: number;
+
+  /** Default: the request's. */
+  @IsOptional()
+  @Currency()
+  currency?: string;
+
+  /** When, by the processor's clock, of the years 1970 to 9999. Default: now. */
+  @IsOptional()
+  @Instant()
+  at?: Date;
+
+  /** Until when the processor holds the money, of the years 1970 to 9999. Default: not said. */
+  @IsOptional()
+  @Instant()
+  holdExpiresAt?: Date;
+}
+
+/** What a report came to. */
+export interface ReportedHold {
+  readonly authRequestId: string;
+  readonly restaurantId: string;
+  /** Where the hold stands now: what counts for more stays, whatever comes later. */
+  readonly state: HoldState;
+  /** The same was told before: nothing was written. */
+  readonly replayed: boolean;
+  /** Nobody needs the hold: a message went out that has a worker void it. */
+  readonly voidQueued: boolean;
+}
+
+/** Exact names first; a legacy service may have left the name out. */
+const FIND_HOLD = operation({
+  name: 'find_hold',
+  input: {
+    wanted_name: text,
+    processor_auth_id: text,
+    wanted_request: orNull(uuid),
+    wanted_restaurant: orNull(uuid),
+  },
+  output: rowsOf<FoundHold>(),
+  sql: `
+    SELECT auth_request_id, restaurant_id, processor_name
+    FROM auth_holds JOIN input USING (processor_auth_id)
+    WHERE processor_name IN (wanted_name, '')
+      AND auth_request_id = coalesce(wanted_request, auth_request_id)
+      AND restaurant_id = coalesce(wanted_restaurant, restaurant_id)
+    ORDER BY processor_name DESC LIMIT 3`,
+});
+
+const FIND_REQUEST = operation({
+  name: 'find_request_of_hold',
+  input: { auth_request_id: uuid, wanted_restaurant: orNull(uuid) },
+  output: rowsOf<Omit<FoundHold, 'processor_name'>>(),
+  sql: `
+    SELECT auth_request_id, restaurant_id FROM auth_request_state JOIN input USING (auth_request_id)
+    WHERE restaurant_id = coalesce(wanted_restaurant, restaurant_id)`,
+});
+
+interface FoundHold {
+  readonly auth_request_id: string;
+  readonly restaurant_id: string;
+  readonly processor_name: string;
+}
+
+/** What names a hold, as far as its processor knows. */
+interface HoldName {
+  readonly authRequestId?: string;
+  readonly restaurantId?: string;
+  readonly processorName: string;
+  readonly processorAuthId: string;
+}
+
+/**
+ * The hold that is meant, under the name that it is kept under.
+ *
+ * @throws AmbiguousHoldError several requests have it
+ */
+export async function findHold(session: Session, hold: HoldName): Promise<FoundHold | undefined> {
+  const found = await session.rows(FIND_HOLD, {
+    wanted_name: hold.processorName,
+    processor_auth_id: hold.processorAuthId,
+    wanted_request: hold.authRequestId ?? null,
+    wanted_restaurant: hold.restaurantId ?? null,
+  });
+  const named = found.filter((row) => row.processor_name === hold.processorName);
+  const candidates = named.length > 0 ? named : found;
+  if (candidates.length > 1) throw new AmbiguousHoldError(hold.processorName, hold.processorAuthId);
+  return candidates[0];
+}
+
+/** The hold that is meant, or the request that is to have it. */
+async function findOrPlace(session: Session, hold: HoldName): Promise<FoundHold> {
+  const { authRequestId, restaurantId, processorName, processorAuthId } = hold;
+  const known = await findHold(session, hold);
+  if (known) return known;
+  if (!authRequestId) throw new HoldNotFoundError(processorName, processorAuthId);
+  const request = await session.row(FIND_REQUEST, {
+    auth_request_id: authRequestId,
+    wanted_restaurant: restaurantId ?? null,
+  });
+  if (!request) throw new AuthRequestNotFoundError(authRequestId);
+  return { ...request, processor_name: processorName };
+}
+
+interface ReportedRow {
+  readonly state: HoldState;
+  readonly is_written: boolean;
+  readonly void_queued: boolean;
+  readonly is_outdated: boolean;
+}
+
+/** The columns of `input` that say which hold a report is about, and what it says. */
+const reportColumns = {
+  auth_request_id: uuid,
+  restaurant_id: uuid,
+  hold_name: text,
+  hold_id: text,
+  source: text,
+  source_event_id: text,
+  told_cents: orNull(bigint),
+  told_currency: orNull(text),
+  told_at: timestamptz,
+  event_metadata: eventMetadata,
+} as const;
+
+/**
+ * SQL: the parts of a report before it writes. The request's row, as its newest version is; the hold, as the snapshot has it,
+ * which is right where the snapshot is not outdated; and the event's id, made of what makes the report the same as another.
+ *
+ * A hold that nobody knew of is needed where the request has no answer yet, or is AUTHORIZED by it.
+ */
+const beforeReport = (told: string) => `
+    request AS (
+      SELECT * FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
+      FOR UPDATE OF state
+    ), seen AS (
+      SELECT *, ${IS_OUTDATED} AS is_outdated,
+        ${eventIdOf(`'REPORTED'`, 'hold_name', 'hold_id', 'source', 'source_event_id', told)} AS new_event_id
+      FROM request
+    ), before AS (
+      SELECT seen.*, state_before,
+        EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id) AS is_told,
+        coalesce(was_needed, status IN (${SQL.open})
+          OR status = 'AUTHORIZED' AND processor_auth_id = hold_id AND coalesce(processor_name, '') IN ('', hold_name)) AS needs_it
+      FROM seen
+      LEFT JOIN LATERAL (
+        SELECT state AS state_before, is_needed AS was_needed FROM auth_holds AS hold
+        WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (seen.auth_request_id, hold_name, hold_id)
+      ) AS hold ON true
+      WHERE NOT is_outdated
+    ), changed AS (
+      UPDATE auth_request_state AS state
+      SET last_event_sequence = before.last_event_sequence + 1, last_event_id = new_event_id
+      FROM before
+      WHERE state.auth_request_id = before.auth_request_id AND NOT is_told
+      RETURNING state.*, needs_it, state_before
+    )`;
+
+const AFTER_REPORT = `
+    SELECT coalesce(hold.state, state_before) AS state, NOT is_told AS is_written,
+           coalesce(hold.state = 'voiding' AND state_before IS NULL, false) AS void_queued, false AS is_outdated
+    FROM before LEFT JOIN (SELECT auth_request_id, state FROM hold) AS hold USING (auth_request_id)
+    UNION ALL SELECT NULL, false, false, true FROM seen WHERE is_outdated`;
+
+const metadataOf = `jsonb_build_object('hold_state', hold.state, 'hold_needed', hold.is_needed)`;
+const WITH_HOLD = `changed JOIN input USING (auth_request_id, restaurant_id)
+         JOIN (SELECT auth_request_id, state, is_needed FROM hold) AS hold USING (auth_request_id)`;
+
+/**
+ * The processor says that it holds the money. That moves no request: its worker will be answered. A hold that is known keeps
+ * its state, also where this says nothing new; one that no request needs is voided.
+ */
+const REPORT_AUTHORIZED = operation({
+  name: 'report_authorized',
+  input: {
+    ...reportColumns,
+    told_expiry: orNull(timestamptz),
+    event: eventOf('AuthHoldReported'),
+    void_message: messageOf('void_request_queued'),
+    headers: messageHeaders,
+  },
+  output: rowsOf<ReportedRow>(),
+  sql: (input) => `
+    WITH ${beforeReport(`'authorized'`)}, hold AS (
+      INSERT INTO auth_holds AS hold
+        (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at,
+         hold_expires_at, state, is_needed, is_answered, first_event_sequence, last_event_sequence)
+      SELECT auth_request_id, restaurant_id, hold_name, hold_id, told_cents,
+             coalesce(told_currency, currency), told_at, told_expiry, CASE WHEN needs_it THEN 'held' ELSE 'voiding' END, needs_it,
+             false, last_event_sequence, last_event_sequence
+      FROM changed JOIN input USING (auth_request_id, restaurant_id)
+      ON CONFLICT (auth_request_id, processor_name, processor_auth_id) DO UPDATE
+        SET amount_cents = CASE WHEN hold.is_answered THEN hold.amount_cents ELSE excluded.amount_cents END,
+            currency = CASE WHEN hold.is_answered THEN hold.currency ELSE excluded.currency END,
+            authorized_at = CASE WHEN hold.is_answered THEN hold.authorized_at ELSE excluded.authorized_at END,
+            hold_expires_at = coalesce(excluded.hold_expires_at, hold.hold_expires_at),
+            last_event_sequence = excluded.last_event_sequence
+      RETURNING hold.*
+    ), event AS (${appendEvent(input, { from: WITH_HOLD, metadata: metadataOf })}
+    ), message AS (${queueVoids(input, {
+      holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE state_before IS NULL) AS hold`,
+      reason: `CASE WHEN status IN (${SQL.closed}) THEN 'reported_too_late' ELSE 'not_needed' END`,
+    })}
+    )
+    ${AFTER_REPORT}`,
+});
+
+/**
+ * The processor, or a person, says how a hold ended. Ranked captured, voided, lapsed: what counts for more wins, whatever was told before,
+ * and what counts for less is kept as an event alone. "What ended is final" would lose captures that come late. Of several
+ * captures the largest amount stays, since processors report the sum so far.
+ */
+export const REPORT_END = operation({
+  name: 'report_hold_end',
+  input: {
+    ...reportColumns,
+    told: text,
+    closing_person: orNull(text),
+    event: eventOf('AuthHoldEnded'),
+  },
+  output: rowsOf<ReportedRow>(),
+  sql: (input) => `
+    WITH ${beforeReport('told')}, hold AS (
+      INSERT INTO auth_holds AS hold
+        (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at,
+         state, is_needed, is_answered, ended_amount_cents, ended_by, first_event_sequence, last_event_sequence)
+      SELECT auth_request_id, restaurant_id, hold_name, hold_id, coalesce(told_cents, 0), coalesce(told_currency, currency),
+             told_at, told, needs_it, false, told_cents, source, last_event_sequence, last_event_sequence
+      FROM changed JOIN input USING (auth_request_id, restaurant_id)
+      ON CONFLICT (auth_request_id, processor_name, processor_auth_id) DO UPDATE
+        SET state = CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.state ELSE hold.state END,
+            ended_by = CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.ended_by ELSE hold.ended_by END,
+            ended_amount_cents = CASE
+              WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.ended_amount_cents
+              WHEN hold.state = 'captured' AND excluded.state = 'captured'
+                THEN greatest(excluded.ended_amount_cents, hold.ended_amount_cents)
+              ELSE hold.ended_amount_cents END,
+            closed_by = coalesce(hold.closed_by, (SELECT closing_person FROM input)),
+            last_event_sequence = excluded.last_event_sequence
+      RETURNING hold.*
+    ), event AS (${appendEvent(input, {
+      from: WITH_HOLD,
+      metadata: `${metadataOf} || jsonb_strip_nulls(jsonb_build_object('closed_by', closing_person))`,
+    })}
+    )
+    ${AFTER_REPORT}`,
+});
+
+/** SQL: what a state counts for: what has not ended nothing, and else the later in the order of rank the more. */
+function ranked(state: string): string {
+  return `coalesce(array_position('{lapsed,voided,captured}'::text[], ${state}::text), 0)`;
+}
+
+/** How a hold ended, as its event says. */
+export const END_NAMES = { captured: 'CAPTURED', voided: 'VOIDED', lapsed: 'LAPSED' } as const;
+
+export async function reportHold(session: Session, input: ReportHoldCommand): Promise<ReportedHold> {
+  const command = validateCommand(ReportHoldCommand, input);
+  const { processorName, processorAuthId, told, source, sourceEventId, amountCents, currency = '' } = command;
+  const { correlationId, causationId, headers, holdExpiresAt } = command;
+  const found = await findOrPlace(session, command);
+  const [authRequestId, restaurantId] = [found.auth_request_id, found.restaurant_id];
+  const now = new Date();
+  const at = command.at ?? now;
+  const report = {
+    ...{ auth_request_id: authRequestId, restaurant_id: restaurantId },
+    ...{ hold_name: found.processor_name, hold_id: processorAuthId, source, source_event_id: sourceEventId },
+    ...{ told_cents: amountCents ?? null, told_currency: currency || null, told_at: wholeSeconds(at) },
+    event_metadata: { correlationId, causationId, ...keptUnder(found, processorName) },
+  };
+  const said = {
+    ...{ authRequestId, processorName, processorAuthId, amountCents: amountCents ?? 0, currency },
+    ...{ source, sourceEventId, reportedAt: now },
+  };
+  const row = await (told === 'authorized'
+    ? session.newest(REPORT_AUTHORIZED, {
+        ...report,
+        told_expiry: holdExpiresAt ? wholeSeconds(holdExpiresAt) : null,
+        event: { ...said, authorizedAt: at, holdExpiresAt },
+        void_message: voidMessage(authRequestId, restaurantId, ''),
+        headers,
+      })
+    : session.newest(REPORT_END, {
+        ...report,
+        ...{ told, closing_person: null },
+        event: { ...said, end: END_NAMES[told], endedAt: at, reason: '' },
+      }));
+  if (!row) throw new AuthRequestNotFoundError(authRequestId);
+  return { authRequestId, restaurantId, state: row.state, replayed: !row.is_written, voidQueued: row.void_queued };
+}
+
+/** For the metadata of an event: the name of the hold's row, where it is not that of the message. */
+export const keptUnder = ({ processor_name: name }: FoundHold, processorName: string) => ({
+  hold_name: name === processorName ? undefined : name,
+});

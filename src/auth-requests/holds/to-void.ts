@@ -1,0 +1,95 @@
+import { IsOptional } from 'class-validator';
+import { orNull, text } from '../../database/columns';
+import { operation, rowsOf } from '../../database/operation';
+import { type Session } from '../../database/session';
+import { HoldNotFoundError, LockLostError } from '../../errors';
+import { HELD_LEASE, leaseColumns, leaseInput } from '../../locks/held-lease';
+import { type Lease } from '../../locks/lease';
+import { Text } from '../../validation/rules';
+import { validateCommand } from '../../validation/validate-command';
+import { type HoldState } from './states';
+
+/** Which hold a `void_request_queued` message is about. */
+export class ToVoidCommand {
+  /** `processorName` of the message. Default, as messages of earlier versions have it: the hold that the request names. */
+  @IsOptional()
+  @Text(0, 50)
+  processorName?: string;
+
+  /** `processorAuthId` of the message. Default: the one that the request names. */
+  @IsOptional()
+  @Text(0, 255)
+  processorAuthId?: string;
+}
+
+/** What a worker is to do about a hold. */
+export type Voiding =
+  | {
+      /** Have the processor void it, then `recordVoided` or `recordVoidFailure`. */
+      readonly outcome: 'void';
+      readonly processorName: string;
+      readonly processorAuthId: string;
+      /** What is held, in the currency's minor unit; 0 where nobody has said. */
+      readonly amountCents: number;
+      readonly currency: string;
+      /** The configuration version that it was authorized under; null where nobody knows: take the active one. */
+      readonly configVersion: string | null;
+      /** Voids of it that have failed since a person last asked for one. */
+      readonly failures: number;
+    }
+  | {
+      /** Acknowledge the message: it is not to be voided, or not any more. */
+      readonly outcome: 'nothing_to_do';
+      readonly state: HoldState;
+    };
+
+interface Row {
+  held: boolean;
+  processor_name: string | null;
+  processor_auth_id: string;
+  amount_cents: string;
+  currency: string;
+  config_version: string | null;
+  void_failures: number;
+  state: HoldState;
+}
+
+/** Reads only: asking a processor twice for a void is harmless, and every write after it looks at the state again. */
+const TO_VOID = operation({
+  name: 'to_void',
+  input: { ...leaseColumns, wanted_name: orNull(text), wanted_id: orNull(text) },
+  output: rowsOf<Row>(),
+  sql: `
+    SELECT EXISTS (${HELD_LEASE}) AS held, hold.*
+    FROM (SELECT) AS always
+    LEFT JOIN (
+      SELECT hold.processor_name, hold.processor_auth_id, hold.amount_cents, hold.currency, config_version, void_failures, state
+      FROM auth_request_state AS request JOIN input USING (auth_request_id, restaurant_id)
+      JOIN auth_holds AS hold USING (auth_request_id)
+      WHERE hold.processor_auth_id = coalesce(wanted_id, request.processor_auth_id)
+        AND hold.processor_name IN (coalesce(wanted_name, request.processor_name, ''), '')
+      ORDER BY hold.processor_name DESC LIMIT 1
+    ) AS hold ON true`,
+});
+
+export async function toVoid(session: Session, lease: Lease, input: ToVoidCommand): Promise<Voiding> {
+  const { processorName, processorAuthId } = validateCommand(ToVoidCommand, input);
+  const row = (await session.row(TO_VOID, {
+    ...leaseInput(lease),
+    // A message of an earlier version has no name and no id: protobuf reads both as empty.
+    wanted_name: processorAuthId ? (processorName ?? null) : null,
+    wanted_id: processorAuthId || null,
+  }))!;
+  if (!row.held) throw new LockLostError(lease.authRequestId);
+  if (row.processor_name === null) throw new HoldNotFoundError(processorName ?? '', processorAuthId ?? '');
+  if (row.state !== 'voiding') return { outcome: 'nothing_to_do', state: row.state };
+  return {
+    outcome: 'void',
+    processorName: row.processor_name,
+    processorAuthId: row.processor_auth_id,
+    amountCents: Number(row.amount_cents),
+    currency: row.currency,
+    configVersion: row.config_version,
+    failures: row.void_failures,
+  };
+}

@@ -1,0 +1,113 @@
+import { text } from '../../database/columns';
+import { operation, rowsOf } from '../../database/operation';
+import { type Session } from '../../database/session';
+import { HoldNotFoundError, LockLostError } from '../../errors';
+import { type EventMetadata, fromColumn } from '../../event-store/event-metadata';
+import { HELD_LEASE, leaseColumns, leaseInput } from '../../locks/held-lease';
+import { type Lease } from '../../locks/lease';
+import { Text } from '../../validation/rules';
+import { TracedCommand } from '../traced-command';
+import { eventIdOf, LEASE, REQUEST, workerColumns, workerInput } from '../worker-write';
+import { type HoldState } from './states';
+import { IS_OUTDATED } from './write-holds';
+
+/** What a worker says of a void that it has asked the processor for. */
+export abstract class VoidWriteCommand extends TracedCommand {
+  /** Of what `toVoid` answered. */
+  @Text(0, 50)
+  processorName: string;
+
+  @Text(1, 255)
+  processorAuthId: string;
+}
+
+/** The columns of `input` that a worker's write about a void begins with. */
+export const voidColumns = {
+  ...workerColumns,
+  hold_name: text,
+  hold_id: text,
+  /** What makes the write the same as another of the same lease about the same hold. */
+  write_key: text,
+} as const;
+
+/** Their values. */
+export const voidInput = (
+  lease: Lease,
+  command: VoidWriteCommand,
+  writeKey: string,
+  metadata: Record<string, unknown> = {},
+) => ({
+  ...workerInput(lease, command, metadata),
+  hold_name: command.processorName,
+  hold_id: command.processorAuthId,
+  write_key: writeKey,
+});
+
+/** SQL: the hold that `input` names. */
+const IS_MEANT = (request: string) => `
+  (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (${request}.auth_request_id, hold_name, hold_id)`;
+
+const EVENT_ID = eventIdOf('fencing_token', 'hold_name', 'hold_id', 'write_key');
+
+/**
+ * The parts that a worker's write about a void begins with: lease, request, and in `before` the hold as the snapshot has it, which
+ * is right where that is not outdated.
+ */
+export const BEFORE_VOID = `
+    lease AS (${LEASE}
+    ), request AS (${REQUEST}
+    ), seen AS (
+      SELECT *, ${IS_OUTDATED} AS is_outdated FROM request
+    ), before AS (
+      SELECT seen.*, state_before, failures_before, waiting_at, void_cents, ${EVENT_ID} AS new_event_id
+      FROM seen
+      JOIN LATERAL (
+        SELECT state AS state_before, void_failures AS failures_before, next_void_at AS waiting_at,
+               hold.amount_cents AS void_cents
+        FROM auth_holds AS hold WHERE ${IS_MEANT('seen')}
+      ) AS hold ON true
+      WHERE NOT is_outdated
+    )`;
+
+/** The part `changed`, where this lease has not written the same before: the request has one more event. */
+export const countEvent = (before: string, returning: string) => `
+      UPDATE auth_request_state AS state
+      SET last_event_sequence = before.last_event_sequence + 1, last_event_id = new_event_id
+      FROM ${before} AS before
+      WHERE state.auth_request_id = before.auth_request_id
+        AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
+      RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, state.last_event_id, ${returning}`;
+
+const EXPLAIN_VOID = operation({
+  name: 'explain_void',
+  input: { ...leaseColumns, hold_name: text, hold_id: text, write_key: text },
+  output: rowsOf<{ held: boolean; state: HoldState | null; metadata: unknown }>(),
+  sql: `
+    SELECT EXISTS (${HELD_LEASE}) AS held,
+      (SELECT state FROM auth_holds AS hold WHERE ${IS_MEANT('input')}) AS state,
+      (SELECT metadata FROM payment_events WHERE event_id = ${EVENT_ID}) AS metadata
+    FROM input`,
+});
+
+/**
+ * Why a write about a void has changed nothing, as committed by now: the same was written before (its event's metadata),
+ * before the lease counts; or the hold's state leaves nothing to write.
+ *
+ * @throws LockLostError, HoldNotFoundError
+ */
+export async function explainVoid(
+  session: Session,
+  lease: Lease,
+  command: VoidWriteCommand,
+  writeKey: string,
+): Promise<{ readonly state: HoldState; readonly before: EventMetadata | undefined }> {
+  const row = await session.row(EXPLAIN_VOID, {
+    ...leaseInput(lease),
+    ...{ hold_name: command.processorName, hold_id: command.processorAuthId, write_key: writeKey },
+  });
+  const { held, state, metadata } = row!;
+  const before = metadata === null ? undefined : fromColumn(metadata);
+  if (!before && !held) throw new LockLostError(lease.authRequestId);
+  if (state === null) throw new HoldNotFoundError(command.processorName, command.processorAuthId);
+  return { state, before };
+}
