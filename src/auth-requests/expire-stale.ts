@@ -8,7 +8,7 @@ import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { textField } from '../protobuf/append-fields';
 import { LONGEST_AGE_MS, Text, WholeNumber, WiderThan } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
+import { queueVoids, TO_BE_VOIDED, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { SQL } from './statuses';
 import { TracedCommand } from './traced-command';
 
@@ -94,7 +94,7 @@ const EXPIRE_STALE = operation({
       metadata: `jsonb_strip_nulls(jsonb_build_object(${unneededIn('unneeded WHERE unneeded.auth_request_id = changed.auth_request_id')}))`,
     })}
     ), message AS (${queueVoids(input, {
-      holds: 'unneeded',
+      holds: TO_BE_VOIDED,
       requests: 'changed CROSS JOIN input',
       fields: `${textField(1, 'auth_request_id::text')} || ${textField(2, 'restaurant_id::text')}`,
     })}

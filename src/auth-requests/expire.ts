@@ -7,7 +7,7 @@ import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event
 import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
+import { IS_OUTDATED, queueVoids, TO_BE_VOIDED, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { readStatus } from './read-status';
 import { SQL } from './statuses';
 import { TracedCommand } from './traced-command';
@@ -57,7 +57,7 @@ const EXPIRE = operation({
       RETURNING state.*
     ), unneeded AS (${unneededHolds()}
     ), event AS (${appendEvent(input, { metadata: `jsonb_strip_nulls(jsonb_build_object(${unneededIn()}))` })}
-    ), message AS (${queueVoids(input, { holds: 'unneeded' })}
+    ), message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
     )
     SELECT is_outdated FROM request`,
 });

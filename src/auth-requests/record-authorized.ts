@@ -9,7 +9,7 @@ import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Currency, Instant, Text, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage, wholeSeconds } from './holds/write-holds';
+import { IS_OUTDATED, queueVoids, unneededIn, voidMessage, wholeSeconds } from './holds/write-holds';
 import { type Standing } from './read-standing';
 import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus, SQL } from './statuses';
@@ -62,9 +62,6 @@ export class AuthorizedCommand extends RecordCommand {
   processorMetadata?: Record<string, string>;
 }
 
-/** SQL: this statement is the one that has the authorization voided. */
-const IS_VOID_QUEUED = `(hold.state = 'voiding' AND state_before IS DISTINCT FROM 'voiding')`;
-
 /**
  * An authorization is told from others by the processor's name and its id: it is a hold. From the one that an AUTHORIZED request
  * names it is told by the id alone, since voiding that one for a name that another client spelled in another way would be
@@ -96,22 +93,25 @@ const RECORD_AUTHORIZED = operation({
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), meant AS (
-      SELECT *, status = 'AUTHORIZED' AND processor_auth_id = reported_id AS is_named, ${IS_OUTDATED} AS is_outdated
-      FROM request
+      SELECT *, ${IS_OUTDATED} AS is_outdated, is_named OR status = 'PROCESSING' AS needs_it,
+             CASE WHEN is_named AND coalesce(processor_name, '') = '' THEN '' ELSE reported_name END AS hold_name
+      FROM (SELECT *, status = 'AUTHORIZED' AND processor_auth_id = reported_id AS is_named FROM request) AS request
+    ), holds AS MATERIALIZED (
+      SELECT hold.* FROM auth_holds AS hold JOIN meant USING (auth_request_id)
     ), decided AS (
-      SELECT meant.*, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')},
+      SELECT *, own_open AS closes_attempt, ${versionsAfter('own IS NOT NULL')},
         ${eventIdOf('said', 'fencing_token', `'AUTHORIZED'`, 'reported_name', 'reported_id')} AS new_event_id,
-        status = 'PROCESSING' OR processor_auth_id IS NULL AS names_it, status = 'PROCESSING' OR is_named AS needs_it,
-        state_before, is_named OR coalesce(was_answered, false) AS known,
+        status = 'PROCESSING' OR processor_auth_id IS NULL AS names_it, is_named OR coalesce(was_answered, false) AS known,
         (NOT is_named OR coalesce(processor_name, '') IN ('', reported_name) AND authorized_amount_cents = reported_cents)
-          AND (NOT coalesce(was_answered, false) OR cents_before = reported_cents) AS same
-      FROM (SELECT *, CASE WHEN is_named AND coalesce(processor_name, '') = '' THEN '' ELSE reported_name END AS hold_name FROM meant) AS meant
-      LEFT JOIN LATERAL (
-        SELECT state AS state_before, is_answered AS was_answered, hold.amount_cents AS cents_before
-        FROM auth_holds AS hold
-        WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id)
-            = (meant.auth_request_id, hold_name, reported_id)
-      ) AS before ON true
+          AND (NOT coalesce(was_answered, false) OR cents_before = reported_cents) AS same,
+        CASE WHEN coalesce(state_before, 'held') <> 'held' THEN state_before
+             WHEN needs_it THEN 'held' ELSE 'voiding' END AS state_after
+      FROM meant
+      LEFT JOIN (
+        SELECT processor_name AS hold_name, processor_auth_id AS reported_id, state AS state_before,
+               is_answered AS was_answered, is_needed AS was_needed, amount_cents AS cents_before
+        FROM holds
+      ) AS before USING (hold_name, reported_id)
       WHERE NOT is_outdated AND status <> 'PENDING' AND amount_cents >= reported_cents AND currency = reported_currency
     ), changed AS (
       UPDATE auth_request_state AS state
@@ -126,44 +126,52 @@ const RECORD_AUTHORIZED = operation({
       WHERE state.auth_request_id = decided.auth_request_id
         AND same AND (NOT known OR own_open)
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
-      RETURNING state.*, own, decided.status AS status_before, needs_it, hold_name, state_before,
+      RETURNING state.*, own, hold_name, state_after, needs_it AND coalesce(was_needed, true) AS needed_after,
+        state_after = 'voiding' AND state_before IS DISTINCT FROM 'voiding' AS void_queued,
+        decided.status = 'PROCESSING' AS decides,
         CASE WHEN own IS NOT NULL THEN nullif(decided.attempt_version, '') END AS hold_version
+    ), unneeded AS (
+      SELECT holds.* FROM holds JOIN changed USING (auth_request_id)
+      WHERE decides AND holds.is_needed AND (holds.processor_name, holds.processor_auth_id) <> (hold_name, changed.processor_auth_id)
     ), hold AS (
       INSERT INTO auth_holds AS hold
         (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version,
          authorized_at, hold_expires_at, state, is_needed, is_answered, first_event_sequence, last_event_sequence)
       SELECT auth_request_id, restaurant_id, hold_name, reported_id, reported_cents, reported_currency, hold_version,
-             reported_at, reported_expiry, CASE WHEN needs_it THEN 'held' ELSE 'voiding' END, needs_it, true,
-             last_event_sequence, last_event_sequence
+             reported_at, reported_expiry, state_after, needed_after, true, last_event_sequence, last_event_sequence
       FROM ${CHANGED}
+      UNION ALL
+      SELECT auth_request_id, unneeded.restaurant_id, unneeded.processor_name, unneeded.processor_auth_id,
+             unneeded.amount_cents, unneeded.currency, config_version, authorized_at, hold_expires_at,
+             CASE state WHEN 'held' THEN 'voiding' ELSE state END, false, is_answered, first_event_sequence,
+             changed.last_event_sequence
+      FROM unneeded JOIN changed USING (auth_request_id)
       ON CONFLICT (auth_request_id, processor_name, processor_auth_id) DO UPDATE
         SET amount_cents = CASE WHEN hold.is_answered THEN hold.amount_cents ELSE excluded.amount_cents END,
             currency = CASE WHEN hold.is_answered THEN hold.currency ELSE excluded.currency END,
             authorized_at = CASE WHEN hold.is_answered THEN hold.authorized_at ELSE excluded.authorized_at END,
             config_version = coalesce(hold.config_version, excluded.config_version),
             hold_expires_at = coalesce(excluded.hold_expires_at, hold.hold_expires_at),
-            state = CASE WHEN hold.state = 'held' THEN excluded.state ELSE hold.state END,
-            is_needed = hold.is_needed AND excluded.is_needed, is_answered = true,
+            state = excluded.state, is_needed = excluded.is_needed, is_answered = excluded.is_answered,
             last_event_sequence = excluded.last_event_sequence
-      RETURNING hold.*
-    ), unneeded AS (${unneededHolds(`
-          status_before = 'PROCESSING' AND (hold.processor_name, hold.processor_auth_id) <> (hold_name, changed.processor_auth_id)`)}
     ), event AS (${appendEvent(input, {
-      from: `${CHANGED} JOIN (SELECT auth_request_id, state, is_needed FROM hold) AS hold USING (auth_request_id)`,
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status,
-           'void_queued', ${IS_VOID_QUEUED}, 'hold_state', hold.state, 'hold_needed', hold.is_needed,
+           'void_queued', void_queued, 'hold_state', state_after, 'hold_needed', needed_after,
            'hold_name', CASE WHEN hold_name <> reported_name THEN hold_name END, 'config_version', hold_version,
            ${unneededIn()}))`,
     })}
     ), message AS (${queueVoids(input, {
       holds: `(
-            SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE ${IS_VOID_QUEUED}
-            UNION ALL SELECT * FROM unneeded) AS hold`,
+            SELECT auth_request_id, hold_name AS processor_name, reported_id AS processor_auth_id,
+                   reported_cents AS amount_cents, reported_currency AS currency
+            FROM ${CHANGED} WHERE void_queued
+            UNION ALL
+            SELECT auth_request_id, processor_name, processor_auth_id, amount_cents, currency
+            FROM unneeded WHERE state = 'held') AS hold`,
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'voided_during_authorization' ELSE 'not_needed' END`,
     })}
     )
-    SELECT status, ${IS_VOID_QUEUED} AS void_queued, false AS is_outdated
-    FROM changed JOIN (SELECT auth_request_id, state FROM hold) AS hold USING (auth_request_id)
+    SELECT status, void_queued, false AS is_outdated FROM changed
     UNION ALL SELECT status, false, true FROM meant WHERE is_outdated`,
 });
 

@@ -9,7 +9,7 @@ import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
+import { IS_OUTDATED, queueVoids, TO_BE_VOIDED, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { lastOwnAttempt, type Standing } from './read-standing';
 import { type RecordedResult, resultOf } from './recorded-result';
 import { type AuthRequestStatus } from './statuses';
@@ -85,7 +85,7 @@ const RECORD_DENIED = operation({
     ), event AS (${appendEvent(input, {
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status, ${unneededIn()}))`,
     })}
-    ), message AS (${queueVoids(input, { holds: 'unneeded' })}
+    ), message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
     )
     SELECT status, false AS is_outdated FROM changed
     UNION ALL SELECT status, true FROM seen WHERE is_outdated`,

@@ -9,7 +9,7 @@ import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message
 import { int64Field } from '../protobuf/append-fields';
 import { Flag, Instant, Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { IS_OUTDATED, queueVoids, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
+import { IS_OUTDATED, queueVoids, TO_BE_VOIDED, unneededHolds, unneededIn, voidMessage } from './holds/write-holds';
 import { backOff, isoTime } from './retry-times';
 import { lastOwnAttempt, type Standing, type StandingEvent } from './read-standing';
 import { type AuthRequestStatus, SQL } from './statuses';
@@ -163,7 +163,7 @@ const RECORD_FAILURE = operation({
            ${unneededIn()}))`,
     })}
     ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
-    ), void_message AS (${queueVoids(input, { holds: 'unneeded' })}
+    ), void_message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
     )
     SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
     UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,

@@ -121,7 +121,7 @@ const REQUEST_VOID = operation({
       id: 'event_id',
       metadata: `jsonb_strip_nulls(jsonb_build_object(${unneededIn('voids')}))`,
     })}
-    ), message AS (${queueVoids(input, { holds: 'voids' })}
+    ), message AS (${queueVoids(input, { holds: `voids WHERE state = 'voiding'` })}
     )
     SELECT outcome, false AS is_outdated FROM key
     UNION ALL SELECT NULL, true FROM seen WHERE is_outdated`,

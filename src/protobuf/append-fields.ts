@@ -8,18 +8,23 @@
 export const int64Field = (field: number, expression: string): string =>
   `CASE WHEN ${expression} > 0 THEN ${tag(field, 0)} || ${varint(expression)} ELSE '' END`;
 
-/** A string field. NULL is left out, too. */
+/** A string field, of less than 2 MiB. NULL is left out, too. */
 export const textField = (field: number, expression: string): string =>
-  `CASE WHEN ${expression} <> '' THEN ${tag(field, 2)} || ${varint(`octet_length(convert_to(${expression}, 'UTF8'))`)}
+  `CASE WHEN ${expression} <> '' THEN ${tag(field, 2)} || ${varint(`octet_length(convert_to(${expression}, 'UTF8'))`, 3)}
      || convert_to(${expression}, 'UTF8') ELSE '' END`;
 
 /** Fields 1 to 15 have a tag of one byte. */
 const tag = (field: number, wireType: number) =>
   `'\\x${((field << 3) | wireType).toString(16).padStart(2, '0')}'::bytea`;
 
-/** Seven bits a byte, the lowest first, with the highest bit set on all but the last: any bigint from 0 on. */
-const varint = (expression: string): string =>
-  `(SELECT string_agg(set_byte('\\x00', 0, ((${expression})::bigint >> 7 * byte & 127
-       | CASE WHEN (${expression})::bigint >> 7 * byte >= 128 THEN 128 ELSE 0 END)::integer), '' ORDER BY byte)
-     FROM generate_series(0, 8) AS byte
-     WHERE byte = 0 OR (${expression})::bigint >> 7 * byte > 0)`;
+/**
+ * Seven bits a byte, the lowest first, with the highest bit set on all but the last: any bigint from 0 on has nine at most.
+ * Written out, byte by byte: a query that aggregates them costs a statement as much as a table more, also where it is not reached.
+ */
+const varint = (expression: string, bytes = 9): string =>
+  Array.from({ length: bytes }, (_, byte) => {
+    const rest = (from: number) => `((${expression})::bigint >> ${7 * from})`;
+    const isLast = byte === bytes - 1 ? '0' : `CASE WHEN ${rest(byte + 1)} > 0 THEN 128 ELSE 0 END`;
+    const octet = `set_byte('\\x00', 0, (${rest(byte)} & 127 | ${isLast})::integer)`;
+    return byte === 0 ? octet : `CASE WHEN ${rest(byte)} > 0 THEN ${octet} ELSE '' END`;
+  }).join(' || ');

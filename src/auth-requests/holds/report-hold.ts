@@ -250,7 +250,7 @@ const REPORT_AUTHORIZED = operation({
       RETURNING hold.*
     ), event AS (${appendEvent(input, { from: WITH_HOLD, metadata: metadataOf })}
     ), message AS (${queueVoids(input, {
-      holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE state_before IS NULL) AS hold`,
+      holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE state_before IS NULL AND state = 'voiding') AS hold`,
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'reported_too_late' ELSE 'not_needed' END`,
     })}
     )

@@ -26,6 +26,9 @@ export const unneededHolds = (where = 'true'): string => `
   WHERE hold.auth_request_id = changed.auth_request_id AND hold.is_needed AND (${where})
   RETURNING hold.*`;
 
+/** Of the holds that {@link unneededHolds} found, those that were held. */
+export const TO_BE_VOIDED = `unneeded WHERE state = 'voiding'`;
+
 /** SQL, for the metadata of the event: which holds {@link unneededHolds} found. */
 export const unneededIn = (from = 'unneeded'): string =>
   `'unneeded', (SELECT jsonb_agg(jsonb_build_array(processor_name, processor_auth_id)) FROM ${from})`;
@@ -36,7 +39,7 @@ interface VoidInput {
 }
 
 interface Voids {
-  /** A part with rows of auth_holds. */
+  /** Rows of auth_holds, all of which are to be voided. */
   readonly holds: string;
   /** SQL: why, where the input's message does not say so. */
   readonly reason?: string;
@@ -48,7 +51,7 @@ interface Voids {
   readonly dueAt?: string;
 }
 
-/** A part that queues the input's `void_message` for each of some holds that is to be voided. */
+/** A part that queues the input's `void_message` for each of some holds. */
 export const queueVoids = (
   { void_message: message, headers }: VoidInput,
   { holds, reason, requests = CHANGED, fields, dueAt }: Voids,
@@ -60,7 +63,7 @@ export const queueVoids = (
       from: `${requests}
     JOIN (SELECT auth_request_id, processor_name AS void_name, processor_auth_id AS void_id, amount_cents AS void_cents,
                  currency AS void_currency
-          FROM ${holds} WHERE state = 'voiding') AS hold USING (auth_request_id)`,
+          FROM ${holds}) AS hold USING (auth_request_id)`,
       fields: [
         ...[fields, reason && textField(3, reason)].filter((field) => field !== undefined),
         textField(5, 'void_name'),
