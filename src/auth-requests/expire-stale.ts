@@ -86,7 +86,7 @@ const EXPIRE_STALE = operation({
       SET status = 'EXPIRED', completed_at = coalesce(state.completed_at, now()),
           last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
       FROM numbered WHERE state.auth_request_id = numbered.auth_request_id AND NOT is_outdated
-      RETURNING state.*
+      RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, state.last_event_id
     ), unneeded AS (${unneededHolds()}
     ), event AS (${appendEvent(input, {
       from: 'changed CROSS JOIN input',

@@ -78,7 +78,8 @@ const REQUEST_VOID = operation({
   output: rowsOf<{ outcome: VoidOutcome; is_outdated: boolean }>(),
   sql: (input) => `
     WITH prior AS (
-      SELECT state.*
+      SELECT auth_request_id, restaurant_id, status, processor_name, processor_auth_id, authorized_amount_cents,
+             amount_cents, currency, last_event_sequence
       FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
       FOR UPDATE OF state
     ), seen AS (
@@ -104,7 +105,9 @@ const REQUEST_VOID = operation({
           last_event_sequence = state.last_event_sequence + 1, last_event_id = event_id
       FROM decided, key, input
       WHERE state.auth_request_id = decided.auth_request_id
-      RETURNING state.*, lacks_its_hold
+      RETURNING state.auth_request_id, state.restaurant_id, state.processor_name, state.processor_auth_id,
+                state.authorized_amount_cents, state.amount_cents, state.currency, state.completed_at,
+                state.last_event_sequence, lacks_its_hold
     ), unneeded AS (${unneededHolds()}
     ), its_hold AS (
       INSERT INTO auth_holds

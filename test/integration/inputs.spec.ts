@@ -1,6 +1,7 @@
 import { type Pool } from 'pg';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { Holds } from '../../src/auth-requests/holds/holds';
 import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseError, InvalidCommandError, PaymentEventsDbError } from '../../src/errors';
 import { EventStore, type StoredEvent } from '../../src/event-store/event-store';
@@ -45,6 +46,15 @@ const pending = async () => ({
   authRequestId: (await requests.authorize(anAuthorizeCommand())).authRequestId,
 });
 const started = async () => (await aRequest(dataSource, { started: true })).lease;
+
+/** A hold that is to be voided. */
+async function voiding() {
+  const { lease } = await aRequest(dataSource, { started: true });
+  await requests.expire({ ...lease, reason: '' });
+  const { processorName, processorAuthId } = anAuthorization();
+  await requests.recordAuthorized(lease, anAuthorization({ processorAuthId }));
+  return { lease, hold: { processorName, processorAuthId } };
+}
 
 /** All that was written about a request. */
 async function whole(authRequestId: string) {
@@ -132,6 +142,34 @@ const OPERATIONS: Record<string, Prepare> = {
     const command = { errorCode: 'E', errorMessage: '', retryable: true, outcome: 'unknown' } as const;
     return async (changes) => [
       await requests.recordFailure(lease, { ...command, ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  ReportHoldCommand: async () => {
+    const { lease, hold } = await voiding();
+    const report = { ...hold, told: 'captured', source: 'stripe', sourceEventId: 'e' } as const;
+    return async (changes) => [
+      await new Holds(dataSource).report({ ...report, ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  RecordEndCommand: async () => {
+    const { lease, hold } = await voiding();
+    const command = { ...lease, ...hold, end: 'voided', by: 'jo', reason: 'r' } as const;
+    return async (changes) => [
+      await new Holds(dataSource).recordEnd({ ...command, ...changes }),
+      await whole(lease.authRequestId),
+    ];
+  },
+  ToVoidCommand: async () => {
+    const { lease } = await voiding();
+    return (changes) => new Holds(dataSource).toVoid(lease, changes);
+  },
+  VoidFailureCommand: async () => {
+    const { lease, hold } = await voiding();
+    const failure = { ...hold, errorCode: 'E', errorMessage: '', retryable: true };
+    return async (changes) => [
+      await new Holds(dataSource).recordVoidFailure(lease, { ...failure, ...changes }),
       await whole(lease.authRequestId),
     ];
   },
@@ -272,7 +310,8 @@ const alike = (result: unknown): unknown =>
   );
 
 /** What has nothing of its own that may be left out, or needs a server, a broker or roles of its own. */
-const ELSEWHERE = /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|RecordCommand)$/;
+const ELSEWHERE =
+  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
 
 const ofTracing = ['correlationId', 'causationId', 'headers'];
 const withOptions = inputClasses().filter((Class) =>

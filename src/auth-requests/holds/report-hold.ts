@@ -48,7 +48,7 @@ export class ReportHoldCommand extends TracedCommand {
    * What is held, captured, voided or given up, in the currency's minor unit: 1 to 2^53 − 1. Needed where it is `authorized`; of
    * an end the default is: not said.
    */
-  @ValidateIf(({ told, amountCents }: ReportHoldCommand) => told === 'authorized' || amountCents !== undefined)
+  @ValidateIf(({ told, amountCents }: ReportHoldCommand) => told === 'authorized' || amountCents != null)
   @WholeNumber(1, Number.MAX_SAFE_INTEGER)
   amountCents?: number;
 
@@ -183,7 +183,8 @@ const reportColumns = {
  */
 const beforeReport = (told: string) => `
     request AS (
-      SELECT * FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
+      SELECT input.*, status, processor_name, processor_auth_id, last_event_sequence
+      FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
       FOR UPDATE OF state
     ), seen AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated,
@@ -205,7 +206,8 @@ const beforeReport = (told: string) => `
       SET last_event_sequence = before.last_event_sequence + 1, last_event_id = new_event_id
       FROM before
       WHERE state.auth_request_id = before.auth_request_id AND NOT is_told
-      RETURNING state.*, needs_it, state_before
+      RETURNING state.auth_request_id, state.restaurant_id, state.status, state.currency, state.last_event_sequence,
+                state.last_event_id, needs_it, state_before
     )`;
 
 const AFTER_REPORT = `

@@ -45,7 +45,8 @@ const REQUEUE_VOID = operation({
   output: rowsOf<{ state_before: HoldState; queued: boolean; is_needed: boolean; is_outdated: boolean }>(),
   sql: (input) => `
     WITH request AS (
-      SELECT state.* FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
+      SELECT auth_request_id, restaurant_id, last_event_sequence
+      FROM auth_request_state AS state JOIN input USING (auth_request_id, restaurant_id)
       FOR UPDATE OF state
     ), seen AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated FROM request

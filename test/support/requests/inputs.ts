@@ -14,6 +14,7 @@ const ref = { restaurantId: id, authRequestId: id };
 const traced = { correlationId: 'c', causationId: 'd', headers: { a: 'b' } };
 const serverUrl = 'postgresql://localhost/d';
 const nothing = () => undefined;
+const hold = { processorName: 'stripe', processorAuthId: 'pi' };
 
 /** One of each, with all that it may have. */
 const EXAMPLES: Record<string, Record<string, unknown>> = {
@@ -28,7 +29,14 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   },
   AuthorizedCommand: {
     ...{ processorName: 'stripe', processorAuthId: 'pi', authorizedAmountCents: 1050, currency: 'EUR' },
-    ...{ attempt: 2, authorizationCode: 'A1', authorizedAt: new Date(), processorMetadata: { a: 'b' }, ...traced },
+    ...{
+      attempt: 2,
+      authorizationCode: 'A1',
+      authorizedAt: new Date(),
+      holdExpiresAt: new Date(),
+      processorMetadata: { a: 'b' },
+      ...traced,
+    },
   },
   ClaimCommand: { ...ref, idempotencyKey: 'k', operation: 'refund', request: {}, outcome: 'x' },
   CloseUnansweredCommand: { ...ref, configVersion: 'v1', by: 'jo', reason: 'a test', ...traced },
@@ -72,6 +80,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   GrantOptions: { rolePrefix: 'a', say: nothing },
   HoldOptions: { longestMs: 1 },
   InspectCommand: { authRequestId: id },
+  HoldCommand: { ...ref, ...hold, ...traced },
   IterateOptions: { from: 1, batchSize: 1 },
   KeepOptions: { minutes: 1 },
   Lease: { ...ref, workerId: 'w', fencingToken: 1n, expiresAt: new Date() },
@@ -98,7 +107,13 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ maxReconnectDelayMs: 1, hooks: { failed: nothing }, signal: new AbortController().signal },
   },
   RecordCommand: { attempt: 2, ...traced },
+  RecordEndCommand: { ...ref, ...hold, end: 'voided', amountCents: 1, by: 'jo', reason: 'a test', ...traced },
+  ReportHoldCommand: {
+    ...{ ...ref, ...hold, told: 'captured', source: 'stripe', sourceEventId: 'evt', amountCents: 1, currency: 'EUR' },
+    ...{ at: new Date(), holdExpiresAt: new Date(), ...traced },
+  },
   RequestRef: ref,
+  RequeueVoidCommand: { ...ref, ...hold, by: 'jo', reason: 'a test', ...traced },
   SeedOptions: { force: true },
   ServerRef: { serverUrl },
   SqsPublisherOptions: {
@@ -109,9 +124,16 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   StartAttemptCommand: { configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0, eventId: id, ...traced },
   StopOptions: { mode: 'fast' },
   StreamRef: ref,
+  ToVoidCommand: hold,
   TracedCommand: traced,
   VerificationScope: ref,
   VoidCommand: { ...ref, idempotencyKey: 'k', reason: '', ...traced },
+  VoidedCommand: { ...hold, ...traced },
+  VoidFailureCommand: {
+    ...{ ...hold, errorCode: 'E', errorMessage: '', retryable: true, nextRetryAt: new Date(), retryBy: 'broker' },
+    ...traced,
+  },
+  VoidWriteCommand: { ...hold, ...traced },
   Work: { work: nothing },
 };
 

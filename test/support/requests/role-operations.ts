@@ -1,6 +1,7 @@
 import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type RequestRef } from '../../../src/auth-requests/queries';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
 import { EventStore } from '../../../src/event-store/event-store';
@@ -27,6 +28,22 @@ const onRequest =
   (call: (requests: AuthRequests, ref: RequestRef) => Promise<unknown>): Operation =>
   async (user, prepared) =>
     call(new AuthRequests(user), { restaurantId: RESTAURANT, authRequestId: (await aRequest(prepared)).authRequestId });
+
+/** A hold that is to be voided. */
+const onHold =
+  (call: (holds: Holds, lease: Lease, hold: typeof HOLD) => Promise<unknown>, { failed = false } = {}): Operation =>
+  async (user, prepared) => {
+    const { requests, lease } = await aRequest(prepared, { started: true });
+    await requests.expire({ ...lease, reason: 'r' });
+    await requests.recordAuthorized(lease, anAuthorization(HOLD));
+    if (failed) {
+      const failure = { ...HOLD, errorCode: 'E', errorMessage: '', retryable: false };
+      await new Holds(prepared).recordVoidFailure(lease, failure);
+    }
+    return call(new Holds(user), lease, HOLD);
+  };
+
+const HOLD = { processorName: 'stripe', processorAuthId: 'pi_of_all' };
 
 const onLock =
   (call: (locks: ProcessingLocks, lease: Lease) => Promise<unknown>): Operation =>
@@ -118,6 +135,33 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     list: onRequest((authRequests) => authRequests.list({ restaurantId: RESTAURANT })),
     listStuck: onRequest((authRequests) => authRequests.listStuck({ olderThanMs: 0 })),
     listUnsettled: onRequest((authRequests) => authRequests.listUnsettled({ olderThanMs: 0 })),
+  },
+  Holds: {
+    report: onHold(async (holds, { authRequestId }, hold) => {
+      const report = { ...hold, authRequestId, source: 's' };
+      await holds.report({ ...report, told: 'captured', sourceEventId: '1' });
+      return holds.report({
+        ...report,
+        processorAuthId: 'pi_new',
+        told: 'authorized',
+        amountCents: 1,
+        sourceEventId: '2',
+      });
+    }),
+    toVoid: onHold((holds, lease, hold) => holds.toVoid(lease, hold)),
+    recordVoided: onHold(async (holds, lease, hold) => {
+      await holds.recordVoided(lease, hold);
+      return holds.recordVoided(lease, hold);
+    }),
+    recordVoidFailure: onHold((holds, lease, hold) =>
+      holds.recordVoidFailure(lease, { ...hold, errorCode: 'E', errorMessage: '', retryable: true }),
+    ),
+    requeueVoid: onHold((holds, lease, hold) => holds.requeueVoid({ ...lease, ...hold, by: 'ada', reason: 'r' }), {
+      failed: true,
+    }),
+    recordEnd: onHold((holds, lease, hold) =>
+      holds.recordEnd({ ...lease, ...hold, end: 'voided', by: 'ada', reason: 'r' }),
+    ),
   },
   IdempotencyKeys: {
     claim: async (user, prepared) => {
