@@ -45,6 +45,16 @@ export const BigInteger = (min: bigint, max: bigint): PropertyDecorator =>
     message: `must be a bigint from ${min} to ${max}`,
   });
 
+/** A list of some of these texts: of one at least. */
+export const SomeOf = (values: readonly string[]): PropertyDecorator =>
+  rule({
+    name: 'someOf',
+    constraints: [values],
+    holds: (value) =>
+      Array.isArray(value) && value.length > 0 && value.every((each) => values.includes(each as string)),
+    message: `must be a list of ${values.join(', ')}, or some of them`,
+  });
+
 /** The far end of a window lies behind its near end, or nothing could ever be found. */
 export const WiderThan = (property: string): PropertyDecorator =>
   rule({

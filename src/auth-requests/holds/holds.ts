@@ -1,6 +1,7 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { sessionOf } from '../../database/session';
 import { type Lease, validLease } from '../../locks/lease';
+import { type HoldFilter, listHolds, type ListHoldsCommand, type StandingHold } from './list-holds';
 import { recordEnd, type RecordEndCommand } from './record-end';
 import { recordVoidFailure, type RecordedVoidFailure, type VoidFailureCommand } from './record-void-failure';
 import { recordVoided, type RecordedVoid, type VoidedCommand } from './record-voided';
@@ -8,6 +9,7 @@ import { reportHold, type ReportedHold, type ReportHoldCommand } from './report-
 import { requeueVoid, type RequeuedVoid, type RequeueVoidCommand } from './requeue-void';
 import { type HoldState } from './states';
 import { toVoid, type ToVoidCommand, type Voiding } from './to-void';
+import { holdStats, type HoldStats, type HoldStatsCommand, holdTotals, type HoldTotals } from './total-holds';
 
 /**
  * The money that processors hold: one hold for each authorization that one has ever reported, until somebody has ended it.
@@ -104,5 +106,27 @@ export class Holds {
    */
   recordEnd(command: RecordEndCommand, manager?: EntityManager): Promise<{ readonly state: HoldState }> {
     return recordEnd(sessionOf(this.#dataSource, manager), command);
+  }
+
+  /**
+   * Every hold that may still stand, by one query and of one moment: the hold of a request that is open or AUTHORIZED, one
+   * that is being voided, or one that waits for a person; each says which. Beside them what was captured although nobody
+   * needed it, until a person has seen to it. What nobody needs comes first, the oldest first, then what lapses first.
+   *
+   * A hold is not listed that has ended, that the processor has let go by itself by now (`holdExpiresAt`), or that a person
+   * has closed.
+   */
+  list(command?: ListHoldsCommand, manager?: EntityManager): Promise<StandingHold[]> {
+    return listHolds(sessionOf(this.#dataSource, manager), command);
+  }
+
+  /** Counts and amounts of the same, by state and currency. */
+  totals(filter?: HoldFilter, manager?: EntityManager): Promise<HoldTotals> {
+    return holdTotals(sessionOf(this.#dataSource, manager), filter);
+  }
+
+  /** The totals of all, the age of the oldest that should be gone, how many wait for a person, and how many lapse soon. */
+  stats(command?: HoldStatsCommand, manager?: EntityManager): Promise<HoldStats> {
+    return holdStats(sessionOf(this.#dataSource, manager), command);
   }
 }

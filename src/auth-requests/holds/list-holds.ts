@@ -1,0 +1,160 @@
+import { IsOptional } from 'class-validator';
+import { arrayOf, boolean, float8, integer, orNull, text, uuid } from '../../database/columns';
+import { operation, rowsOf } from '../../database/operation';
+import { type Session } from '../../database/session';
+import { Flag, LONGEST_AGE_MS, SomeOf, Uuid, WholeNumber } from '../../validation/rules';
+import { validateCommand } from '../../validation/validate-command';
+import { type AuthRequestStatus } from '../statuses';
+import { type Hold, HOLD_COLUMNS, type HoldRow, toHold } from './hold';
+import { BECAUSE, type HoldReason, inWords, isForAPerson, STANDING_STATES, type StandingState } from './standing';
+
+/** Which of the holds that may still stand to look at. Default: all of them. */
+export class HoldFilter {
+  /** In one of these states, of which there are `held`, `voiding`, `void_failed` and `captured`. */
+  @IsOptional()
+  @SomeOf(STANDING_STATES)
+  states?: readonly StandingState[];
+
+  /** True: those that a person has to see to. False: the others. */
+  @IsOptional()
+  @Flag()
+  forAPerson?: boolean;
+
+  /** In their state at least so long, in milliseconds, by the database's clock: 0 to a hundred years. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_AGE_MS)
+  olderThanMs?: number;
+
+  /** The processor has said that they lapse, and they will within so many milliseconds: 0 to a hundred years. */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_AGE_MS)
+  lapsingWithinMs?: number;
+
+  /** Of this restaurant. No index serves it: the others' are read as well. */
+  @IsOptional()
+  @Uuid()
+  restaurantId?: string;
+}
+
+/** Which holds to list. */
+export class ListHoldsCommand extends HoldFilter {
+  /** At most so many: 1 to 100,000. Default 100. */
+  @IsOptional()
+  @WholeNumber(1, 100_000)
+  limit?: number;
+}
+
+/** A hold that may still stand, or whose money was taken although nobody needed it, with the reason why it is listed. */
+export interface StandingHold extends Hold {
+  readonly state: StandingState;
+  /** Null where the request has no row. */
+  readonly requestStatus: AuthRequestStatus | null;
+  readonly because: HoldReason;
+  /** The same in words. */
+  readonly says: string;
+  /** It stays until a person has seen to it. */
+  readonly isForAPerson: boolean;
+}
+
+/** What a filter is as an `input`. */
+export const filterColumns = {
+  states: orNull(arrayOf(text)),
+  for_a_person: orNull(boolean),
+  older_than_ms: orNull(float8),
+  lapsing_within_ms: orNull(float8),
+  restaurant: orNull(uuid),
+} as const;
+
+export const filterOf = ({ states, forAPerson, olderThanMs, lapsingWithinMs, restaurantId }: HoldFilter) => ({
+  states: states ?? null,
+  for_a_person: forAPerson ?? null,
+  older_than_ms: olderThanMs ?? null,
+  lapsing_within_ms: lapsingWithinMs ?? null,
+  restaurant: restaurantId ?? null,
+});
+
+const PASSES_FILTER = `
+      (states IS NULL OR state::text = ANY (states))
+      AND (restaurant IS NULL OR restaurant_id = restaurant)
+      AND (older_than_ms IS NULL OR state_since <= statement_timestamp() - older_than_ms * interval '1 millisecond')`;
+
+/** Until when it has to lapse: without a bound at any time. */
+const LAPSING_UNTIL = `coalesce(statement_timestamp() + lapsing_within_ms * interval '1 millisecond', 'infinity')`;
+
+/**
+ * SQL: the holds that may still stand, in three parts, each a FROM and WHERE for which a partial index has its rows in an
+ * order. The text of the conditions is that of the indexes, so that the planner sees that they serve.
+ *
+ * Time alone writes no event: a hold that the processor has let go by now is in no part, whatever its state. One that was
+ * captured was not let go. The needed ones are two parts, since "until then, or not known until when" is no range of the index.
+ */
+export const STANDING = {
+  /** By idx_auth_holds_open, in the order of state_since. */
+  unneeded: `
+    FROM auth_holds CROSS JOIN input
+    WHERE NOT is_needed AND closed_by IS NULL AND state::text = ANY ('{held,voiding,void_failed,captured}'::text[])
+      AND (state = 'captured' AND lapsing_within_ms IS NULL OR hold_expires_at IS NULL AND lapsing_within_ms IS NULL
+           OR state <> 'captured' AND hold_expires_at > statement_timestamp() AND hold_expires_at <= ${LAPSING_UNTIL})
+      AND (for_a_person IS NULL OR for_a_person = (state <> 'voiding'))
+      AND ${PASSES_FILTER}`,
+  /** By idx_auth_holds_held, in the order of hold_expires_at. */
+  lapsing: `
+    FROM auth_holds CROSS JOIN input
+    WHERE state::text = 'held' AND is_needed
+      AND hold_expires_at > statement_timestamp() AND hold_expires_at <= ${LAPSING_UNTIL}
+      AND for_a_person IS NOT TRUE
+      AND ${PASSES_FILTER}`,
+  /** By idx_auth_holds_held, in no order. */
+  lasting: `
+    FROM auth_holds CROSS JOIN input
+    WHERE state::text = 'held' AND is_needed AND hold_expires_at IS NULL AND lapsing_within_ms IS NULL
+      AND for_a_person IS NOT TRUE
+      AND ${PASSES_FILTER}`,
+};
+
+/**
+ * One snapshot, so that a hold which changes meanwhile is in the list once, as it was before or as it is after. The status
+ * of the request is looked up for what is listed and nothing else: a subquery, which no plan can turn into a read of all requests.
+ */
+const LIST_HOLDS = operation({
+  name: 'list_holds',
+  input: { ...filterColumns, at_most: integer },
+  output: rowsOf<HoldRow & { because: HoldReason; request_status: AuthRequestStatus | null }>(),
+  sql: `
+  WITH unneeded AS (
+    SELECT ${HOLD_COLUMNS} ${STANDING.unneeded} ORDER BY state_since LIMIT (SELECT at_most FROM input)
+  ), lapsing AS (
+    SELECT ${HOLD_COLUMNS} ${STANDING.lapsing} ORDER BY hold_expires_at LIMIT (SELECT at_most FROM input)
+  ), lasting AS (
+    SELECT ${HOLD_COLUMNS} ${STANDING.lasting} LIMIT (SELECT at_most FROM input)
+  ), listed AS MATERIALIZED (
+    SELECT * FROM (
+      SELECT * FROM unneeded UNION ALL SELECT * FROM lapsing UNION ALL SELECT * FROM lasting
+    ) AS standing
+    ORDER BY is_needed, CASE WHEN is_needed THEN hold_expires_at ELSE state_since END,
+             auth_request_id, processor_name, processor_auth_id
+    LIMIT (SELECT at_most FROM input)
+  )
+  SELECT ${HOLD_COLUMNS}, ${BECAUSE} AS because,
+         (SELECT status FROM auth_request_state AS request WHERE request.auth_request_id = listed.auth_request_id)
+           AS request_status
+  FROM listed
+  ORDER BY is_needed, CASE WHEN is_needed THEN hold_expires_at ELSE state_since END,
+           auth_request_id, processor_name, processor_auth_id`,
+});
+
+/** Every hold that may still stand, and what was captured although nobody needed it; what nobody needs comes first. */
+export async function listHolds(session: Session, input: ListHoldsCommand = {}): Promise<StandingHold[]> {
+  const command = validateCommand(ListHoldsCommand, input);
+  const rows = await session.rows(LIST_HOLDS, { ...filterOf(command), at_most: command.limit ?? 100 });
+  return rows.map((row) => {
+    const hold = toHold(row);
+    const { because, request_status: requestStatus } = row;
+    const says = inWords({ ...hold, because, requestStatus });
+    return {
+      ...hold,
+      state: row.state as StandingState,
+      ...{ requestStatus, because, says, isForAPerson: isForAPerson(because) },
+    };
+  });
+}

@@ -1,0 +1,145 @@
+import { type DataSource } from 'typeorm';
+import { Holds } from '../../src/auth-requests/holds/holds';
+import { operations } from '../../src/database/operation';
+import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { useTestDatabase } from '../support/database/use-test-database';
+
+const ENDED = 100_000;
+const NEEDED = 100_001;
+
+const database = useTestDatabase();
+let dataSource: DataSource;
+let holds: Holds;
+
+/** Holds of one request, which no operation could make: for plans and sums alone. */
+const fill = (count: number, state: string, isNeeded: boolean, expires = 'NULL') =>
+  database.query(
+    `INSERT INTO auth_holds (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency,
+       authorized_at, hold_expires_at, state, is_needed, is_answered, first_event_sequence, last_event_sequence)
+     SELECT auth_request_id, $1, 'stripe', $3 || $4::boolean || n, 10, 'USD', now(), ${expires}, $3, $4, true, 1, 1
+     FROM generate_series(1, $2::integer) AS n, (SELECT auth_request_id FROM auth_request_state LIMIT 1) AS request`,
+    [RESTAURANT, count, state, isNeeded],
+  );
+
+interface Plan {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  'Actual Rows'?: number;
+  'Actual Loops'?: number;
+  'Rows Removed by Filter'?: number;
+  Plans?: Plan[];
+}
+
+const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
+
+/** How the server runs an operation: planned for these values, and by the plan for any that it may keep. */
+async function plansOf(name: string, values: string): Promise<Plan[][]> {
+  const client = await database.connect();
+  const [, operation] = [...operations].find(([digested]) => digested.startsWith(`${name}_`))!;
+  await client.query(`PREPARE prepared AS ${operation.one.text}`);
+  const plans: Plan[][] = [];
+  for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+    await client.query(`SET plan_cache_mode = ${mode}`);
+    const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE prepared (${values})`,
+    );
+    plans.push(nodesOf(rows[0]!['QUERY PLAN'][0]!.Plan));
+  }
+  await client.end();
+  return plans;
+}
+
+const ASKED: [string, string][] = [
+  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100`],
+  ['list_holds', `'{void_failed}', true, 60000, NULL, NULL, 100`],
+  ['list_holds', `NULL, NULL, NULL, 3600000, NULL, 100`],
+  ['hold_totals', `NULL, NULL, NULL, NULL, NULL`],
+  ['hold_stats', `NULL, NULL, NULL, NULL, NULL, 86400000`],
+];
+
+/** Rows of holds that were fetched, also those that a filter dropped. */
+const rowsRead = (nodes: Plan[]) =>
+  nodes
+    .filter((node) => node['Relation Name'] === 'auth_holds')
+    .reduce(
+      (sum, node) => sum + (node['Actual Rows']! + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops']!,
+      0,
+    );
+
+beforeAll(async () => {
+  dataSource = await database.dataSource();
+  holds = new Holds(dataSource);
+  for (let count = 0; count < 20; count++) await aRequest(dataSource);
+  // Else what is tested depends on when it runs.
+  await database.query('ALTER TABLE auth_holds SET (autovacuum_enabled = off)');
+  await fill(ENDED / 2, 'voided', false);
+  await fill(ENDED / 2, 'captured', true);
+  await fill(10, 'void_failed', false);
+  await fill(10, 'voiding', false);
+  await fill(10, 'held', true, `now() + n * interval '10 minutes'`);
+  await fill(10, 'held', false);
+});
+
+describe.each([
+  ['on statistics of an empty table', () => Promise.resolve()],
+  ['when the statistics know of them', () => database.query('VACUUM (ANALYZE) auth_holds')],
+])('with 100,000 ended holds beside, %s', (_when, prepare) => {
+  beforeAll(prepare);
+
+  test.each(ASKED)('%s (%s) reads by the partial indexes what may stand, and no other hold', async (name, values) => {
+    for (const nodes of await plansOf(name, values)) {
+      expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+      const scans = nodes.flatMap((node) =>
+        node['Index Name']?.startsWith('idx_auth_holds') ? node['Index Name'] : [],
+      );
+      expect(new Set(scans)).toEqual(new Set(['idx_auth_holds_open', 'idx_auth_holds_held']));
+      expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
+    }
+  });
+});
+
+describe('with 100,000 holds that their requests need', () => {
+  beforeAll(async () => {
+    await fill(NEEDED, 'held', true, `now() - interval '1 second'`);
+    await database.query(`UPDATE auth_holds SET hold_expires_at = NULL, last_event_sequence = last_event_sequence
+                          WHERE is_needed AND state = 'held' AND hold_expires_at < now()`);
+  });
+
+  test.each([
+    ['on statistics from before', () => Promise.resolve()],
+    ['when the statistics know of them', () => database.query('VACUUM (ANALYZE) auth_holds')],
+  ])('a list reads as many as it lists and no more, %s', async (_when, prepare) => {
+    await prepare();
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100`)) {
+      expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+      expect(rowsRead(nodes)).toBeLessThanOrEqual(300);
+    }
+    expect(await holds.list()).toHaveLength(100);
+  });
+
+  test('totals count them to 100,000, and say that there may be more; the others are counted all', async () => {
+    const { totals, isAtLeast } = await holds.totals();
+    expect(totals.map(({ because, count, amountCents }) => [because, count, amountCents])).toEqual([
+      ['never_voided', 10, 100],
+      ['void_failed', 10, 100],
+      ['voiding', 10, 100],
+      ['needed', 100_000, 1_000_000],
+    ]);
+    expect(isAtLeast).toBe(true);
+    expect((await holds.stats()).isAtLeast).toBe(true);
+    for (const [name, values] of [ASKED[3]!, ASKED[4]!]) {
+      for (const nodes of await plansOf(name, values)) expect(rowsRead(nodes)).toBeLessThanOrEqual(200_100);
+    }
+  });
+
+  test('those that the processor has let go long ago cost a list nothing', async () => {
+    await database.query(`UPDATE auth_holds SET hold_expires_at = now() - interval '1 day'
+                          WHERE is_needed AND state = 'held' AND hold_expires_at IS NULL`);
+    await database.query('VACUUM (ANALYZE) auth_holds');
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100`)) {
+      expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
+    }
+    expect((await holds.totals()).isAtLeast).toBe(false);
+  });
+});
