@@ -104,7 +104,10 @@ export const STANDING = {
       AND hold_expires_at > statement_timestamp() AND hold_expires_at <= ${LAPSING_UNTIL}
       AND for_a_person IS NOT TRUE
       AND ${PASSES_FILTER}`,
-  /** By idx_auth_holds_held, in no order. */
+  /**
+   * By idx_auth_holds_held. Where a part of it is read, ordered by hold_expires_at, which is null in each: else a read of
+   * the table from its beginning, where the oldest holds are, would look cheap.
+   */
   lasting: `
     FROM auth_holds CROSS JOIN input
     WHERE state::text = 'held' AND is_needed AND hold_expires_at IS NULL AND lapsing_within_ms IS NULL
@@ -126,7 +129,7 @@ const LIST_HOLDS = operation({
   ), lapsing AS (
     SELECT ${HOLD_COLUMNS} ${STANDING.lapsing} ORDER BY hold_expires_at LIMIT (SELECT at_most FROM input)
   ), lasting AS (
-    SELECT ${HOLD_COLUMNS} ${STANDING.lasting} LIMIT (SELECT at_most FROM input)
+    SELECT ${HOLD_COLUMNS} ${STANDING.lasting} ORDER BY hold_expires_at LIMIT (SELECT at_most FROM input)
   ), listed AS MATERIALIZED (
     SELECT * FROM (
       SELECT * FROM unneeded UNION ALL SELECT * FROM lapsing UNION ALL SELECT * FROM lasting

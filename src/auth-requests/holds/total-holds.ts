@@ -45,9 +45,9 @@ const COUNTED = `
   ${STANDING.unneeded}
   UNION ALL (
     SELECT state, currency, state_since, amount_cents, 'needed' FROM (
-      (SELECT state, currency, state_since, amount_cents ${STANDING.lapsing} LIMIT ${COUNT_TO})
+      (SELECT state, currency, state_since, amount_cents ${STANDING.lapsing} ORDER BY hold_expires_at LIMIT ${COUNT_TO})
       UNION ALL
-      (SELECT state, currency, state_since, amount_cents ${STANDING.lasting} LIMIT ${COUNT_TO})
+      (SELECT state, currency, state_since, amount_cents ${STANDING.lasting} ORDER BY hold_expires_at LIMIT ${COUNT_TO})
     ) AS needed LIMIT ${COUNT_TO})`;
 
 /** SQL: the totals of `counted`. As float8, since `pg` would give digits: what a sum loses beyond 2^53 nobody misses. */
