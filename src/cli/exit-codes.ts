@@ -17,7 +17,7 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** What each says, for `--help` and the reference. */
 export const EXIT_CODES: Readonly<Record<ExitCode, string>> = {
   [ExitCode.ok]: 'done',
-  [ExitCode.failed]: 'failed, or differences or requests found',
+  [ExitCode.failed]: 'failed, or differences, requests or holds found',
   [ExitCode.pending]: 'migrations pending',
   [ExitCode.unreachable]: 'no server, none that can be written, or no login',
   [ExitCode.refused]: 'refused (nothing was changed)',

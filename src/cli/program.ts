@@ -3,6 +3,7 @@ import { adoptCommand } from './commands/adopt';
 import { checkCommand } from './commands/check';
 import { grantsCommand } from './commands/grants';
 import { historyCommand } from './commands/history';
+import { holdsCommand } from './commands/holds';
 import { inspectCommand } from './commands/inspect';
 import { migrateCommand } from './commands/migrate';
 import { outboxCommand } from './commands/outbox';
@@ -30,6 +31,7 @@ const COMMANDS = [
   rebuildCommand,
   inspectCommand,
   requestsCommand,
+  holdsCommand,
   outboxCommand,
   relayCommand,
 ];

@@ -162,6 +162,9 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     recordEnd: onHold((holds, lease, hold) =>
       holds.recordEnd({ ...lease, ...hold, end: 'voided', by: 'ada', reason: 'r' }),
     ),
+    list: (user) => new Holds(user).list(),
+    totals: (user) => new Holds(user).totals(),
+    stats: (user) => new Holds(user).stats(),
   },
   IdempotencyKeys: {
     claim: async (user, prepared) => {
