@@ -21,11 +21,9 @@ export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void
 export { type Attempt } from './auth-requests/start-attempt';
 
 export { type Hold } from './auth-requests/holds/hold';
-export { Holds } from './auth-requests/holds/holds';
 export { HoldFilter, ListHoldsCommand, type StandingHold } from './auth-requests/holds/list-holds';
 export { observeHolds } from './auth-requests/holds/observe-holds';
 export { type HoldReason, type PersonsReason, type StandingState } from './auth-requests/holds/standing';
-export { type HoldState } from './auth-requests/holds/states';
 export { type HoldStats, HoldStatsCommand, type HoldTotal, type HoldTotals } from './auth-requests/holds/total-holds';
 
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';

@@ -5,6 +5,7 @@ import {
   ConfigurationError,
   DatabaseError,
   DatabaseUnavailableError,
+  HoldNotFoundError,
   InvalidCommandError,
   PaymentEventsDbError,
 } from '../errors';
@@ -60,6 +61,13 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
         'Run it first: npx payment-events-db migrate',
       exitCode: ExitCode.refused,
       remedy: 'migrate',
+    };
+  }
+  if (error instanceof HoldNotFoundError) {
+    // A processor would deliver its report again; a person has mistyped.
+    return {
+      text: `There is no such hold: ${disarm(error.processorAuthId)}. Its request and its id are in: npx payment-events-db holds`,
+      exitCode: ExitCode.refused,
     };
   }
   if (error instanceof PaymentEventsDbError) {

@@ -119,3 +119,96 @@ describe('where there are some', () => {
     }
   });
 });
+
+describe('a person', () => {
+  const by = ['--by', 'ada', '--reason', 'the account is open again'];
+  const standing = ({ authRequestId }: MadeHold) =>
+    database.query(`SELECT state, closed_by, ended_by, ended_amount_cents FROM auth_holds WHERE auth_request_id = $1`, [
+      authRequestId,
+    ]);
+  const lastEvent = async ({ authRequestId }: MadeHold) =>
+    (
+      await database.query(
+        `SELECT event_type FROM payment_events WHERE aggregate_id = $1 ORDER BY sequence_number DESC LIMIT 1`,
+        [authRequestId],
+      )
+    )[0]!.event_type;
+
+  test.each(['void_failed', 'never_voided'] as const)(
+    'has a %s hold voided, once, and the event says who and why',
+    async (because) => {
+      const hold = await aHold(dataSource, because);
+      const args = ['requeue', hold.authRequestId, '--processor', 'stripe', '--id', hold.processorAuthId, ...by];
+      expect(await here(args)).toEqual({ stdout: 'A worker is told to void it.\n', stderr: '', exitCode: 0 });
+      expect(await standing(hold)).toMatchObject([{ state: 'voiding' }]);
+      expect(await lastEvent(hold)).toBe('AuthVoidRequeued');
+      expect((await here(args)).stdout).toBe('It is being voided already: nothing was written.\n');
+      expect((await here([...args, '--json'])).stdout).toBe('{"queued":false}\n');
+    },
+  );
+
+  test('writes down how a hold ended, which takes it off the list', async () => {
+    const hold = await aHold(dataSource, 'void_failed');
+    const args = ['end', hold.authRequestId.toUpperCase(), '--id', hold.processorAuthId, '--as', 'voided', ...by];
+    expect(await here(args)).toEqual({ stdout: 'It is voided.\n', stderr: '', exitCode: 0 });
+    expect(await standing(hold)).toMatchObject([{ state: 'voided', closed_by: 'ada', ended_by: 'ada' }]);
+    expect(await lastEvent(hold)).toBe('AuthHoldEnded');
+    expect((await here(['--for-a-person'])).stdout).not.toContain(hold.authRequestId);
+  });
+
+  test('sees to one that was captured although nobody needed it: it stays captured, and is listed no more', async () => {
+    const hold = await aHold(dataSource, 'captured_unneeded', { amountCents: 700 });
+    const args = [
+      'end',
+      hold.authRequestId,
+      '--id',
+      hold.processorAuthId,
+      '--as',
+      'captured',
+      '--amount',
+      '700',
+      ...by,
+    ];
+    expect((await here([...args, '--json'])).stdout).toBe('{"state":"captured"}\n');
+    expect(await standing(hold)).toMatchObject([{ state: 'captured', closed_by: 'ada', ended_amount_cents: '700' }]);
+    const other = await aHold(dataSource, 'captured_unneeded');
+    const lapsed = await here(['end', other.authRequestId, '--id', other.processorAuthId, '--as', 'lapsed', ...by]);
+    expect(lapsed.stdout).toMatch(/^It stays captured, which counts for more/);
+    expect((await here(['--for-a-person'])).stdout).not.toMatch(
+      new RegExp(`${hold.authRequestId}|${other.authRequestId}`),
+    );
+  });
+
+  test('may do so as the worker’s role, and as the read-only one not', async () => {
+    const hold = await aHold(dataSource, 'void_failed');
+    const args = ['requeue', hold.authRequestId, '--id', hold.processorAuthId, ...by];
+    expect((await here(args, roles.url('readonly'))).exitCode).not.toBe(0);
+    expect((await here(args, roles.url('worker'))).exitCode).toBe(0);
+    const end = ['end', hold.authRequestId, '--id', hold.processorAuthId, '--as', 'voided', ...by];
+    expect((await here(end, roles.url('readonly'))).exitCode).not.toBe(0);
+    expect((await here(end, roles.url('worker'))).exitCode).toBe(0);
+  });
+
+  test('is told what is wrong, and nothing is written', async () => {
+    const hold = await aHold(dataSource, 'needed');
+    const requeue = (id: string, ...more: string[]) =>
+      here(['requeue', hold.authRequestId, '--id', id, ...by, ...more]);
+    const unknown = await requeue('pi_unknown');
+    expect(unknown).toMatchObject({ stdout: '', exitCode: 4 });
+    expect(unknown.stderr).toContain('There is no such hold: pi_unknown.');
+    expect((await requeue(hold.processorAuthId, '--processor', 'adyen')).exitCode).toBe(4);
+    const inUse = await requeue(hold.processorAuthId);
+    expect(inUse).toMatchObject({ stdout: '', exitCode: 4 });
+    expect(inUse.stderr).toContain('which is in use');
+    for (const args of [
+      ['requeue', hold.authRequestId, '--id', hold.processorAuthId],
+      ['requeue', 'pi_1', '--id', hold.processorAuthId, ...by],
+      ['end', hold.authRequestId, '--id', hold.processorAuthId, ...by],
+      ['end', hold.authRequestId, '--id', hold.processorAuthId, '--as', 'gone', ...by],
+      ['end', hold.authRequestId, '--id', hold.processorAuthId, '--as', 'captured', '--amount', '0', ...by],
+    ]) {
+      expect({ args, exitCode: (await here(args)).exitCode }).toEqual({ args, exitCode: 64 });
+    }
+    expect(await standing(hold)).toMatchObject([{ state: 'held', closed_by: null }]);
+  });
+});

@@ -10,6 +10,7 @@ import { printTable } from '../print-table';
 import { toJson } from '../to-json';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
+import { endCommand, requeueCommand } from './see-to-hold';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
@@ -18,7 +19,9 @@ const HOUR_MS = 3_600_000;
 export function holdsCommand(): Command {
   return new Command('holds')
     .description('Shows what processors hold of customers’ money, and lets a person see to a hold.')
-    .addCommand(listCommand(), { isDefault: true });
+    .addCommand(listCommand(), { isDefault: true })
+    .addCommand(requeueCommand())
+    .addCommand(endCommand());
 }
 
 interface ListOptions {

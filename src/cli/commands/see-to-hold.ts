@@ -1,0 +1,92 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type DataSource } from 'typeorm';
+import { Holds } from '../../auth-requests/holds/holds';
+import { holdsOf } from '../../auth-requests/holds/holds-of';
+import { HOLD_ENDS, type HoldEndState } from '../../auth-requests/holds/states';
+import { readConfig } from '../../config';
+import { sessionOf } from '../../database/session';
+import { HoldNotFoundError } from '../../errors';
+import { isUuid } from '../../validation/rules';
+import { withDataSource } from '../with-data-source';
+
+/** What names a hold, and says who decided. */
+interface PersonOptions {
+  processor?: string;
+  id: string;
+  by: string;
+  reason: string;
+  json?: boolean;
+}
+
+const aboutHold = (name: string, description: string) =>
+  new Command(name)
+    .description(`${description} Who decided it and why stays with the request, as an event.`)
+    .argument('<request>', 'the request', requestId)
+    .requiredOption('--id <id>', 'what the processor calls its authorization')
+    .option('--processor <name>', 'the processor, where several of the request’s have that id')
+    .requiredOption('--by <name>', 'who decided it')
+    .requiredOption('--reason <text>', 'why')
+    .option('--json', 'print JSON');
+
+function requestId(text: string): string {
+  if (isUuid(text)) return text.toLowerCase();
+  throw new InvalidArgumentError('A request is a UUID.');
+}
+
+/** `payment-events-db holds requeue`. */
+export function requeueCommand(): Command {
+  return aboutHold(
+    'requeue',
+    'Has a worker void a hold: one whose void failed, once its cause is repaired, or one that was too old to be voided by itself.',
+  ).action((request: string, options: PersonOptions, command: Command) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const hold = await find(dataSource, request, options, command);
+      const { queued } = await new Holds(dataSource).requeueVoid({ ...hold, by: options.by, reason: options.reason });
+      if (options.json) return console.log(JSON.stringify({ queued }));
+      console.log(queued ? 'A worker is told to void it.' : 'It is being voided already: nothing was written.');
+    }),
+  );
+}
+
+interface EndOptions extends PersonOptions {
+  as: HoldEndState;
+  amount?: number;
+}
+
+/** `payment-events-db holds end`. */
+export function endCommand(): Command {
+  return aboutHold('end', 'Writes down how a hold ended, as the processor shows it. It is on no list from then on.')
+    .addOption(new Option('--as <end>', 'how it ended').choices([...HOLD_ENDS]).makeOptionMandatory())
+    .option('--amount <n>', 'what was captured, voided or given up, in the currency’s minor unit', amountOf)
+    .action((request: string, { as: end, amount: amountCents, ...options }: EndOptions, command: Command) =>
+      withDataSource(readConfig(), async (dataSource) => {
+        const hold = await find(dataSource, request, options, command);
+        const { by, reason } = options;
+        const { state } = await new Holds(dataSource).recordEnd({ ...hold, end, amountCents, by, reason });
+        if (options.json) return console.log(JSON.stringify({ state }));
+        console.log(
+          state === end
+            ? `It is ${state}.`
+            : `It stays ${state}, which counts for more; nobody has to see to it any more.`,
+        );
+      }),
+    );
+}
+
+function amountOf(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.');
+  return Number(text);
+}
+
+/** The hold that is meant, with its restaurant. */
+async function find(dataSource: DataSource, request: string, { processor, id }: PersonOptions, command: Command) {
+  const holds = await holdsOf(sessionOf(dataSource), request);
+  const meant = holds.filter(
+    ({ processorAuthId, processorName }) => processorAuthId === id && processorName === (processor ?? processorName),
+  );
+  const [hold, ...others] = meant;
+  if (!hold) throw new HoldNotFoundError(processor ?? '', id);
+  if (others.length > 0) command.error('error: several processors have that id: say --processor');
+  const { restaurantId, authRequestId, processorName, processorAuthId } = hold;
+  return { restaurantId, authRequestId, processorName, processorAuthId };
+}
