@@ -112,10 +112,11 @@ export { GrantsRefusedError } from './grants/errors';
 export { type GrantedRole, type GrantOptions, grantPrivileges } from './grants/grant-privileges';
 
 export { type Claim, ClaimCommand, IdempotencyKeys, type PurgeKeysOptions } from './idempotency/idempotency-keys';
-export { findByProcessorId, type ProcessorIdMatches } from './inspection/find-by-processor-id';
+export { findByProcessorId, type ProcessorIdMatch } from './inspection/find-by-processor-id';
 export { inspectRequest } from './inspection/inspect-request';
 export {
   type InspectedEvent,
+  type InspectedHold,
   type InspectedKey,
   type InspectedLease,
   type InspectedMessage,

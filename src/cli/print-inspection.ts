@@ -11,6 +11,7 @@ export function printInspection(inspection: Inspection): void {
   printRow(inspection);
   printEvents(inspection);
   printAttempts(inspection);
+  printHolds(inspection);
   printMessages(inspection);
   printKeys(inspection);
   printLease(inspection);
@@ -77,6 +78,31 @@ function printAttempts({ request, events, canBeAsked }: Inspection): void {
   console.log(`  ${begun} begun; open: under configuration version ${disarm(versions)}`);
   console.log(
     `  since ${inCell(request.unansweredSince)}; ${canBeAsked ? 'the processor can be asked' : 'nobody can be asked'}`,
+  );
+}
+
+function printHolds({ holds }: Inspection): void {
+  heading('Holds');
+  if (holds.length === 0) return console.log('  none');
+  printTable(
+    [
+      'processor',
+      'processor’s id',
+      'state',
+      'amount',
+      'since',
+      'needed',
+      'lapses',
+      'ended',
+      'by',
+      'voids failed',
+      'last error',
+    ],
+    holds.map((hold) => [
+      ...[hold.processorName || null, hold.processorAuthId, hold.state, `${hold.amountCents} ${hold.currency}`],
+      ...[hold.stateSince, hold.isNeeded ? 'yes' : 'no', hold.holdExpiresAt, hold.endedAmountCents],
+      ...[hold.closedBy ?? hold.endedBy, hold.voidFailures, hold.lastVoidError],
+    ]),
   );
 }
 

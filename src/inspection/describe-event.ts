@@ -52,15 +52,15 @@ function sentence(event: PaymentEventBody, metadata: EventMetadata, sequenceNumb
     case 'AuthRequestExpired':
       return `given up: ${event.data.reason}`;
     case 'AuthHoldReported':
-      return `${event.data.source} told that ${holdOf(event.data)} is held: ${event.data.amountCents} ${event.data.currency}`;
+      return holdReported(event.data, metadata);
     case 'AuthHoldEnded':
-      return `${event.data.source} told that ${holdOf(event.data)} was ${event.data.end.toLowerCase()}`;
+      return holdEnded(event.data, metadata);
     case 'AuthVoidCompleted':
       return `${holdOf(event.data)} was voided`;
     case 'AuthVoidFailed':
-      return `${holdOf(event.data)} was not voided: ${event.data.errorCode} ${event.data.errorMessage}`;
+      return voidFailed(event.data);
     case 'AuthVoidRequeued':
-      return `${event.data.by} had ${holdOf(event.data)} voided again: ${event.data.reason}`;
+      return `${event.data.by} asked for a void of ${holdOf(event.data)}: ${event.data.reason}`;
   }
 }
 
@@ -91,4 +91,37 @@ function failure(data: Data<'AuthAttemptFailed'>, { outcome, closed_version: ver
     ? `retry ${retryCount}${nextRetryAt ? ` at ${nextRetryAt.toISOString()}` : ''}`
     : 'for good';
   return `failed: ${errorCode} ${errorMessage} (${retry}${money})`;
+}
+
+function holdReported(data: Data<'AuthHoldReported'>, { hold_state: state }: EventMetadata): string {
+  const { source, sourceEventId, amountCents, currency, holdExpiresAt } = data;
+  const until = holdExpiresAt ? ` until ${holdExpiresAt.toISOString()}` : '';
+  return `${source}${ofMessage(sourceEventId)} told that it holds ${amountCents} ${currency}${until} as ${holdOf(data)}${stays(state, ['held', 'voiding'])}`;
+}
+
+const HOW_IT_ENDED: Record<Data<'AuthHoldEnded'>['end'], string> = {
+  CAPTURED: 'was captured',
+  VOIDED: 'was voided',
+  LAPSED: 'has lapsed',
+  UNSPECIFIED: 'has ended',
+};
+
+/** What was told counts only where nothing that counts for more was told before. */
+function holdEnded(data: Data<'AuthHoldEnded'>, { hold_state: state, closed_by: by }: EventMetadata): string {
+  const { source, sourceEventId, end, amountCents, currency, reason } = data;
+  const amount = amountCents === 0 ? '' : `, ${amountCents} ${currency}`.trimEnd();
+  const how = `${holdOf(data)} ${HOW_IT_ENDED[end]}${amount}${stays(state, [end.toLowerCase()])}`;
+  if (typeof by === 'string') return `${by} wrote down that ${how}: ${reason}`;
+  return `${source}${ofMessage(sourceEventId)} told that ${how}`;
+}
+
+const ofMessage = (sourceEventId: string) => (sourceEventId === '' ? '' : ` (${sourceEventId})`);
+
+const stays = (state: unknown, told: readonly string[]) =>
+  typeof state === 'string' && !told.includes(state) ? `; it stays ${state}` : '';
+
+function voidFailed(data: Data<'AuthVoidFailed'>): string {
+  const { errorCode, errorMessage, isRetryable, failureCount, nextAttemptAt } = data;
+  const next = isRetryable ? `again${nextAttemptAt ? ` at ${nextAttemptAt.toISOString()}` : ''}` : 'for good';
+  return `${holdOf(data)} was not voided: ${errorCode} ${errorMessage} (failure ${failureCount}, ${next})`;
 }

@@ -1,10 +1,7 @@
-import { create, toBinary } from '@bufbuild/protobuf';
 import { type DataSource } from 'typeorm';
-import { bytea, text } from '../database/columns';
+import { text } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { sessionOf } from '../database/session';
-import { DatabaseTimeoutError, PermissionDeniedError } from '../errors';
-import { AuthorizationResultSchema } from '../protobuf/generated/payments/v1/events_pb';
 import { Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 
@@ -14,15 +11,10 @@ class ProcessorIdCommand {
   processorAuthId: string;
 }
 
-/** Requests that one id of a processor stands in. */
-export interface ProcessorIdMatches {
-  /** At most 100. */
-  readonly requests: readonly { readonly authRequestId: string; readonly restaurantId: string }[];
-  /**
-   * Whether events were searched as well: only where no row names the id, and where the role may read their contents and the
-   * statement was not timed out.
-   */
-  readonly eventsSearched: boolean;
+/** A request that an id of a processor stands in. */
+export interface ProcessorIdMatch {
+  readonly authRequestId: string;
+  readonly restaurantId: string;
 }
 
 interface Match {
@@ -32,6 +24,18 @@ interface Match {
 
 const MOST = 100;
 
+/** By idx_auth_holds_processor. Once a request, also where two processors have the id. */
+const IN_HOLDS = operation({
+  name: 'find_processor_id_in_holds',
+  input: { processor_auth_id: text },
+  output: rowsOf<Match>(),
+  sql: `
+  SELECT auth_request_id, restaurant_id FROM auth_holds JOIN input USING (processor_auth_id)
+  GROUP BY auth_request_id, restaurant_id
+  ORDER BY max(authorized_at) DESC, auth_request_id DESC LIMIT ${MOST}`,
+});
+
+/** Rows of clients from before there were holds, which still run or whose event is missing. */
 const IN_ROWS = operation({
   name: 'find_processor_id_in_rows',
   input: { processor_auth_id: text },
@@ -41,51 +45,30 @@ const IN_ROWS = operation({
   ORDER BY created_at DESC LIMIT ${MOST}`,
 });
 
-/** By its bytes in the message, since events of legacy services say it nowhere else. */
-const IN_EVENTS = operation({
-  name: 'find_processor_id_in_events',
-  input: { field: bytea },
-  output: rowsOf<Match>(),
-  sql: `
-  SELECT DISTINCT aggregate_id AS auth_request_id, restaurant_id FROM payment_events CROSS JOIN input
-  WHERE event_type = 'AuthResponseReceived' AND position(field IN event_data) > 0
-  LIMIT ${MOST}`,
-});
-
 /**
- * Finds requests by the id that a processor gave an authorization: in rows first, which name the first authorization of a
- * request; where none does, in events, which also have those that came too late.
+ * Finds requests by the id that a processor gave an authorization: at most 100, the latest authorization first. Every
+ * authorization that was ever reported is a hold, so that an index finds it, also one that came too late.
  *
- * No index serves it: it reads the table of requests, and where it has to the table of events, each until
- * `statementTimeoutMs` of the DataSource (default 30 seconds).
+ * Where no hold has the id, it is looked for in the rows of requests, which name their first authorization: a client from
+ * before there were holds may have written one. No index serves that: it reads the whole table, until `statementTimeoutMs` of the
+ * DataSource (default 30 seconds).
  *
  * @throws {InvalidCommandError} it is not text of 1 to 255 characters
- * @throws {DatabaseTimeoutError} retryable: reading the rows took too long
+ * @throws {DatabaseTimeoutError} retryable: no hold has it, and reading the rows took too long
  * @throws {PermissionDeniedError} the role must not read requests
  *
  * @example
- * const { requests } = await findByProcessorId(dataSource, 'pi_3OqFbW');
- * if (requests.length === 1) console.log(await inspectRequest(dataSource, requests[0].authRequestId));
+ * const [found, ...others] = await findByProcessorId(dataSource, 'pi_3OqFbW');
+ * if (found && others.length === 0) console.log(await inspectRequest(dataSource, found.authRequestId));
  */
-export async function findByProcessorId(dataSource: DataSource, processorAuthId: string): Promise<ProcessorIdMatches> {
+export async function findByProcessorId(dataSource: DataSource, processorAuthId: string): Promise<ProcessorIdMatch[]> {
   validateCommand(ProcessorIdCommand, { processorAuthId });
   const session = sessionOf(dataSource);
-  const named = await session.rows(IN_ROWS, { processor_auth_id: processorAuthId });
-  if (named.length > 0) return { requests: named.map(toMatch), eventsSearched: false };
-  try {
-    const found = await session.rows(IN_EVENTS, { field: fieldOf(processorAuthId) });
-    return { requests: found.map(toMatch), eventsSearched: true };
-  } catch (error) {
-    if (!(error instanceof DatabaseTimeoutError || error instanceof PermissionDeniedError)) throw error;
-    return { requests: [], eventsSearched: false };
-  }
+  const named = { processor_auth_id: processorAuthId };
+  const held = await session.rows(IN_HOLDS, named);
+  const found = held.length > 0 ? held : await session.rows(IN_ROWS, named);
+  return found.map(({ auth_request_id: authRequestId, restaurant_id: restaurantId }) => ({
+    authRequestId,
+    restaurantId,
+  }));
 }
-
-const toMatch = ({ auth_request_id, restaurant_id }: Match) => ({
-  authRequestId: auth_request_id,
-  restaurantId: restaurant_id,
-});
-
-/** Tag, length and text: no longer id has them in itself. */
-const fieldOf = (processorAuthId: string) =>
-  toBinary(AuthorizationResultSchema, create(AuthorizationResultSchema, { processorAuthId }));

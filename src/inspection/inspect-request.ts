@@ -17,6 +17,7 @@ import {
   inOrder,
   readDelivered,
   readEvents,
+  readHolds,
   readKeys,
   readLease,
   readRequest,
@@ -43,7 +44,7 @@ const ONE_SNAPSHOT = {
 };
 
 /**
- * All that the database knows of one request: its row, its events, what is open, its messages, keys and lease, what differs
+ * All that the database knows of one request: its row, its events, what is open, its holds, its messages, keys and lease, what differs
  * from its events, and what to do about it. For people on call.
  *
  * All parts are of one moment. A role that must not read a part gets the others: `notShown` says which are missing, and
@@ -71,13 +72,14 @@ export async function inspectRequest(dataSource: DataSource, authRequestId: stri
     if (!request && seen.events.length === 0) throw new AuthRequestNotFoundError(id);
     if (!sight.contents) notShown.push(lacking('contents of events'), lacking('difference'));
     const lease = await readLease(session, id);
+    const holds = await readHolds(session, id);
     const since = beginningOf(request, seen.events);
     const messages = await readMessages(session, id, since, sight, notShown);
     const keys = await findKeys(session, id, since, sight, notShown);
     const known = {
       authRequestId: id,
       restaurantId: request?.restaurantId ?? seen.restaurantId,
-      ...{ at: sight.at, request, canBeAsked, events: seen.events.map(describeEvent) },
+      ...{ at: sight.at, request, canBeAsked, holds, events: seen.events.map(describeEvent) },
       ...{ messages, keys, lease, difference: seen.difference, notShown },
     };
     return masked({ ...known, next: nextSteps(known) }, seen.tokens);

@@ -1,4 +1,5 @@
 import { type AuthRequest } from '../auth-requests/auth-request';
+import { type Hold } from '../auth-requests/holds/hold';
 import { type PaymentEventType } from '../event-store/event-codec';
 import { type RequestDifference } from '../read-model/verification';
 
@@ -16,6 +17,8 @@ export interface Inspection {
    * nobody can be asked: see `closeUnanswered`.
    */
   readonly canBeAsked: boolean;
+  /** Its holds, also those that have ended, in the order in which they were reported. */
+  readonly holds: readonly InspectedHold[];
   /** In their order. */
   readonly events: readonly InspectedEvent[];
   /** What the outbox has of it, in the order of their ids. Null: not shown. */
@@ -30,6 +33,12 @@ export interface Inspection {
   readonly notShown: readonly NotShown[];
   /** What a person should do, the most urgent first: one sentence or two each. */
   readonly next: readonly string[];
+}
+
+/** A hold of the request. */
+export interface InspectedHold extends Hold {
+  /** It may still stand, or was captured although nobody needed it: `Holds.list` has it. */
+  readonly isListed: boolean;
 }
 
 /** A part that is left out of an {@link Inspection}. */

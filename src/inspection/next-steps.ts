@@ -1,4 +1,5 @@
 import { isClosed, isOpen } from '../auth-requests/statuses';
+import { aboutHolds } from './hold-steps';
 import { type InspectedMessage, type Inspection } from './inspection';
 
 type Known = Omit<Inspection, 'next'>;
@@ -8,6 +9,7 @@ export function nextSteps(known: Known): string[] {
   const steps = [
     ...aboutDifference(known),
     ...aboutMessages(known),
+    ...aboutHolds(known),
     ...aboutAttempts(known),
     ...aboutWaiting(known),
     ...aboutRelease(known),
@@ -111,9 +113,9 @@ function aboutWaiting({ request, messages, lease, at }: Known): string[] {
   return [`${where} It is ${age} minutes old: send it to a worker again (auth_request_queued), or expire it.`];
 }
 
-/** The database knows of the money of a closed request until the message that releases it is delivered, and no longer. */
-function aboutRelease({ request, messages }: Known): string[] {
-  if (!request || !messages) return [];
+/** Of an authorization that no event reports, and that is no hold: clients of earlier versions write such rows. */
+function aboutRelease({ request, messages, holds }: Known): string[] {
+  if (!request || !messages || holds.length > 0) return [];
   const released = messages.findLast(({ messageType }) => messageType === 'void_request_queued');
   if (released?.state === 'delivered') {
     return [

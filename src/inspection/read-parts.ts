@@ -1,11 +1,19 @@
 import { type AuthRequest, COLUMNS, type Row, toAuthRequest } from '../auth-requests/auth-request';
 import { CAN_BE_ASKED } from '../auth-requests/find-requests';
 import { StartAttemptCommand } from '../auth-requests/start-attempt';
+import { HOLD_COLUMNS, type HoldRow, toHold } from '../auth-requests/holds/hold';
+import { IS_LISTED } from '../auth-requests/holds/standing';
 import { float8, timestamptz, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { type StoredEventRow } from './describe-event';
-import { type InspectedKey, type InspectedLease, type InspectedMessage, type MessageState } from './inspection';
+import {
+  type InspectedHold,
+  type InspectedKey,
+  type InspectedLease,
+  type InspectedMessage,
+  type MessageState,
+} from './inspection';
 
 /** What the role may read beside what every one may that inspects. */
 export interface Sight {
@@ -54,6 +62,21 @@ export async function readRequest(
   });
   return { request: row ? toAuthRequest(row) : null, canBeAsked: row?.can_be_asked === true };
 }
+
+const READ_HOLDS = operation({
+  name: 'inspect_holds',
+  input: ref,
+  output: rowsOf<HoldRow & { is_listed: boolean }>(),
+  sql: `
+  SELECT ${HOLD_COLUMNS}, ${IS_LISTED} AS is_listed FROM auth_holds JOIN input USING (auth_request_id)
+  ORDER BY first_event_sequence, processor_name, processor_auth_id`,
+});
+
+export const readHolds = async (session: Session, authRequestId: string): Promise<InspectedHold[]> =>
+  (await session.rows(READ_HOLDS, { auth_request_id: authRequestId })).map((row) => ({
+    ...toHold(row),
+    isListed: row.is_listed,
+  }));
 
 /** What every role may read of them that inspects. */
 const READ_EVENTS = operation({

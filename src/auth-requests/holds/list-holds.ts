@@ -6,7 +6,7 @@ import { Flag, LONGEST_AGE_MS, SomeOf, Uuid, WholeNumber } from '../../validatio
 import { validateCommand } from '../../validation/validate-command';
 import { type AuthRequestStatus } from '../statuses';
 import { type Hold, HOLD_COLUMNS, type HoldRow, toHold } from './hold';
-import { BECAUSE, type HoldReason, inWords, isForAPerson, STANDING_STATES, type StandingState } from './standing';
+import { type HoldReason, inWords, isForAPerson, reasonOf, STANDING_STATES, type StandingState } from './standing';
 
 /** Which of the holds that may still stand to look at. Default: all of them. */
 export class HoldFilter {
@@ -122,7 +122,7 @@ export const STANDING = {
 const LIST_HOLDS = operation({
   name: 'list_holds',
   input: { ...filterColumns, at_most: integer },
-  output: rowsOf<HoldRow & { because: HoldReason; request_status: AuthRequestStatus | null }>(),
+  output: rowsOf<HoldRow & { request_status: AuthRequestStatus | null }>(),
   sql: `
   WITH unneeded AS (
     SELECT ${HOLD_COLUMNS} ${STANDING.unneeded} ORDER BY state_since LIMIT (SELECT at_most FROM input)
@@ -138,7 +138,7 @@ const LIST_HOLDS = operation({
              auth_request_id, processor_name, processor_auth_id
     LIMIT (SELECT at_most FROM input)
   )
-  SELECT ${HOLD_COLUMNS}, ${BECAUSE} AS because,
+  SELECT ${HOLD_COLUMNS},
          (SELECT status FROM auth_request_state AS request WHERE request.auth_request_id = listed.auth_request_id)
            AS request_status
   FROM listed
@@ -152,7 +152,8 @@ export async function listHolds(session: Session, input: ListHoldsCommand = {}):
   const rows = await session.rows(LIST_HOLDS, { ...filterOf(command), at_most: command.limit ?? 100 });
   return rows.map((row) => {
     const hold = toHold(row);
-    const { because, request_status: requestStatus } = row;
+    const requestStatus = row.request_status;
+    const because = reasonOf(hold);
     const says = inWords({ ...hold, because, requestStatus });
     return {
       ...hold,

@@ -1,3 +1,4 @@
+import { literals } from '../../database/literals';
 import { type AuthRequestStatus } from '../statuses';
 import { type Hold } from './hold';
 import { type HoldState } from './states';
@@ -29,6 +30,18 @@ export const isForAPerson = (because: HoldReason): boolean => (FOR_A_PERSON as r
 export const BECAUSE = `
   CASE WHEN is_needed THEN 'needed' WHEN state = 'captured' THEN 'captured_unneeded' WHEN state = 'held' THEN 'never_voided'
        ELSE state END`;
+
+/** The same of a hold that is listed. */
+export function reasonOf({ isNeeded, state }: Pick<Hold, 'isNeeded' | 'state'>): HoldReason {
+  if (isNeeded) return 'needed';
+  if (state === 'captured') return 'captured_unneeded';
+  return state === 'voiding' || state === 'void_failed' ? state : 'never_voided';
+}
+
+/** SQL: a hold may still stand, or was captured although nobody needed it. For the holds of one request: no index serves it. */
+export const IS_LISTED = `
+  (is_needed AND state = 'held' OR NOT is_needed AND closed_by IS NULL AND state IN (${literals(STANDING_STATES)}))
+    AND (state = 'captured' OR coalesce(hold_expires_at, 'infinity') > statement_timestamp())`;
 
 type Seen = Pick<Hold, 'voidFailures' | 'lastVoidError' | 'nextVoidAt'> & {
   readonly because: HoldReason;

@@ -1,9 +1,8 @@
 import { Command } from 'commander';
-import pc from 'picocolors';
 import { type DataSource } from 'typeorm';
 import { readConfig } from '../../config';
 import { AuthRequestNotFoundError } from '../../errors';
-import { findByProcessorId, type ProcessorIdMatches } from '../../inspection/find-by-processor-id';
+import { findByProcessorId, type ProcessorIdMatch } from '../../inspection/find-by-processor-id';
 import { inspectRequest } from '../../inspection/inspect-request';
 import { type Inspection } from '../../inspection/inspection';
 import { isUuid } from '../../validation/rules';
@@ -17,12 +16,12 @@ import { withDataSource } from '../with-data-source';
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description(
-      'Prints all that the database knows of one request at one moment: its row, its events, what is open, its messages, ' +
-        'idempotency keys and lease, what differs from its events, and what to do next. Reads only; tokens are not shown, ' +
-        'nor all of a key. The read-only role sees what it may, and is told what it may not; the role of the worker sees ' +
-        'contents of events, and no messages and keys. A processor’s id is looked for in the rows and, where none names ' +
-        'it, in the events, which that role may read: no index serves it, so each reads a whole table, for ' +
-        'PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS at most. Several requests of one id are listed, with exit code 4.',
+      'Prints all that the database knows of one request at one moment: its row, its events, what is open, its holds, its ' +
+        'messages, idempotency keys and lease, what differs from its events, and what to do next. Reads only; tokens are not ' +
+        'shown, nor all of a key. The read-only role sees what it may, and is told what it may not; the role of the worker ' +
+        'sees contents of events, and no messages and keys. A processor’s id is found by the holds; one that no hold has is ' +
+        'looked for in all rows, for PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS at most. Several requests of one id are listed, ' +
+        'with exit code 4.',
     )
     .argument('<id>', 'the request, or what a processor calls its authorization')
     .option('--json', 'print one JSON object, or one a line of each request that the id stands for')
@@ -42,15 +41,12 @@ export function inspectCommand(): Command {
 }
 
 /** The one request that is meant, or several that may be. A processor may call an authorization by a UUID as well. */
-async function find(dataSource: DataSource, id: string): Promise<Inspection | ProcessorIdMatches['requests']> {
+async function find(dataSource: DataSource, id: string): Promise<Inspection | ProcessorIdMatch[]> {
   const inspection = isUuid(id) ? await inspectIfThere(dataSource, id) : undefined;
   if (inspection) return inspection;
-  const { requests, eventsSearched } = await findByProcessorId(dataSource, id);
+  const requests = await findByProcessorId(dataSource, id);
   const [first, ...others] = requests;
   if (first) return others.length > 0 ? requests : await inspectRequest(dataSource, first.authRequestId);
-  if (!eventsSearched) {
-    console.error(pc.yellow('Events were not searched: this user must not read them, or it took too long.'));
-  }
   throw new AuthRequestNotFoundError(id);
 }
 
