@@ -56,6 +56,8 @@ describe('a failure under --json', () => {
     stamp: ['ExpandIndexes'],
     rebuild: [uuidv4()],
     inspect: [uuidv4()],
+    'holds requeue': [uuidv4(), '--id', 'pi_1', '--by', 'ada', '--reason', 'repaired'],
+    'holds end': [uuidv4(), '--id', 'pi_1', '--as', 'voided', '--by', 'ada', '--reason', 'seen'],
     'outbox requeue': ['1'],
     'outbox discard': ['1', '--by', 'ada', '--reason', 'obsolete'],
   };

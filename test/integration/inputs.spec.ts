@@ -17,6 +17,7 @@ import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
+import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { RecordingPublisher } from '../support/relay/recording-publisher';
@@ -114,6 +115,21 @@ const OPERATIONS: Record<string, Prepare> = {
     await database.query('DELETE FROM auth_request_state');
     await Promise.all([pending(), pending()]);
     return (changes) => requests.list({ restaurantId: RESTAURANT, ...changes });
+  },
+  HoldFilter: async () => {
+    await database.query('DELETE FROM auth_holds');
+    await aHold(dataSource, 'never_voided');
+    return (changes) => new Holds(dataSource).totals(changes);
+  },
+  ListHoldsCommand: async () => {
+    await database.query('DELETE FROM auth_holds');
+    await aHold(dataSource, 'void_failed');
+    return async (changes) => (await new Holds(dataSource).list(changes)).map(({ because }) => because);
+  },
+  HoldStatsCommand: async () => {
+    await database.query('DELETE FROM auth_holds');
+    await aHold(dataSource, 'void_failed');
+    return async (changes) => ({ ...(await new Holds(dataSource).stats(changes)), oldestOpenAgeMs: 0 });
   },
   StartAttemptCommand: async () => {
     const { lease } = await aRequest(dataSource);

@@ -15,10 +15,13 @@ import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { parse } from 'yaml';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { Holds } from '../../src/auth-requests/holds/holds';
+import { observeHolds } from '../../src/auth-requests/holds/observe-holds';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
+import { aHold } from '../support/requests/holds';
 import { codeBlocks } from '../support/docs/doc-code';
 import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -133,6 +136,13 @@ describe('traces', () => {
   });
 });
 
+/** Holds that wait for a person, and one that lapses soon. */
+beforeAll(async () => {
+  await aHold(dataSource, 'void_failed', { amountCents: 500, set: `state_since = now() - interval '2 hours'` });
+  await aHold(dataSource, 'captured_unneeded', { currency: 'EUR' });
+  await aHold(dataSource, 'needed', { set: `hold_expires_at = now() + interval '1 hour'` });
+});
+
 /** Everything that the docs name, with something to show. */
 async function scrapeOfEverything(): Promise<string[]> {
   const ids = { good: await enqueue(), busy: await enqueue(), bad: await enqueue({}, 'void_request_queued') };
@@ -140,9 +150,9 @@ async function scrapeOfEverything(): Promise<string[]> {
   publisher.answer = ({ id }) =>
     id === ids.good ? { published: true } : { published: false, reason: 'no', permanent: id === ids.bad };
   await relay.runOnce();
-  const unobserve = observeOutbox(outbox);
+  const unobserve = [observeOutbox(outbox), observeHolds(new Holds(dataSource))];
   const lines = await scrape();
-  unobserve();
+  unobserve.forEach((takeOff) => takeOff());
   return lines;
 }
 
@@ -163,6 +173,43 @@ describe('metrics', () => {
     expect(Number(age!.split(' ')[1])).toBeLessThan(3_600);
   });
 
+  it('tell the holds that may still stand, what should be gone, who waits for a person and what lapses soon', async () => {
+    const lines = await scrapeOfEverything();
+    const of = (state: string, reason: string, currency: string) =>
+      `{payment_events_db_hold_state="${state}",payment_events_db_hold_reason="${reason}",payment_events_db_hold_currency="${currency}"}`;
+    const holds = 'payment_events_db_holds';
+    expect(samplesOf(lines, `${holds}_count`).toSorted()).toEqual(
+      [
+        `${holds}_count${of('captured', 'captured_unneeded', 'EUR')} 1`,
+        `${holds}_count${of('held', 'needed', 'USD')} 1`,
+        `${holds}_count${of('void_failed', 'void_failed', 'USD')} 1`,
+      ].toSorted(),
+    );
+    expect(samplesOf(lines, `${holds}_amount`)).toContain(
+      `${holds}_amount${of('void_failed', 'void_failed', 'USD')} 500`,
+    );
+    const [age] = samplesOf(lines, `${holds}_oldest_open_age`);
+    expect(Number(age!.split(' ')[1])).toBeGreaterThanOrEqual(7_200);
+    expect(Number(age!.split(' ')[1])).toBeLessThan(14_400);
+    expect(samplesOf(lines, `${holds}_waiting_for_person`)).toEqual(
+      Object.entries({ void_failed: 1, captured_unneeded: 1, never_voided: 0 }).map(
+        ([reason, count]) => `${holds}_waiting_for_person{payment_events_db_hold_reason="${reason}"} ${count}`,
+      ),
+    );
+    expect(samplesOf(lines, `${holds}_lapsing`)).toEqual([`${holds}_lapsing{} 1`]);
+  });
+
+  it('of holds cost nothing any more when they are taken off', async () => {
+    const holds = new Holds(dataSource);
+    const stats = jest.spyOn(holds, 'stats');
+    const unobserve = observeHolds(holds);
+    await scrape();
+    unobserve();
+    await scrape();
+    expect(stats).toHaveBeenCalledTimes(1);
+    expect(() => observeHolds({} as Holds)).toThrow('Holds');
+  });
+
   it('cost nothing any more when they are taken off', async () => {
     const stats = jest.spyOn(outbox, 'stats');
     const unobserve = observeOutbox(outbox);
@@ -178,15 +225,20 @@ describe('the docs', () => {
   /** Of metrics and of their labels. */
   const namesIn = (text: string) => [...new Set(text.match(/\b(payment_events_db|messaging|error)_\w+/g))];
 
-  test('alert on metrics and labels that exist', async () => {
+  test.each([
+    ['docs/how-to/run-a-relay.md', /^Outbox\w+$/],
+    ['docs/how-to/look-after-holds.md', /^Hold\w+$/],
+  ])('%s alerts on metrics and labels that exist', async (page, name) => {
     const exported = namesIn((await scrapeOfEverything()).filter((line) => !line.startsWith('#')).join('\n'));
-    const yaml = codeBlocks('docs/how-to/run-a-relay.md', 'yaml').split(/^(?=groups:)/m)[1]!;
+    const yaml = codeBlocks(page, 'yaml')
+      .split(/^(?=groups:)/m)
+      .at(-1)!;
     const { groups } = parse(yaml) as { groups: { rules: Record<string, unknown>[] }[] };
     const rules = groups.flatMap((group) => group.rules);
     expect(rules.length).toBeGreaterThan(3);
     for (const rule of rules) {
       expect(rule).toEqual({
-        alert: expect.stringMatching(/^Outbox\w+$/) as string,
+        alert: expect.stringMatching(name) as string,
         expr: expect.any(String) as string,
         for: expect.stringMatching(/^\d+m$/) as string,
         labels: { severity: expect.stringMatching(/^(page|ticket)$/) as string },

@@ -6,6 +6,7 @@ import { type HoldState } from './states';
 /** The states in which a hold may still stand, or its money was taken although nobody needed it. */
 export const STANDING_STATES = ['held', 'voiding', 'void_failed', 'captured'] as const satisfies HoldState[];
 
+/** One of them. */
 export type StandingState = (typeof STANDING_STATES)[number];
 
 /**
@@ -22,6 +23,7 @@ export type HoldReason = 'needed' | 'voiding' | 'void_failed' | 'captured_unneed
 
 /** Those that a person has to see to. */
 export const FOR_A_PERSON = ['void_failed', 'captured_unneeded', 'never_voided'] as const satisfies HoldReason[];
+/** One of the reasons for which a person has to see to a hold: `void_failed`, `captured_unneeded` or `never_voided`. */
 export type PersonsReason = (typeof FOR_A_PERSON)[number];
 
 export const isForAPerson = (because: HoldReason): boolean => (FOR_A_PERSON as readonly HoldReason[]).includes(because);

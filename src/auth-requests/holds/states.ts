@@ -22,6 +22,7 @@ export const HOLD_STATES = Object.keys(HOLD_TRANSITIONS) as HoldState[];
 
 /** How a hold can end, what counts for more first. */
 export const HOLD_ENDS = ['captured', 'voided', 'lapsed'] as const;
+/** One of {@link HOLD_ENDS}. */
 export type HoldEndState = (typeof HOLD_ENDS)[number];
 
 /** For SQL: `state IN (${HOLD_SQL.ended})`. */
