@@ -9,7 +9,7 @@ import { safeInteger } from './transformers';
 
 const primary = { primaryKeyConstraintName: 'auth_holds_pkey' };
 
-/** One authorization that a processor has reported, and what became of the money: the fold of the request's events. */
+/** One authorization that a processor has reported, and where its money is: the fold of the request's events. */
 @Table('auth_holds')
 @ForeignKey(() => PaymentEvent, ['authRequestId', 'lastEventSequence'], ['aggregateId', 'sequenceNumber'], {
   name: 'auth_holds_last_event_fkey',

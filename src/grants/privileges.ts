@@ -27,7 +27,7 @@ const SHOWN_OF_A_REQUEST = `
   attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
   completed_at`;
 
-/** Of a hold all may be read by those who may see what became of requests. */
+/** Of a hold all may be read by those who may see requests. */
 const ANY_HOLD = columns(`
   auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version, authorized_at,
   hold_expires_at, state, state_since, is_needed, is_answered, ended_amount_cents, ended_by, closed_by, void_failures,

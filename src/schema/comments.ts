@@ -309,7 +309,7 @@ export const COMMENTS = commentsOn({
       },
     },
     auth_holds: {
-      row: 'One authorization that a processor has reported for one request, and what became of the money. Written by the statement that writes the event which says so; the fold of the events.',
+      row: 'One authorization that a processor has reported for one request, and where its money is. Written by the statement that writes the event which says so; the fold of the events.',
       relations: [
         {
           columns: ['auth_request_id'],
@@ -350,7 +350,7 @@ export const COMMENTS = commentsOn({
       },
       constraints: {
         auth_holds_pkey: 'An authorization of a request is there once, however often it is reported.',
-        auth_holds_last_event_fkey: 'No client can say what became of money without an event that says so.',
+        auth_holds_last_event_fkey: 'No client can say where money is without an event that says so.',
         auth_holds_state: 'Readers know no other state.',
         auth_holds_voiding_unneeded: 'What a request may still use is never voided.',
         auth_holds_amount_not_negative: 'Money that is held is not negative.',

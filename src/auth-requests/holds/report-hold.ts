@@ -13,7 +13,7 @@ import { SQL } from '../statuses';
 import { HOLD_ENDS, type HoldEndState, type HoldState } from './states';
 import { IS_OUTDATED, queueVoids, voidMessage, wholeSeconds } from './write-holds';
 
-/** A processor tells by itself what became of an authorization: a webhook, a line of a report. */
+/** A processor tells by itself about an authorization: a webhook, a line of a report. */
 export class ReportHoldCommand extends TracedCommand {
   /** The request, where the processor was given it as a reference. Then the hold need not be known yet. */
   @IsOptional()
