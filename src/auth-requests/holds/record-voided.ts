@@ -18,7 +18,7 @@ export interface RecordedVoid {
 }
 
 /**
- * A hold that is voided already says so, whoever has recorded it: nothing is written. One that lapsed was voided for all that
+ * A hold that is voided already says so: nothing is written. One that lapsed was voided for all that
  * is known now. One that was captured stays so, and has the event.
  */
 const RECORD_VOIDED = operation({
