@@ -145,6 +145,22 @@ export { type RelayHooks } from './outbox/relay-reporter';
 export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
+export { Sweeper } from './sweeper/sweeper';
+export { SweeperOptions, SweepOptions } from './sweeper/sweeper-options';
+export { type SweeperHooks } from './sweeper/sweeper-reporter';
+export {
+  type GivenUpRequest,
+  type GivenUpVoid,
+  type HoldRef,
+  type LapsingHold,
+  type Listing,
+  type Sending,
+  type SentRequest,
+  type SentVoid,
+  type SweepResult,
+  type VoidGivenUpReason,
+} from './sweeper/sweep-result';
+
 export { migrations } from './migrations';
 export { adopt, type Adoption, type AdoptOptions, SchemaDriftError } from './migrator/adopt';
 export {

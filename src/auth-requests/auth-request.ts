@@ -22,6 +22,8 @@ export interface AuthRequest {
   /** Since when something has been open without a break. */
   readonly unansweredSince: Date | null;
   readonly retryCount: number;
+  /** How often the sweeper has sent it on its way again. */
+  readonly sweeps: number;
   /** The number of its last event. */
   readonly lastEventSequence: number;
   readonly createdAt: Date;
@@ -34,8 +36,8 @@ export interface AuthRequest {
 export const COLUMNS = `
   auth_request_id, restaurant_id, status, amount_cents, currency, processor_name, processor_auth_id,
   authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, attempt_version,
-  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
-  completed_at`;
+  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, sweeps, last_event_sequence, created_at,
+  updated_at, completed_at`;
 
 export interface Row {
   auth_request_id: string;
@@ -56,6 +58,7 @@ export interface Row {
   unanswered_versions: string[];
   unanswered_since: Date | null;
   retry_count: number;
+  sweeps: number;
   last_event_sequence: number;
   created_at: Date;
   updated_at: Date;
@@ -79,6 +82,7 @@ export const toAuthRequest = (row: Row): AuthRequest => ({
   unansweredVersions: openVersionsOf(row),
   unansweredSince: row.unanswered_since,
   retryCount: row.retry_count,
+  sweeps: row.sweeps,
   lastEventSequence: row.last_event_sequence,
   createdAt: row.created_at,
   updatedAt: row.updated_at,

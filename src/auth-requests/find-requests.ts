@@ -54,8 +54,11 @@ const windowOf = ({ olderThanMs, withinMs, limit = 100 }: FindCommand) => ({
   at_most: limit,
 });
 
-/** statement_timestamp(), since no index serves a comparison with a volatile function such as clock_timestamp(). */
-const IN_WINDOW = `
+/**
+ * SQL: whether it was made so long ago, by an `input` with `older_than_ms` and `within_ms`. statement_timestamp(), since no
+ * index serves a comparison with a volatile function such as clock_timestamp().
+ */
+export const IN_WINDOW = `
       created_at < statement_timestamp() - older_than_ms * interval '1 millisecond'
       AND created_at >= coalesce(statement_timestamp() - within_ms * interval '1 millisecond', '-infinity')`;
 
