@@ -14,6 +14,7 @@ import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
+import { sweepCommand } from './commands/sweep';
 import { verifyCommand } from './commands/verify';
 import { VERSION } from '../migrator/version';
 
@@ -34,6 +35,7 @@ const COMMANDS = [
   holdsCommand,
   outboxCommand,
   relayCommand,
+  sweepCommand,
 ];
 
 /** `payment-events-db`, with all its commands. */

@@ -12,7 +12,10 @@ export class Allowance {
   get left(): number {
     const from = performance.now() - MINUTE_MS;
     this.#taken = this.#taken.filter(({ at }) => at > from);
-    return Math.max(0, this.#taken.reduce((left, { count }) => left - count, this.#perMinute));
+    return Math.max(
+      0,
+      this.#taken.reduce((left, { count }) => left - count, this.#perMinute),
+    );
   }
 
   /** Takes as many as the work turns out to need. Of work that fails nobody knows: then it was all that it might take. */

@@ -21,10 +21,6 @@ const COUNT = {
 };
 
 /** How many rows a purge would find, counted to 10,000: for a dry run. */
-export async function countPurgeable(
-  session: Session,
-  what: keyof typeof COUNT,
-  olderThanMs: number,
-): Promise<number> {
+export async function countPurgeable(session: Session, what: keyof typeof COUNT, olderThanMs: number): Promise<number> {
   return (await session.row(COUNT[what], { older_than_ms: olderThanMs }))!.count;
 }

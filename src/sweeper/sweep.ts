@@ -75,9 +75,7 @@ const TASKS: {
   leases: (session, { dataSource, dryRun }) =>
     dryRun ? countPurgeable(session, 'leases', 0) : new ProcessingLocks(dataSource).purgeExpired(),
   messages: (session, { dataSource, settings: { purgeMessagesAfterMs: olderThanMs }, dryRun }) =>
-    dryRun
-      ? countPurgeable(session, 'messages', olderThanMs)
-      : new Outbox(dataSource).purgeProcessed({ olderThanMs }),
+    dryRun ? countPurgeable(session, 'messages', olderThanMs) : new Outbox(dataSource).purgeProcessed({ olderThanMs }),
 };
 
 /** Within what may be sent now. */

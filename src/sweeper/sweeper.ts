@@ -134,7 +134,7 @@ export class Sweeper {
     lost.addEventListener('abort', wake);
     try {
       const isEnding = () => run.stopping || lost.aborted;
-      for (const began = performance.now(); !isEnding() && performance.now() - began < LONGEST_STRETCH_MS; ) {
+      for (const began = performance.now(); !isEnding() && performance.now() - began < LONGEST_STRETCH_MS;) {
         const now = performance.now();
         const due = [...this.#dueAt].filter(([, at]) => at <= now).map(([task]) => task);
         if (due.length > 0) this.#reporter.turn(await this.#sweep(new Set(due), { dryRun: false, isEnding }));

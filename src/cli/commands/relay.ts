@@ -10,6 +10,7 @@ import { type Publishers } from '../../outbox/delivery';
 import { OutboxRelay } from '../../outbox/outbox-relay';
 import { type RelayHooks } from '../../outbox/relay-reporter';
 import { explainError } from '../explain-error';
+import { causeOf, log } from '../json-log';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -102,17 +103,6 @@ const jsonLog: RelayHooks = {
   unavailable: (error) => log('unavailable', { error: explainError(error).text, cause: causeOf(error) }),
   recovered: () => log('recovered'),
 };
-
-const log = (event: string, more: object = {}) =>
-  console.log(JSON.stringify({ time: new Date().toISOString(), event, ...more }));
-
-/** What a publisher threw, by code or name: its text may quote an address with a password. */
-function causeOf(error: unknown): string | undefined {
-  const { cause } = error as { cause?: unknown };
-  const { code, cause: inner } = (cause ?? {}) as { code?: unknown; cause?: unknown };
-  if (typeof code === 'string') return code;
-  return inner instanceof Error ? causeOf(cause) : cause instanceof Error ? cause.name : undefined;
-}
 
 function positive(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above zero.');

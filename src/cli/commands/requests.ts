@@ -31,10 +31,10 @@ export function requestsCommand(): Command {
       description: 'Lists PENDING and PROCESSING requests: nobody has picked them up, or their worker is gone.',
       find: (requests, command) => requests.listStuck(command),
       none: 'No request is stuck.',
-      headings: ['request', 'restaurant', 'status', 'attempt open', 'retries', 'created', 'changed'],
+      headings: ['request', 'restaurant', 'status', 'attempt open', 'retries', 'sent again', 'created', 'changed'],
       row: (request) => [
         ...[request.authRequestId, request.restaurantId, request.status, request.attemptOpen ? 'yes' : 'no'],
-        ...[request.retryCount, request.createdAt, request.updatedAt],
+        ...[request.retryCount, request.sweeps, request.createdAt, request.updatedAt],
       ],
     }),
   );
@@ -46,10 +46,21 @@ export function requestsCommand(): Command {
         'held. Those that can be asked come first.',
       find: (requests, command) => requests.listUnsettled(command),
       none: 'No request is unsettled.',
-      headings: ['request', 'restaurant', 'status', 'created', 'open since', 'versions', 'can be asked', 'what to do'],
+      headings: [
+        'request',
+        'restaurant',
+        'status',
+        'created',
+        'open since',
+        'versions',
+        'sent again',
+        'can be asked',
+        'what to do',
+      ],
       row: (request) => [
         ...[request.authRequestId, request.restaurantId, request.status, request.createdAt, request.unansweredSince],
         request.unansweredVersions.map((version) => version || '(legacy)').join(', '),
+        request.sweeps,
         request.canBeAsked ? 'yes' : 'no',
         request.canBeAsked
           ? 'send it to a worker: startAttempt'
