@@ -28,9 +28,8 @@ const FIND = operation({
  * The request's row first, then the hold's, as everywhere; neither is waited for (SKIP LOCKED): who is writing may be about
  * to void it, and the next turn looks again. Whether it is lost is decided on the hold as it is locked.
  *
- * Outbox and lease are read in the snapshot. Every statement that queues a void raises last_event_sequence of the
- * request's row, so that on equal numbers the snapshot has its message; a sweeper changes `sweeps` and `swept_at` of the
- * hold. A worker that took a lease since then records what the processor says afterwards, and that counts: a void that has
+ * Outbox and lease are read in the snapshot. What queues a void raises last_event_sequence of the request's row, or
+ * `sweeps` of the hold: where both are as in the snapshot, the snapshot has its message. A worker that took a lease since then records what the processor says afterwards, and that counts: a void that has
  * failed may still turn out to be voided.
  */
 const GIVE_UP = operation({
@@ -57,6 +56,8 @@ const GIVE_UP = operation({
       CROSS JOIN (SELECT name, id, after_ms, max_delay_ms, max_sweeps FROM input) AS given
       WHERE processor_name = name AND processor_auth_id = id AND ${IS_LOST}
         AND request_sequence = (SELECT last_event_sequence FROM auth_request_state JOIN input USING (auth_request_id))
+        AND sweeps = (SELECT seen.sweeps FROM auth_holds AS seen JOIN input USING (auth_request_id)
+                      WHERE seen.processor_name = name AND seen.processor_auth_id = id)
       FOR UPDATE OF hold SKIP LOCKED
     ), changed AS (
       UPDATE auth_request_state AS state

@@ -22,20 +22,22 @@ const isTime = (which: string) => `${which} AND ${hasWaited('updated_at', 'swept
 
 /** In the snapshot: candidates, the oldest first. */
 const due = (which: Which) => `
-  SELECT auth_request_id, restaurant_id, sweeps, last_event_sequence AS seen_sequence
+  SELECT auth_request_id, restaurant_id, sweeps, last_event_sequence AS seen_sequence,
+         sweeps AS seen_sweeps
   FROM auth_request_state AS state CROSS JOIN input
   WHERE ${IN_WINDOW} AND ${isTime(WHICH[which])} AND sweeps < max_sweeps
     AND NOT ${isQueued('auth_request_queued', 'state')} AND NOT ${isBlocked('state')} AND NOT ${isLeased('state')}
   ORDER BY created_at LIMIT (SELECT at_most FROM input)`;
 
 /**
- * Each row is locked, looked at again as it is now, and counts the message in the same statement: of two sweepers that find
- * it at once one skips it, or meets the other's count and time and finds that it is not due (`isTime`, on the newest
- * version of the row). Neither the lease nor the outbox decides that.
+ * Each row is locked, looked at again as it is now, and counts the message in the same statement. Of two sweepers that find it
+ * at once one skips it, or finds that it is not what it saw: neither the lease nor the outbox decides that.
  *
- * Whether a message is there already is read in the snapshot, which may be older than the locked row. It lacks none that counts:
- * all that queue one for a request that exists raise last_event_sequence of its row in the same transaction, or are a
- * sweeper, which changes `sweeps`. A row with another number than the snapshot's is left for the next turn.
+ * Whether a message is there already is read in the snapshot, which may be older than the locked row. Whatever queues one for
+ * a request changes its row in the same transaction: an operation raises last_event_sequence, a sweeper `sweeps`. Where the
+ * row, as it is locked, has both as in the snapshot, the snapshot has every message. Where not, it is left for the next
+ * turn. (`isTime` alone would not do: with pauses that are shorter than a commit takes, a row that another has just counted is due
+ * again, and the snapshot lacks its message.) It is looked at nevertheless: the time must have passed since a change that is no event.
  *
  * A lease that was taken since then is not seen. Its worker has not begun an attempt, or the number would differ; it got
  * an earlier message, and meets this one as any that is delivered twice: the lease keeps the second worker off.
@@ -49,9 +51,9 @@ const sendOf = (which: Which) =>
     WITH due AS MATERIALIZED (${due(which)}
     ), locked AS (
       SELECT state.auth_request_id, state.sweeps
-      FROM auth_request_state AS state JOIN (SELECT auth_request_id, seen_sequence FROM due) AS due USING (auth_request_id)
+      FROM auth_request_state AS state JOIN (SELECT auth_request_id, seen_sequence, seen_sweeps FROM due) AS due USING (auth_request_id)
       CROSS JOIN input
-      WHERE last_event_sequence = seen_sequence AND sweeps < max_sweeps AND ${isTime(WHICH[which])}
+      WHERE last_event_sequence = seen_sequence AND sweeps = seen_sweeps AND ${isTime(WHICH[which])}
       FOR UPDATE OF state SKIP LOCKED
     ), swept AS (
       UPDATE auth_request_state AS state SET sweeps = locked.sweeps + 1, swept_at = clock_timestamp()

@@ -20,7 +20,8 @@ export const HOLD = `
 
 /** In the snapshot: candidates, the oldest first. */
 const DUE = `
-  SELECT auth_request_id, restaurant_id, processor_name, processor_auth_id, sweeps, last_event_sequence AS seen_sequence
+  SELECT auth_request_id, restaurant_id, processor_name, processor_auth_id, sweeps, last_event_sequence AS seen_sequence,
+         sweeps AS seen_sweeps
   FROM auth_holds AS hold CROSS JOIN input
   WHERE ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps < max_sweeps
     AND NOT ${isQueued('void_request_queued', 'hold')} AND NOT ${isBlocked('hold')} AND NOT ${isLeased('hold')}
@@ -28,9 +29,9 @@ const DUE = `
 
 /**
  * As for requests: the hold's row is locked, looked at again as it is now, and counts the message in the same statement, so
- * that each is sent once, however many sweepers there are. What queues a void for a hold raises its last_event_sequence, so
- * that equal numbers mean that the snapshot has its message; that of another hold of the request, which the snapshot may
- * lack, would only have put this one off.
+ * that each is sent once, however many sweepers there are. What queues a void for a hold raises its last_event_sequence, or
+ * `sweeps`: where both are as in the snapshot, the snapshot has its message. That of another hold of the request, which
+ * it may lack, would only have put this one off.
  *
  * No row is waited for (SKIP LOCKED), and of the request nothing is locked: who holds that row and wants this one gets it.
  */
@@ -43,10 +44,10 @@ const SEND = operation({
     ), locked AS (
       SELECT hold.auth_request_id, hold.processor_name, hold.processor_auth_id, hold.sweeps
       FROM auth_holds AS hold
-      JOIN (SELECT auth_request_id, processor_name, processor_auth_id, seen_sequence FROM due) AS due
+      JOIN (SELECT auth_request_id, processor_name, processor_auth_id, seen_sequence, seen_sweeps FROM due) AS due
         USING (auth_request_id, processor_name, processor_auth_id)
       CROSS JOIN input
-      WHERE last_event_sequence = seen_sequence AND ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps < max_sweeps
+      WHERE last_event_sequence = seen_sequence AND ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps = seen_sweeps
       FOR UPDATE OF hold SKIP LOCKED
     ), swept AS (
       UPDATE auth_holds AS hold SET sweeps = locked.sweeps + 1, swept_at = clock_timestamp()

@@ -8,7 +8,7 @@ import { giveUpVoids } from '../../src/sweeper/give-up-voids';
 import { sendRequests } from '../../src/sweeper/send-requests';
 import { sendVoids } from '../../src/sweeper/send-voids';
 import { SWEEPER_LEASE_ID, Sweeper } from '../../src/sweeper/sweeper';
-import { DEFAULTS, type SweeperSettings } from '../../src/sweeper/sweeper-options';
+import { DEFAULTS, type SweeperOptions, type SweeperSettings } from '../../src/sweeper/sweeper-options';
 import { SweepProcess } from '../fixtures/sweeper/sweep-process';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, crowdOf } from '../support/requests/races';
@@ -171,7 +171,7 @@ describe('a void that ends while it is given up', () => {
          FROM changed
        )
        UPDATE auth_holds SET state = 'voided', last_event_sequence = changed.last_event_sequence
-       FROM changed WHERE auth_holds.auth_request_id = changed.auth_request_id AND processor_auth_id = $2`,
+       FROM changed WHERE auth_holds.auth_request_id = changed.auth_request_id AND auth_holds.processor_auth_id = $2`,
       [authRequestId, processorAuthId, Buffer.from(event)],
     );
   }
@@ -179,6 +179,13 @@ describe('a void that ends while it is given up', () => {
 
 describe('the lease', () => {
   const flags = ['--stuck-interval-ms', '20', '--lease-ttl-ms', '500'];
+  const running: Sweeper[] = [];
+  afterEach(() => Promise.all(running.splice(0).map((sweeper) => sweeper.stop())));
+  const aSweeper = (options: SweeperOptions) => {
+    const sweeper = new Sweeper(crowd, options);
+    running.push(sweeper);
+    return sweeper;
+  };
   const leases = () =>
     database.query('SELECT worker_id FROM auth_processing_locks WHERE auth_request_id = $1', [SWEEPER_LEASE_ID]);
 
@@ -186,7 +193,7 @@ describe('the lease', () => {
     const first = new SweepProcess({ databaseUrl: database.url }, flags);
     await until('it works', async () => (await leases()).length > 0);
     const waiting: string[] = [];
-    const next = new Sweeper(crowd, {
+    const next = aSweeper({
       ...{ leaseTtlMs: 500, stuckIntervalMs: 20 },
       hooks: { waiting: () => waiting.push('waiting') },
     });
@@ -196,16 +203,23 @@ describe('the lease', () => {
     await letPass(database, HOUR);
     await until('the first sends', async () => (await queuedIds(database)).length > 0);
     await first.end('SIGKILL');
+    await deliverAll(database);
     const other = await aLostRequest(crowd);
     await letPass(database, HOUR / 4);
     await until('the next sends', async () => (await queuedIds(database)).includes(other));
     await next.stop();
-    expect(await queuedIds(database)).toEqual([one, other].toSorted());
+    expect(await database.query('SELECT DISTINCT sweeps FROM auth_request_state')).toEqual([{ sweeps: 1 }]);
+    expect(
+      await database.query(
+        'SELECT count(*)::integer FROM outbox GROUP BY aggregate_id HAVING aggregate_id = ANY ($1)',
+        [[one, other]],
+      ),
+    ).toEqual([{ count: 2 }, { count: 2 }]);
     expect(await leases()).toEqual([]);
   });
 
   test('lost while it works ends the work before the next task; it is taken again', async () => {
-    const sweeper = new Sweeper(crowd, { leaseTtlMs: 300, stuckIntervalMs: 20 });
+    const sweeper = aSweeper({ leaseTtlMs: 300, stuckIntervalMs: 20 });
     sweeper.start();
     await until('it works', async () => (await leases()).length > 0);
     await database.query(`UPDATE auth_processing_locks SET worker_id = 'another', locked_at = now() - interval '1 minute',

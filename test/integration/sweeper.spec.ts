@@ -451,8 +451,8 @@ test('everything that a turn sees to, it sees to once', async () => {
 
 test.each(TASKS)('%s can be done alone, and switched off', async (task) => {
   await oneOfEach();
-  const { outcome: _o, dryRun: _d, outboxAgeMs: _a, ...alone } = await aSweeper(only(task)).runOnce();
-  expect(Object.keys(alone)).toEqual([task]);
+  const alone = await aSweeper(only(task)).runOnce();
+  expect(TASKS.filter((one) => one in alone)).toEqual([task]);
   expect(countOf(alone[task])).toBeGreaterThan(0);
   const all = await aSweeper({ [`${task}IntervalMs`]: 0 }).runOnce();
   expect(TASKS.filter((one) => !(one in all))).toEqual([task]);
