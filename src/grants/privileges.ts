@@ -24,8 +24,8 @@ const ANY_MESSAGE = columns('aggregate_id, restaurant_id, message_type, payload,
 const SHOWN_OF_A_REQUEST = `
   auth_request_id, restaurant_id, status, amount_cents, currency, processor_name, processor_auth_id,
   authorized_amount_cents, authorization_code, denial_code, denial_reason, metadata, attempt_open, attempt_version,
-  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, last_event_sequence, created_at, updated_at,
-  completed_at`;
+  attempt_unanswered, unanswered_versions, unanswered_since, retry_count, sweeps, last_event_sequence, created_at,
+  updated_at, completed_at`;
 
 /** Of a hold all may be read by those who may see requests. */
 const ANY_HOLD = columns(`
@@ -125,26 +125,30 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
-  /** Sweeper: what is stuck, unsettled or to be voided gets its message again; what is over is expired and purged. */
+  /** Sweeper: what is stuck, unsettled or to be voided gets its message again; what is over is purged. */
   sweeper: {
-    payment_events: { SELECT: columns('aggregate_id, sequence_number, restaurant_id, event_id'), INSERT: ANY_EVENT },
+    payment_events: { SELECT: columns('aggregate_id, sequence_number, restaurant_id'), INSERT: ANY_EVENT },
     auth_request_state: {
-      SELECT: [...columns(SHOWN_OF_A_REQUEST), 'sweeps', 'swept_at', 'last_event_id'],
-      UPDATE: columns('status, completed_at, last_event_sequence, last_event_id, sweeps, swept_at'),
+      SELECT: [...columns(SHOWN_OF_A_REQUEST), 'swept_at', 'last_event_id'],
+      UPDATE: columns('last_event_sequence, last_event_id, sweeps, swept_at'),
     },
-    auth_holds: HOLDS_WRITTEN,
+    auth_holds: {
+      SELECT: columns(`
+        auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, hold_expires_at, state,
+        state_since, is_needed, closed_by, void_failures, next_void_at, sweeps, swept_at, last_event_sequence`),
+      UPDATE: columns('state, void_failures, last_void_error, next_void_at, sweeps, swept_at, last_event_sequence'),
+    },
     auth_processing_locks: {
-      SELECT: columns('ctid, auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),
+      SELECT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),
       INSERT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
       UPDATE: columns('restaurant_id, worker_id, fencing_token, locked_at, expires_at'),
       DELETE: WHOLE,
     },
-    auth_idempotency_keys: { SELECT: columns('ctid, expires_at'), DELETE: WHOLE },
+    // A purge locks its batch, which takes the right to update a column: a role that may delete a key may end it.
+    auth_idempotency_keys: { SELECT: columns('ctid, expires_at'), UPDATE: ['expires_at'], DELETE: WHOLE },
     outbox: {
-      SELECT: columns(
-        'ctid, id, aggregate_id, message_type, attempts, created_at, next_attempt_at, processed_at, failed_at',
-      ),
-      INSERT: [...ANY_MESSAGE, 'next_attempt_at'],
+      SELECT: columns('id, aggregate_id, message_type, attempts, created_at, next_attempt_at, processed_at, failed_at'),
+      INSERT: ANY_MESSAGE,
       DELETE: WHOLE,
     },
     ...STARTING,
@@ -157,7 +161,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
         'id, event_id, aggregate_id, aggregate_type, event_type, created_at, sequence_number, restaurant_id',
       ),
     },
-    auth_request_state: { SELECT: [...columns(SHOWN_OF_A_REQUEST), 'sweeps', 'swept_at', 'last_event_id'] },
+    auth_request_state: { SELECT: [...columns(SHOWN_OF_A_REQUEST), 'swept_at', 'last_event_id'] },
     auth_idempotency_keys: {
       SELECT: columns('restaurant_id, auth_request_id, created_at, expires_at, operation, outcome'),
     },

@@ -8,6 +8,7 @@ import { ProcessingLocks } from '../../src/locks/processing-locks';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { Outbox } from '../../src/outbox/outbox';
 import { ReadModel, RebuildNotAllowedError } from '../../src/read-model/read-model';
+import { Sweeper } from '../../src/sweeper/sweeper';
 import { docTable } from '../support/docs/doc-table';
 import { OPERATIONS } from '../support/requests/role-operations';
 import { useRoles } from '../support/database/use-roles';
@@ -27,7 +28,7 @@ const CALLS = docTable('docs/how-to/least-privilege.md', 'Who may call what').fl
 );
 
 test('the page decides on every public method', () => {
-  const classes = [AuthRequests, IdempotencyKeys, ProcessingLocks, EventStore, Outbox, OutboxRelay, ReadModel];
+  const classes = [AuthRequests, IdempotencyKeys, ProcessingLocks, EventStore, Outbox, OutboxRelay, ReadModel, Sweeper];
   const methods = classes.flatMap(({ name, prototype }) =>
     Object.getOwnPropertyNames(prototype).map((method) => `${name}.${method}`),
   );
@@ -52,20 +53,23 @@ test.each(CALLS)('$name runs as $may and as the owner, and is denied to all othe
   }
 });
 
-test.each(['api', 'worker', 'relay'] as const)('%s has no privilege that nothing it does needs', async (role) => {
-  const [owner, user] = [await roles.as('owner'), await roles.as(role)];
-  const work = CALLS.filter(({ may }) => may.includes(role));
-  const unneeded: string[] = [];
-  for (const privilege of privilegesOf(role)) {
-    await owner.query(`REVOKE ${privilege} FROM ${roles.group(role)}`);
-    const denied = await firstDenied(work, ({ call }) => call(user, owner));
-    if (denied < 0) unneeded.push(privilege);
-    // What needed this one is likely to need the next.
-    else work.unshift(...work.splice(denied, 1));
-    await owner.query(`GRANT ${privilege} TO ${roles.group(role)}`);
-  }
-  expect(unneeded).toEqual([]);
-});
+test.each(['api', 'worker', 'relay', 'sweeper'] as const)(
+  '%s has no privilege that nothing it does needs',
+  async (role) => {
+    const [owner, user] = [await roles.as('owner'), await roles.as(role)];
+    const work = CALLS.filter(({ may }) => may.includes(role));
+    const unneeded: string[] = [];
+    for (const privilege of privilegesOf(role)) {
+      await owner.query(`REVOKE ${privilege} FROM ${roles.group(role)}`);
+      const denied = await firstDenied(work, ({ call }) => call(user, owner));
+      if (denied < 0) unneeded.push(privilege);
+      // What needed this one is likely to need the next.
+      else work.unshift(...work.splice(denied, 1));
+      await owner.query(`GRANT ${privilege} TO ${roles.group(role)}`);
+    }
+    expect(unneeded).toEqual([]);
+  },
+);
 
 /** Each by itself: `SELECT (id) ON outbox`. */
 const privilegesOf = (role: Role): string[] =>

@@ -112,12 +112,23 @@ describe('what gets its message again', () => {
     expect(await swept()).toEqual({ ...NOTHING, stuck: 1 });
   });
 
-  test('not what is needed, has ended, or is settled', async () => {
-    await aLostHold(dataSource, { state: 'held' });
-    const authRequestId = await aLostRequest(dataSource);
-    await new AuthRequests(dataSource).expire({ ...ref(authRequestId), reason: 'gone' });
+  test('not a hold that is needed, or has ended, nor a request that is settled', async () => {
+    const needing = await aLostHold(dataSource, { state: 'held' });
+    const { authRequestId } = await aLostHold(dataSource);
+    await database.query(`UPDATE auth_request_state SET last_event_sequence = 4 WHERE auth_request_id = $1`, [
+      authRequestId,
+    ]);
+    await database.query(
+      `INSERT INTO payment_events
+         (aggregate_id, aggregate_type, restaurant_id, event_type, event_id, sequence_number, event_data, metadata)
+       VALUES ($1, 'auth_request', $2, 'AuthHoldEnded', gen_random_uuid(), 4, '', '{}')`,
+      [authRequestId, RESTAURANT],
+    );
+    await database.query(`UPDATE auth_holds SET state = 'voided', last_event_sequence = 4 WHERE state = 'voiding'`);
     await letPass(database, 11 * MINUTE);
-    expect(await swept()).toEqual(NOTHING);
+    const { stuck, ...result } = await sending().runOnce();
+    expect(stuck!.sent.map((sent) => sent.authRequestId)).toEqual([needing.authRequestId]);
+    expect(sentBy(result)).toEqual({ voiding: 0, stuck: undefined, unsettled: 0 });
   });
 
   test('not a request that was made longer ago than withinMs: people see to it', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
@@ -13,8 +14,10 @@ import { assertNonePending, readHistory } from '../../../src/migrator/history';
 import { Outbox } from '../../../src/outbox/outbox';
 import { OutboxRelay } from '../../../src/outbox/outbox-relay';
 import { ReadModel } from '../../../src/read-model/read-model';
+import { SWEEPER_LEASE_ID, Sweeper } from '../../../src/sweeper/sweeper';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from './auth-requests';
 import { RecordingPublisher } from '../relay/recording-publisher';
+import { aLostHold, aLostRequest, anUnsettledRequest } from '../sweeper/sweeping';
 
 /** Calls a method as a user, on what another user, who may do everything, has prepared. */
 type Operation = (user: DataSource, prepared: DataSource) => Promise<unknown>;
@@ -84,6 +87,12 @@ async function expiredKey(prepared: DataSource): Promise<string> {
 
 const aRelay = (user: DataSource, refused: (error: unknown) => void = () => undefined) =>
   new OutboxRelay(user, new RecordingPublisher(), { hooks: { unavailable: refused } });
+
+/** A sweeper that is in no hurry to leave anything alone. */
+const OFTEN = {
+  ...{ stuckAfterMs: 1, unsettledAfterMs: 1, voidingAfterMs: 1, purgeMessagesAfterMs: 0, maxDelayMs: 1 },
+  ...{ maxSweeps: 1_000, batchSize: 10_000, expiryIntervalMs: 0 },
+};
 
 async function iterate(rows: AsyncIterable<unknown>): Promise<void> {
   for await (const row of rows) void row;
@@ -247,6 +256,47 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       const refusing = new RecordingPublisher();
       refusing.answer = () => ({ published: false, reason: 'no' });
       return new OutboxRelay(user, refusing).runOnce();
+    },
+  },
+  Sweeper: {
+    start: async (user, prepared) => {
+      await prepared.query('DELETE FROM auth_processing_locks WHERE auth_request_id = $1', [SWEEPER_LEASE_ID]);
+      let stop = () => Promise.resolve();
+      await new Promise<void>((resolve, reject) => {
+        const hooks = { unavailable: reject, swept: () => resolve() };
+        const sweeper = new Sweeper(user, { ...OFTEN, hooks });
+        sweeper.start();
+        stop = () => sweeper.stop();
+      }).finally(() => stop());
+    },
+    runOnce: async (user, prepared) => {
+      const authRequestId = await aLostRequest(prepared);
+      await anUnsettledRequest(prepared);
+      await aLostHold(prepared);
+      const { processorAuthId } = await aLostHold(prepared);
+      await prepared.query('UPDATE auth_holds SET sweeps = 1000 WHERE processor_auth_id = $1', [processorAuthId]);
+      await prepared.query('UPDATE outbox SET processed_at = NULL, failed_at = now() WHERE aggregate_id = $1', [
+        (await aRequest(prepared)).authRequestId,
+      ]);
+      await expiredKey(prepared);
+      await prepared.query(
+        `INSERT INTO auth_processing_locks (auth_request_id, restaurant_id, worker_id, locked_at, expires_at)
+         SELECT id, $2, 'w1', now() - interval '2 minutes', now() - interval '1 minute'
+         FROM unnest(ARRAY[gen_random_uuid(), $1::uuid]) AS id
+         ON CONFLICT (auth_request_id) DO UPDATE SET locked_at = excluded.locked_at, expires_at = excluded.expires_at`,
+        [SWEEPER_LEASE_ID, RESTAURANT],
+      );
+      const sweeper = new Sweeper(user, OFTEN);
+      await sweeper.runOnce({ dryRun: true });
+      await delay(2);
+      const { stuck, voiding, messages } = await sweeper.runOnce();
+      if (
+        !stuck!.sent.some((one) => one.authRequestId === authRequestId) ||
+        voiding!.givenUp.length === 0 ||
+        !messages
+      ) {
+        throw new Error('The sweeper found nothing to do.');
+      }
     },
   },
   ReadModel: {
