@@ -3,6 +3,7 @@ import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../s
 import { PaymentEventsDataSourceSettings } from '../../src/data-source';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
+import { SweeperOptions } from '../../src/sweeper/sweeper-options';
 import { docComment } from './api/doc-comment';
 import { Links } from './api/links';
 import { membersOf } from './api/members';
@@ -35,6 +36,9 @@ export async function settingsReference(api: PublicApi): Promise<Map<string, str
     '## The relay',
     RELAY,
     inTable(settingsOf(api, RelayOptions)),
+    '## The sweeper',
+    SWEEPER,
+    inTable(settingsOf(api, SweeperOptions)),
     ...(await publisherOptions()).flatMap((Options) => [
       `## ${Options.name.replace(/Options$/, '')}`,
       inTable(settingsOf(api, Options)),
@@ -65,6 +69,10 @@ Each sets what the variable of the same name sets; those without a variable are 
 const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize: 500 });')}
 
 \`npx payment-events-db relay\` has [an option](command-line.md#relay) for each that is a number.`;
+
+const SWEEPER = `${codeBlock('new Sweeper(dataSource, { stuckAfterMs: 300_000, expiryIntervalMs: 0 });')}
+
+\`npx payment-events-db sweep\` has [an option](command-line.md#sweep) for each that is a number.`;
 
 function settingsOf(api: PublicApi, Settings: new () => object): Setting[] {
   const exported = api.find(Settings.name)!;

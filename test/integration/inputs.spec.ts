@@ -16,6 +16,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
+import { Sweeper } from '../../src/sweeper/sweeper';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
@@ -291,6 +292,17 @@ const OPERATIONS: Record<string, Prepare> = {
       const relay = new OutboxRelay(dataSource, publisher, changes);
       return (await relay.runOnce()).map(({ outcome }) => outcome);
     };
+  },
+  SweeperOptions: async () => {
+    await database.query('DELETE FROM auth_holds; DELETE FROM auth_request_state; DELETE FROM outbox');
+    await pending();
+    await pending();
+    return async (changes) => new Sweeper(dataSource, changes).runOnce();
+  },
+  SweepOptions: async () => {
+    await database.query('DELETE FROM auth_holds; DELETE FROM auth_request_state; DELETE FROM outbox');
+    await pending();
+    return (changes) => new Sweeper(dataSource).runOnce(changes);
   },
   PaymentEventsDataSourceSettings: () =>
     Promise.resolve((changes) =>

@@ -20,6 +20,7 @@ import { observeHolds } from '../../src/auth-requests/holds/observe-holds';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
+import { SweeperReporter } from '../../src/sweeper/sweeper-reporter';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { codeBlocks } from '../support/docs/doc-code';
@@ -144,6 +145,19 @@ beforeAll(async () => {
 });
 
 /** Everything that the docs name, with something to show. */
+/** As a sweeper does when it has done something of each. */
+function countSwept(): void {
+  const ref = { authRequestId: uuidv4(), restaurantId: RESTAURANT };
+  const request = { ...ref, status: 'PENDING', sweeps: 10, reason: 'not_taken_up' } as const;
+  const given = { ...ref, processorName: 'stripe', processorAuthId: 'pi', reason: 'NOT_VOIDED_IN_TIME' } as const;
+  new SweeperReporter({}).turn({
+    ...{ outcome: 'swept', dryRun: false, outboxAgeMs: null, keys: 3, leases: 0 },
+    stuck: { sent: [{ ...ref, sweeps: 1 }], heldBack: null },
+    voiding: { sent: [], heldBack: null, givenUp: [given] },
+    listing: { requests: [request], lapsing: [] },
+  });
+}
+
 async function scrapeOfEverything(): Promise<string[]> {
   const ids = { good: await enqueue(), busy: await enqueue(), bad: await enqueue({}, 'void_request_queued') };
   await database.query(`UPDATE outbox SET created_at = now() - interval '90 seconds' WHERE id = $1`, [ids.busy]);
@@ -151,6 +165,8 @@ async function scrapeOfEverything(): Promise<string[]> {
     id === ids.good ? { published: true } : { published: false, reason: 'no', permanent: id === ids.bad };
   await relay.runOnce();
   const unobserve = [observeOutbox(outbox), observeHolds(new Holds(dataSource))];
+  countSwept();
+  const unobserve = observeOutbox(outbox);
   const lines = await scrape();
   unobserve.forEach((takeOff) => takeOff());
   return lines;
@@ -219,6 +235,28 @@ describe('metrics', () => {
     await scrape();
     expect(stats).toHaveBeenCalledTimes(1);
   });
+});
+
+test('a sweeper counts what it sends, ends and gives up, by kind and reason', async () => {
+  const before = await scrape();
+  countSwept();
+  const lines = await scrape();
+  for (const sample of [
+    'payment_events_db_sweeper_sent_total{kind="stuck"}',
+    'payment_events_db_sweeper_ended_total{kind="keys"}',
+    'payment_events_db_sweeper_given_up_total{kind="void",reason="NOT_VOIDED_IN_TIME"}',
+    'payment_events_db_sweeper_given_up_total{kind="request",reason="not_taken_up"}',
+  ]) {
+    const [name] = sample.split('{');
+    const valueIn = (all: string[]) =>
+      Number(
+        samplesOf(all, name!)
+          .find((line) => line.startsWith(`${sample} `))
+          ?.split(' ')[1] ?? 0,
+      );
+    expect([sample, valueIn(lines) - valueIn(before)]).toEqual([sample, sample.includes('ended') ? 3 : 1]);
+  }
+  expect(samplesOf(lines, 'payment_events_db_sweeper_sent_total')).toHaveLength(1);
 });
 
 describe('the docs', () => {
