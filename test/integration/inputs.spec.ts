@@ -297,12 +297,12 @@ const OPERATIONS: Record<string, Prepare> = {
     await database.query('DELETE FROM auth_holds; DELETE FROM auth_request_state; DELETE FROM outbox');
     await pending();
     await pending();
-    return async (changes) => new Sweeper(dataSource, changes).runOnce();
+    return async (changes) => ({ ...(await new Sweeper(dataSource, changes).runOnce()), outboxAgeMs: 0 });
   },
   SweepOptions: async () => {
     await database.query('DELETE FROM auth_holds; DELETE FROM auth_request_state; DELETE FROM outbox');
     await pending();
-    return (changes) => new Sweeper(dataSource).runOnce(changes);
+    return async (changes) => ({ ...(await new Sweeper(dataSource).runOnce(changes)), outboxAgeMs: 0 });
   },
   PaymentEventsDataSourceSettings: () =>
     Promise.resolve((changes) =>
