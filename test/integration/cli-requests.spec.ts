@@ -42,7 +42,7 @@ describe('where there are some', () => {
 
   test('stuck lists those older than ten minutes, or as told, the oldest first, and ends with 1', async () => {
     const { stdout, stderr, exitCode } = await here(['stuck']);
-    expect(stdout).toMatch(/^request +restaurant +status +attempt open +retries +created +changed\n/);
+    expect(stdout).toMatch(/^request +restaurant +status +attempt open +retries +sent again +created +changed\n/);
     expect(ids(stdout)).toEqual([forgotten, unanswered]);
     expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 1 });
     expect(ids((await here(['stuck', '--older-than', '0'])).stdout)).toEqual([forgotten, unanswered, pending]);
@@ -55,8 +55,8 @@ describe('where there are some', () => {
   test('unsettled says of each whether the processor can be asked, and what to do', async () => {
     const { stdout, exitCode } = await here(['unsettled']);
     expect(ids(stdout)).toEqual([unanswered, forgotten]);
-    expect(stdout).toMatch(/ v1 +yes +send it to a worker: startAttempt\n/);
-    expect(stdout).toMatch(/ v1 +no +look at the processor, release what it holds: closeUnanswered\n/);
+    expect(stdout).toMatch(/ v1 +0 +yes +send it to a worker: startAttempt\n/);
+    expect(stdout).toMatch(/ v1 +0 +no +look at the processor, release what it holds: closeUnanswered\n/);
     expect(exitCode).toBe(1);
   });
 

@@ -89,13 +89,13 @@ describe('an attempt is denied', () => {
     ['SELECT metadata FROM payment_events', but('worker')],
     ['SELECT idempotency_key FROM auth_idempotency_keys', but('api')],
     ['SELECT payload FROM outbox', but('relay')],
-    ['SELECT fencing_token FROM auth_processing_locks', but('worker')],
+    ['SELECT fencing_token FROM auth_processing_locks', but('worker', 'sweeper')],
     [`SELECT nextval('auth_processing_fencing_tokens')`, all],
     [`UPDATE auth_request_state SET amount_cents = 1`, all],
     [`UPDATE auth_request_state SET processor_auth_id = 'x'`, but('worker')],
     ['DELETE FROM auth_request_state', all],
     ['UPDATE outbox SET processed_at = now()', but('relay')],
-    ['DELETE FROM outbox', but('relay')],
+    ['DELETE FROM outbox', but('relay', 'sweeper')],
     [`UPDATE outbox SET payload = ''`, all],
   ])('%s', async (sql, denied) => {
     for (const role of denied) {

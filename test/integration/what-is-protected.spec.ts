@@ -49,6 +49,7 @@ const LOGINS: Record<string, () => Promise<PaymentEventsDataSource>> = {
   'The API': () => roles.as('api'),
   'The worker': () => roles.as('worker'),
   'The relay': () => roles.as('relay'),
+  'The sweeper': () => roles.as('sweeper'),
   'People on call': () => roles.as('readonly'),
   'The owner of the tables': () => roles.as('owner'),
   'A superuser': () => Promise.resolve(superuser),
