@@ -144,7 +144,6 @@ beforeAll(async () => {
   await aHold(dataSource, 'needed', { set: `hold_expires_at = now() + interval '1 hour'` });
 });
 
-/** Everything that the docs name, with something to show. */
 /** As a sweeper does when it has done something of each. */
 function countSwept(): void {
   const ref = { authRequestId: uuidv4(), restaurantId: RESTAURANT };
@@ -158,6 +157,7 @@ function countSwept(): void {
   });
 }
 
+/** Everything that the docs name, with something to show. */
 async function scrapeOfEverything(): Promise<string[]> {
   const ids = { good: await enqueue(), busy: await enqueue(), bad: await enqueue({}, 'void_request_queued') };
   await database.query(`UPDATE outbox SET created_at = now() - interval '90 seconds' WHERE id = $1`, [ids.busy]);
@@ -166,7 +166,6 @@ async function scrapeOfEverything(): Promise<string[]> {
   await relay.runOnce();
   const unobserve = [observeOutbox(outbox), observeHolds(new Holds(dataSource))];
   countSwept();
-  const unobserve = observeOutbox(outbox);
   const lines = await scrape();
   unobserve.forEach((takeOff) => takeOff());
   return lines;
