@@ -3,6 +3,7 @@ import { type AuthRequestState } from '../entities/auth-request-state.entity';
 import { type PaymentEventBody } from '../event-store/event-codec';
 import { type EventMetadata } from '../event-store/event-metadata';
 import { foldAttempts, type FoldedAttempts, isTold, noAttempts } from './fold-attempts';
+import { type FoldedHold, foldHolds, settleHolds } from './fold-holds';
 
 /** What {@link fold} looks at: an event as `EventStore` reads it has it all. */
 export type FoldableEvent = PaymentEventBody & {
@@ -12,7 +13,7 @@ export type FoldableEvent = PaymentEventBody & {
   readonly createdAt: Date;
   /**
    * `payment_events.metadata`. What the operations of this package write says which `attempt` it is about; without that,
-   * as legacy services left it, a result or failure is about the attempt before it.
+   * as legacy services left it, a result or failure is about the attempt before it. It says as well what it makes of holds.
    */
   readonly metadata: EventMetadata;
 };
@@ -38,10 +39,12 @@ export type FoldedRequest = Pick<
   FoldedAttempts & {
     /** As in event 1: values are strings, what was nested is JSON text. */
     metadata: Readonly<Record<string, string>>;
+    /** Each authorization that a processor has reported, in the order in which they became known. */
+    holds: FoldedHold[];
   };
 
 /**
- * Folds the events of one request, all of them and in their order, into its row. Never throws.
+ * Folds the events of one request, all of them and in their order, into its row and those of its holds. Never throws.
  *
  * The last event that carries a status decides, with one exception: the customer of a closed request has been told no,
  * so that it stays closed whatever comes later, and only AuthRequestExpired turns VOIDED into EXPIRED. What an
@@ -63,9 +66,11 @@ export function fold(events: Iterable<FoldableEvent>): FoldedRequest | undefined
     request ??= begin(event);
     if (!request) return undefined;
     apply(request, event);
+    foldHolds(request, event);
     request.lastEventSequence = event.sequenceNumber;
     if (isSettled(request.status)) request.completedAt ??= event.createdAt;
   }
+  if (request) settleHolds(request);
   return request;
 }
 
@@ -89,6 +94,7 @@ function begin(event: FoldableEvent): FoldedRequest | undefined {
     lastEventSequence: 0,
     ...noAttempts(),
     retryCount: 0,
+    holds: [],
   };
 }
 
@@ -113,6 +119,13 @@ function apply(request: FoldedRequest, event: FoldableEvent): void {
     case 'AuthRequestExpired':
       if (request.status === 'VOIDED') request.status = 'EXPIRED';
       else moveOn(request, 'EXPIRED');
+      return;
+    // Of a hold alone: what becomes of it moves no request.
+    case 'AuthHoldReported':
+    case 'AuthHoldEnded':
+    case 'AuthVoidCompleted':
+    case 'AuthVoidFailed':
+    case 'AuthVoidRequeued':
   }
 }
 

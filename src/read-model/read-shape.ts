@@ -9,6 +9,8 @@ import { LegacyTimeZoneError, recordedTimes } from '../migrator/legacy-time-zone
 export interface ReadShape {
   /** Rows hold what their events say of attempts: the migration that makes the guard fills it in before. */
   readonly hasAttempts: boolean;
+  /** There are rows of holds. The migration that makes their table adds the columns of sweeps after it has filled it in. */
+  readonly hasHolds: boolean;
   /** Events have a column for their restaurant. It may be empty. */
   readonly hasRestaurants: boolean;
   /** The times of events, or of rows, are of a type that knows no zone. */
@@ -29,6 +31,7 @@ const SHAPE = operation({
   SELECT count(DISTINCT "table") = 2 AS exists,
     EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('auth_request_state')
             AND tgname = 'guard_auth_request_state') AS "hasAttempts",
+    coalesce(bool_or("table" = 'auth_request_state' AND name = 'sweeps'), false) AS "hasHolds",
     coalesce(bool_or("table" = 'payment_events' AND name = 'restaurant_id'), false) AS "hasRestaurants",
     coalesce(bool_or("table" = 'payment_events' AND name = 'created_at' AND lacks_zone), false) AS "eventsLackZone",
     coalesce(bool_or("table" = 'auth_request_state' AND name = 'created_at' AND lacks_zone), false) AS "rowsLackZone"

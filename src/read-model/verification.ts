@@ -6,16 +6,20 @@ import { type Session, sessionOf } from '../database/session';
 import { AuthRequestNotFoundError } from '../errors';
 import { Uuid } from '../validation/rules';
 import { comparedFields, type FieldDifference, differencesBetween } from './differences';
+import { type HoldDifference, holdDifferencesBetween } from './hold-differences';
 import { foldStream, type UnfoldableReason, UnfoldableStreamError } from './fold-stream';
 import { readRecords, type RequestRecord } from './read-records';
 import { AS_THEY_ARE, type ReadShape, readShape } from './read-shape';
 
-/** One request whose row is not what its events say. */
+/** One request whose row is not what its events say, or one of whose holds is not. */
 export type RequestDifference = { readonly authRequestId: string } & (
   | {
-      readonly kind: 'row_differs' | 'row_missing';
+      /** `holds_differ`: the row itself is right. */
+      readonly kind: 'row_differs' | 'row_missing' | 'holds_differ';
       /** Against a row that is missing everything that the events have differs. */
       readonly differences: FieldDifference[];
+      /** Left out where no hold differs. */
+      readonly holds?: HoldDifference[];
     }
   | {
       readonly kind: 'events_unfoldable';
@@ -70,10 +74,10 @@ const PAGE_OF_IDS = operation({
 });
 
 /**
- * A comparison of rows with their events. Iterating it runs it, and gives one element a request that differs.
+ * A comparison of rows, and those of holds, with their events. Iterating it runs it, and gives one element a request that differs.
  *
- * It walks the ids of all requests in pages and holds one page at a time, so that memory stays flat. The row and the
- * events of a page come from one statement, hence from one snapshot: a request that changes meanwhile is seen before or
+ * It walks the ids of all requests in pages and holds one page at a time, so that memory stays flat. The row, the
+ * holds and the events of a page come from one statement, hence from one snapshot: a request that changes meanwhile is seen before or
  * after the change, and never gives a false alarm. Nothing is locked.
  */
 export class Verification implements AsyncIterable<RequestDifference> {
@@ -145,15 +149,18 @@ function belongsTo({ authRequestId, restaurantId, events }: RequestRecord, wante
   }
 }
 
-/** What the row of one request does not say as its events do; undefined where nothing differs. */
+/** What the row of one request, or one of its holds, does not say as its events do; undefined where nothing differs. */
 export function differenceOf(
-  { authRequestId, row, events }: RequestRecord,
+  { authRequestId, row, events, holds: rows }: RequestRecord,
   shape: ReadShape,
 ): RequestDifference | undefined {
   try {
-    const differences = differencesBetween(row, foldStream(authRequestId, events), comparedFields(shape));
-    if (!row) return { authRequestId, kind: 'row_missing', differences };
-    return differences.length > 0 ? { authRequestId, kind: 'row_differs', differences } : undefined;
+    const folded = foldStream(authRequestId, events);
+    const differences = differencesBetween(row, folded, comparedFields(shape));
+    const holds = shape.hasHolds ? holdDifferencesBetween(rows, folded.holds) : [];
+    if (row && differences.length === 0 && holds.length === 0) return undefined;
+    const kind = !row ? 'row_missing' : differences.length > 0 ? 'row_differs' : 'holds_differ';
+    return { authRequestId, kind, differences, ...(holds.length > 0 && { holds }) };
   } catch (error) {
     if (!(error instanceof UnfoldableStreamError)) throw error;
     const { reason, sequenceNumber } = error;
