@@ -4,16 +4,19 @@ import { AuthRequestNotFoundError } from '../errors';
 import { type FieldDifference, differencesBetween, rebuiltFields } from './differences';
 import { type FoldedRequest } from './fold';
 import { foldStream } from './fold-stream';
+import { type HoldDifference, holdDifferencesBetween } from './hold-differences';
 import { readRecords } from './read-records';
 import { type ReadShape, readShape, readZones, type Zones } from './read-shape';
 
 /** What rebuilding a request changes. */
 export interface Rebuild {
   readonly authRequestId: string;
-  /** `unchanged`: the row is right, and nothing is written. `created`: there is no row before. */
+  /** `unchanged`: the row and its holds are right, and nothing is written. `created`: there is no row before. */
   readonly outcome: 'unchanged' | 'replaced' | 'created';
   /** The row before (`inRow`) and after (`byEvents`). Empty where it is unchanged. */
   readonly differences: FieldDifference[];
+  /** The holds that change, before (`inRow`) and after (`byEvents`). Left out where none does. */
+  readonly holds?: HoldDifference[];
 }
 
 /** A rebuild together with what it would write. */
@@ -42,7 +45,10 @@ export async function planRebuild(
   if (row.completedAt && record.row?.completedAt) row.completedAt = record.row.completedAt;
   if (row.unansweredSince && record.row?.unansweredSince) row.unansweredSince = record.row.unansweredSince;
   const differences = differencesBetween(record.row, row, rebuiltFields(shape));
-  const outcome = !record.row ? 'created' : differences.length > 0 ? 'replaced' : 'unchanged';
+  const holds = shape.hasHolds ? holdDifferencesBetween(record.holds, row.holds) : [];
+  const isRight = record.row && differences.length === 0 && holds.length === 0;
+  const outcome = isRight ? 'unchanged' : record.row ? 'replaced' : 'created';
   const lastEventId = record.events.at(-1)!.eventId;
-  return { rebuild: { authRequestId, outcome, differences }, row, lastEventId, shape, zones };
+  const rebuild = { authRequestId, outcome, differences, ...(holds.length > 0 && { holds }) } as const;
+  return { rebuild, row, lastEventId, shape, zones };
 }

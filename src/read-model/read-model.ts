@@ -7,7 +7,9 @@ import { Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { planRebuild, type Rebuild } from './plan-rebuild';
+import { replaceHolds } from './replace-holds';
 import { replaceRow } from './replace-row';
+import { findSharedHolds, type SharedHold } from './shared-holds';
 import { Verification, VerificationScope } from './verification';
 
 /** Only the owner of the table may rebuild its rows. Nothing was changed. */
@@ -54,10 +56,14 @@ export class ReadModel {
 
   /**
    * Compares rows with their events: status, last_event_sequence, amount, currency, payment token, the processor's and
-   * the denial fields, and attempts. Reads only, and in pages: any number of requests, while they change.
+   * the denial fields, and attempts; and its holds, each with what its row in `auth_holds` says of it. Reads only, and in
+   * pages: any number of requests, while they change.
    *
    * Works at every step of the migrations, and compares what rows hold by then: attempts once the guard of the table is
-   * there, whose migration fills them in.
+   * there, whose migration fills them in; holds once their migration has filled in their table.
+   *
+   * A hold of which no event says what became of it, as those of clients that knew no holds, counts as `held`, and where
+   * its request does not need it as `voiding` too.
    *
    * A difference is something to look into before it is mended. A row that is AUTHORIZED where the events say VOIDED,
    * EXPIRED or FAILED may hold money that nobody has released.
@@ -70,6 +76,24 @@ export class ReadModel {
    */
   verify(scope?: VerificationScope, manager?: EntityManager): Verification {
     return new Verification(this.#dataSource, validateOptions(VerificationScope, scope), manager);
+  }
+
+  /**
+   * Holds that several requests have: the same name of the processor and the same id of it, where money may still be held
+   * under it. Both are kept, and no event is wrong: ask the processor which request it belongs to, before one is voided for
+   * the other. Reads only, in pages; nothing where the table of holds is not there yet.
+   *
+   * @param scope one request, or those that a request of one restaurant has; default: all
+   *
+   * @example
+   * for await (const { processorAuthId, holds } of readModel.sharedHolds()) console.log(processorAuthId, holds);
+   *
+   * @throws {InvalidCommandError} an id is not a UUID, or the scope has something else
+   * @throws {PendingMigrationsError} while iterating: the tables are not there yet
+   */
+  sharedHolds(scope?: VerificationScope, manager?: EntityManager): AsyncIterable<SharedHold> {
+    const checked = validateOptions(VerificationScope, scope);
+    return findSharedHolds(this.#dataSource, sessionOf(this.#dataSource, manager), checked);
   }
 
   /**
@@ -86,11 +110,13 @@ export class ReadModel {
 
   /**
    * Replaces the row of a request by what its events say; created_at, metadata and last_event_id stay as they are. A row
-   * that is missing is made, with created_at of event 1. Writes nothing where the row is right, so that a second
-   * call is harmless.
+   * that is missing is made, with created_at of event 1. Its holds are replaced in the same way: sweeps and swept_at stay,
+   * state_since where the state does, and so does the state where no event says what became of the hold. Writes nothing
+   * where row and holds are right, so that a second call is harmless. No message is written: a hold that is `voiding`
+   * gets one from the sweeper.
    *
-   * The row is deleted and inserted, since its guard lets nobody take a request back to an earlier status. A writer that waited
-   * for the deleted row would find none, so that writers must not wait for the row: EXCLUSIVE on auth_request_state makes
+   * A row is deleted and inserted, since its guard lets nobody take a request or a hold back to an earlier status. A writer that waited
+   * for the deleted row would find none, so that writers must not wait for the row; each looks at the request first: EXCLUSIVE on auth_request_state makes
    * them wait for the table instead, from before they look at it (a statement takes its snapshot after its table locks).
    * Plain reads go on. The lock is held for two short statements, and waited for at most two seconds: during these, too,
    * writers wait. In a transaction of the caller's it is waited for under that one's lock_timeout and held to its end.
@@ -125,8 +151,10 @@ export class ReadModel {
     await session.query(KEEP_EVENTS_AS_THEY_ARE);
     // Whatever was committed before the locks were granted is seen from here on.
     const plan = await planRebuild(this.#dataSource, session, authRequestId);
-    if (plan.rebuild.outcome !== 'unchanged') await replaceRow(session, plan);
-    return plan.rebuild;
+    const { rebuild } = plan;
+    if (rebuild.outcome === 'created' || rebuild.differences.length > 0) await replaceRow(session, plan);
+    if (rebuild.holds) await replaceHolds(session, plan);
+    return rebuild;
   }
 }
 

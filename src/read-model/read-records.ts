@@ -72,8 +72,8 @@ const HOLDS = `
       'voidFailures', void_failures, 'lastVoidError', last_void_error,
       'firstEventSequence', first_event_sequence, 'lastEventSequence', last_event_sequence)
       ORDER BY first_event_sequence, processor_name, processor_auth_id) AS holds
-    FROM auth_holds WHERE auth_request_id = requested.id
-  ) AS hold ON coalesce(event.sequence_number, 1) = 1`;
+    FROM auth_holds WHERE auth_request_id = requested.id AND coalesce(event.sequence_number, 1) = 1
+  ) AS hold ON true`;
 
 /**
  * Row, events and holds in one statement, hence in one snapshot: an operation writes both in one transaction, so that it is

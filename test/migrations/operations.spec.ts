@@ -11,7 +11,7 @@ import { useTestDatabase } from '../support/database/use-test-database';
 const database = useTestDatabase();
 
 /** These differ by how far the migrations are; other tests run them at each step. */
-const NEWEST = { hasAttempts: true, hasRestaurants: true, eventsLackZone: false, rowsLackZone: false };
+const NEWEST = { hasAttempts: true, hasHolds: true, hasRestaurants: true, eventsLackZone: false, rowsLackZone: false };
 recordsIn(NEWEST, AS_THEY_ARE);
 replacingIn(NEWEST, AS_THEY_ARE);
 

@@ -3,7 +3,7 @@ import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { type Rebuild } from '../../read-model/plan-rebuild';
 import { ReadModel } from '../../read-model/read-model';
-import { printDifferences } from '../print-differences';
+import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 
@@ -16,7 +16,7 @@ interface Options {
 export function rebuildCommand(): Command {
   return new Command('rebuild')
     .description(
-      'Replaces the rows of requests in auth_request_state by what their events say, one after the other, and prints ' +
+      'Replaces the rows of requests in auth_request_state, and those of their holds, by what their events say, one after the other, and prints ' +
         'what changed. Needs the owner of the table. Running it again is harmless; the first failure ends it. Writers ' +
         'wait at most two seconds a request. Where the row says AUTHORIZED and the events say that the request is ' +
         'closed, money may be held: make sure that it is released first.',
@@ -37,11 +37,12 @@ export function rebuildCommand(): Command {
 }
 
 function printForPeople(
-  { authRequestId, outcome, differences }: Rebuild,
+  { authRequestId, outcome, differences, holds }: Rebuild,
   outcomes: Record<Rebuild['outcome'], string>,
 ) {
   console.log(`${pc.bold(authRequestId)}  ${outcomes[outcome]}`);
   printDifferences(differences, ['before', 'by its events']);
+  printHoldDifferences(holds, ['before', 'by its events']);
 }
 
 const OUTCOMES = {

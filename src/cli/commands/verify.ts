@@ -5,7 +5,8 @@ import { readConfig } from '../../config';
 import { ReadModel } from '../../read-model/read-model';
 import { type RequestDifference, type Verification, type VerificationScope } from '../../read-model/verification';
 import { ExitCode } from '../exit-codes';
-import { printDifferences } from '../print-differences';
+import { type SharedHold } from '../../read-model/shared-holds';
+import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
@@ -20,7 +21,8 @@ interface Options {
 export function verifyCommand(): Command {
   return new Command('verify')
     .description(
-      'Compares the rows of auth_request_state with what their events say and prints every request that differs. ' +
+      'Compares the rows of auth_request_state, and those of their holds, with what their events say and prints every request ' +
+        'that differs; then authorizations that several requests have, while money may be held under them. ' +
         'Reads only; services may go on. Exit code 1 when something differs.',
     )
     .option('--restaurant <id>', 'only the requests of this restaurant')
@@ -29,8 +31,9 @@ export function verifyCommand(): Command {
     .action(async ({ restaurant, request, json }: Options) => {
       await withDataSource(readConfig(), async (dataSource) => {
         const scope: VerificationScope = { restaurantId: restaurant, authRequestId: request };
-        const verification = new ReadModel(dataSource).verify(scope);
-        await print(verification, json ? printJson : printForPeople);
+        const readModel = new ReadModel(dataSource);
+        const verification = readModel.verify(scope);
+        await print(verification, readModel.sharedHolds(scope), json ? printJson : printForPeople);
         if (verification.differing > 0) process.exitCode = ExitCode.failed;
       });
     });
@@ -38,14 +41,16 @@ export function verifyCommand(): Command {
 
 interface Printer {
   difference(difference: RequestDifference): void;
+  shared(hold: SharedHold): void;
   summary(verification: Verification): void;
 }
 
-async function print(verification: Verification, printer: Printer): Promise<void> {
+async function print(verification: Verification, shared: AsyncIterable<SharedHold>, printer: Printer): Promise<void> {
   await withProgress(
     () => `Compared ${count(verification.checked)}`,
     async () => {
       for await (const difference of verification) printer.difference(difference);
+      for await (const hold of shared) printer.shared(hold);
     },
   );
   printer.summary(verification);
@@ -53,18 +58,29 @@ async function print(verification: Verification, printer: Printer): Promise<void
 
 const printJson: Printer = {
   difference: (difference) => console.log(toJson(difference)),
+  shared: (hold) => console.log(toJson({ kind: 'hold_shared', ...hold })),
   summary: ({ checked, differing }) => console.log(JSON.stringify({ kind: 'summary', checked, differing })),
 };
 
 const printForPeople: Printer = {
   difference: (difference) => {
     console.log(`${pc.bold(difference.authRequestId)}  ${pc.red(headline(difference))}`);
-    if (difference.kind === 'row_differs') printDifferences(difference.differences, ['in the row', 'by its events']);
+    if (difference.kind === 'row_differs') printDifferences(difference.differences, COLUMNS);
+    if (difference.kind !== 'events_unfoldable') printHoldDifferences(difference.holds, COLUMNS);
     if (mayHoldMoney(difference)) {
       console.log(
         pc.yellow('  The processor authorized a request that is closed. Make sure that the money is released first.'),
       );
     }
+  },
+  shared: ({ processorName, processorAuthId, holds }) => {
+    console.log(
+      `${pc.bold(`${toJson(processorName)} ${toJson(processorAuthId)}`)}  ${pc.yellow('several requests have this authorization')}`,
+    );
+    for (const { authRequestId, state, isNeeded } of holds) {
+      console.log(`  ${authRequestId}  ${state}${isNeeded ? ', needed' : ''}`);
+    }
+    console.log('  Ask the processor which one it belongs to: a void for one of them ends it for all.');
   },
   summary: ({ checked, differing }) => {
     if (differing === 0) return console.log(pc.green(`Compared ${count(checked)}: none differs.`));
@@ -73,12 +89,16 @@ const printForPeople: Printer = {
   },
 };
 
+const COLUMNS: [string, string] = ['in the row', 'by its events'];
+
 function headline(difference: RequestDifference): string {
   switch (difference.kind) {
     case 'row_differs':
       return 'the row differs from its events';
     case 'row_missing':
       return 'has events, but no row';
+    case 'holds_differ':
+      return 'a hold differs from its events';
     case 'events_unfoldable':
       return UNFOLDABLE[difference.reason].replace('#', String(difference.sequenceNumber));
   }
