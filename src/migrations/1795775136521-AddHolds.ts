@@ -1,6 +1,9 @@
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
-import { whileLocked } from './helpers/locking';
+import { BACKFILL_HOLDS, FORGET_READ_HOLD, READ_HOLD } from './helpers/backfill-holds';
+import { online, whileLocked } from './helpers/locking';
 import { lookFirst, stopWhere } from './helpers/own-objects';
+import { FORGET_NESTED_PROTOBUF, READ_NESTED_PROTOBUF } from './helpers/read-nested-protobuf';
+import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from './helpers/read-protobuf';
 
 /**
  * Makes a row of each authorization that a processor has reported, with what became of the money: a hold. Until now the
@@ -10,11 +13,21 @@ import { lookFirst, stopWhere } from './helpers/own-objects';
  * Its guard looks at the old and the new row alone: what ended stays ended, unless the processor tells what counts for
  * more (captured, voided, lapsed, in this order), and an amount stands once a worker has recorded it.
  *
- * The two columns of auth_request_state say how often the sweeper has sent a request on its way again.
+ * Then it makes the holds of all earlier authorizations from their events. Of those that no request needs, the ones that a processor may
+ * still hold (authorized in the last 31 days, or what `payment_events_db.hold_life_days` of the session says) become
+ * `voiding`: the sweeper sends their messages, this sends none. Older ones stay `held`: they are listed, and voided where a
+ * person says so. A notice says how many there are of each. A row that is there already stays as it is.
+ *
+ * The two columns of auth_request_state, which come last, say how often the sweeper has sent a request on its way again.
+ *
+ * Clients of the version before keep working, and write authorizations without a hold: one that is written after its
+ * request's batch, until the last of these clients has gone, lacks its row. `verify` then tells of the missing hold, and `rebuild` makes it.
  *
  * Locks: SHARE ROW EXCLUSIVE on payment_events for the foreign key of an empty table (writes wait, reads do not), ACCESS
  * EXCLUSIVE on auth_request_state to add columns with constant defaults, which rewrites nothing: each for a catalog
- * update. Re-runnable.
+ * update. The backfill locks the rows of one batch (1,000 requests) at a time and commits after each. Re-runnable. Down
+ * drops the holds; up makes the same again, since events say all of a hold but how often it was swept, and the state of those that
+ * no event has decided: their age decides again.
  */
 export class AddHolds1795775136521 implements MigrationInterface {
   name = 'AddHolds1795775136521';
@@ -23,6 +36,14 @@ export class AddHolds1795775136521 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await lookFirst(queryRunner, LOOK_FOR_TABLE, LOOK_FOR_FUNCTION);
     await whileLocked(queryRunner, CREATE_TABLE, ...CREATE_INDEXES, CREATE_GUARD, ...ENABLE_GUARD);
+    // One by one: a batch commits, which it may not as one of several statements.
+    for (const statement of [
+      ...[READ_PROTOBUF_FIELD, READ_NESTED_PROTOBUF, READ_HOLD, BACKFILL_HOLDS],
+      ...[FORGET_READ_HOLD, FORGET_NESTED_PROTOBUF, FORGET_PROTOBUF],
+    ]) {
+      await online(queryRunner, statement);
+    }
+    // Last: who compares rows with events looks at holds once these are there.
     await whileLocked(queryRunner, ADD_SWEEPS);
   }
 

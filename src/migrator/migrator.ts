@@ -22,6 +22,7 @@ import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from '../migrations/he
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './names-taken';
+import { tellNotices } from './notices';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
 import { withoutValues } from './without-values';
@@ -43,7 +44,7 @@ export class MigrateOptions {
   @Flag()
   fake?: boolean;
 
-  /** Is told each migration that begins, and when it waits. Default: the DataSource's logger. */
+  /** Is told each migration that begins, when it waits, and what it has made of rows. Default: the DataSource's logger. */
   @IsOptional()
   @Callable()
   say?: Say;
@@ -160,6 +161,7 @@ async function asOnlyMigrator<T>(
 
   return await withMigrationLock(dataSource, say, async (queryRunner) => {
     const watch = await SessionWatch.start(queryRunner, say);
+    const endNotices = await tellNotices(queryRunner, say);
     let current: MigrationInterface | undefined;
     let began = performance.now();
     const begin = (migration: MigrationInterface, direction: 'up' | 'down') => {
@@ -178,6 +180,7 @@ async function asOnlyMigrator<T>(
       if (current) say(`${nameOf(current)} failed.`);
       throw isLockTimeout(error) ? new MigrationBlockedError(watch.blockers, elapsed()) : withoutValues(error);
     } finally {
+      endNotices();
       await watch.stop();
     }
   });
