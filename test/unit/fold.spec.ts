@@ -114,6 +114,7 @@ test('event 1 says what was asked for', () => {
     unansweredSince: null,
     attemptOpen: false,
     retryCount: 0,
+    holds: [],
   });
 });
 
