@@ -42,6 +42,7 @@ const environment = z.object({
   PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS: timeoutMs(0),
+  PAYMENT_EVENTS_DB_MIGRATION_HOLD_LIFE_DAYS: wholeNumber(0, 36_500).optional(),
   PAYMENT_EVENTS_DB_TIMEOUTS_VIA: z.enum(['startup', 'role'], { error: 'must be startup or role' }).optional(),
 });
 
@@ -100,6 +101,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     idleInTransactionTimeoutMs: data.PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS,
     migrationWaitMs: data.PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS,
     migrationLockBudgetMs: data.PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS,
+    migrationHoldLifeDays: data.PAYMENT_EVENTS_DB_MIGRATION_HOLD_LIFE_DAYS,
     timeoutsVia: data.PAYMENT_EVENTS_DB_TIMEOUTS_VIA,
   };
   return Object.freeze({

@@ -95,6 +95,14 @@ export class PaymentEventsDataSourceSettings {
   @WholeNumber(0, LONGEST_TIMER_MS)
   migrationLockBudgetMs?: number;
 
+  /**
+   * How long processors hold money of which they say no end, in days: 0 to 36,500. Of what was authorized earlier, the migration that makes
+   * holds has the younger ones that nobody needs voided, and lists the older ones for a person. Default 31.
+   */
+  @IsOptional()
+  @WholeNumber(0, 36_500)
+  migrationHoldLifeDays?: number;
+
   /** Where TypeORM's messages go. Default: warnings and errors on standard error, without any values. */
   @IsOptional()
   @TypeOrmLogger()
@@ -171,6 +179,7 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
+      migrationHoldLifeDays: settings.migrationHoldLifeDays,
     } satisfies DriverSettings & Record<string, unknown>,
   };
 }

@@ -18,6 +18,8 @@ export interface DriverSettings {
   readonly migrationWaitMs?: number;
   /** How long a migration tries for a lock that traffic holds, in milliseconds. */
   readonly migrationLockBudgetMs?: number;
+  /** How long a hold of an earlier authorization counts as young, in days. */
+  readonly migrationHoldLifeDays?: number;
 }
 
 export const settingsOf = ({ options }: Pick<DataSource, 'options'>): DriverSettings =>

@@ -4,6 +4,7 @@ import { assertPinned, schemaOf, searchPath } from '../database/pinned-schema';
 import { type Session, SESSION_COLUMNS } from './blocking-sessions';
 import { MigrationInProgressError } from './errors';
 import { settingsOf } from '../database/settings';
+import { HOLD_LIFE_SETTING } from '../migrations/helpers/backfill-holds';
 import { PIN_SETTINGS, UNPIN_SETTINGS } from '../database/pinned-settings';
 
 /** How long another migrator is waited for, in milliseconds, where the DataSource says nothing else. */
@@ -19,7 +20,7 @@ const SAY_AFTER_MS = 2_000;
 const KEY = `hashtextextended('payment-events-db migrations of ' || current_schema(), 0)`;
 
 const TRY_LOCK = `SELECT pg_try_advisory_lock(${KEY}) AS locked`;
-const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval; RESET search_path; ${UNPIN_SETTINGS}`;
+const UNLOCK = `SELECT pg_advisory_unlock(${KEY}); RESET client_connection_check_interval; RESET search_path; RESET ${HOLD_LIFE_SETTING}; ${UNPIN_SETTINGS}`;
 
 /**
  * A session that waits in a lock does not notice by itself that its process has died, and would keep the migration lock
@@ -77,7 +78,7 @@ export async function withMigrationLock<T>(
   say: Say,
   work: (queryRunner: QueryRunner) => Promise<T>,
 ): Promise<T> {
-  const { migrationWaitMs = WAIT_MS } = settingsOf(dataSource);
+  const { migrationWaitMs = WAIT_MS, migrationHoldLifeDays: holdLifeDays } = settingsOf(dataSource);
   const queryRunner = dataSource.createQueryRunner();
   try {
     const schema = schemaOf(dataSource);
@@ -85,6 +86,8 @@ export async function withMigrationLock<T>(
     try {
       await assertPinned(queryRunner, schema);
       await lock(queryRunner, migrationWaitMs, say);
+      // A migration's statements are always the same: what is to be told otherwise is told by its session.
+      if (holdLifeDays !== undefined) await queryRunner.query(`SET ${HOLD_LIFE_SETTING} = ${holdLifeDays}`);
       return await work(queryRunner);
     } finally {
       // Where the connection is gone the lock is gone with it.

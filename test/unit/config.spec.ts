@@ -92,6 +92,7 @@ describe('readConfig', () => {
     ['PAYMENT_EVENTS_DB_IDLE_IN_TRANSACTION_TIMEOUT_MS', ['-1', '1 min']],
     ['PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS', ['-1', '10m']],
     ['PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS', ['-1', '1e9']],
+    ['PAYMENT_EVENTS_DB_MIGRATION_HOLD_LIFE_DAYS', ['-1', '36501', '7 days']],
     ['PAYMENT_EVENTS_DB_TIMEOUTS_VIA', ['pgbouncer', 'ROLE']],
     ['PAYMENT_EVENTS_DB_SCHEMA', ['Payments', '1st', 'a-b', 'a.b', '"$user"', 'pg_catalog', 'x'.repeat(64)]],
     ['PAYMENT_EVENTS_DB_APPLICATION_NAME', ['x'.repeat(64), 'zahlung€']],
@@ -114,6 +115,7 @@ describe('readConfig', () => {
       PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: '2000',
       PAYMENT_EVENTS_DB_MIGRATION_WAIT_MS: '0',
       PAYMENT_EVENTS_DB_MIGRATION_LOCK_BUDGET_MS: '5000',
+      PAYMENT_EVENTS_DB_MIGRATION_HOLD_LIFE_DAYS: '7',
     });
     expect(createDataSourceOptions(dataSource)).toMatchObject({
       url: DEFAULT_DATABASE_URL,
@@ -123,7 +125,7 @@ describe('readConfig', () => {
       connectTimeoutMS: 1000,
       extra: {
         ...{ statement_timeout: 0, lock_timeout: 2000, idle_in_transaction_session_timeout: 30_000 },
-        ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000 },
+        ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000, migrationHoldLifeDays: 7 },
       },
     });
     const { dataSource: pooled } = readConfig({ PAYMENT_EVENTS_DB_TIMEOUTS_VIA: 'role' });

@@ -105,7 +105,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   PaymentEventsDataSourceSettings: {
     ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
-    ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, logger: 'debug' },
+    ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, migrationHoldLifeDays: 0, logger: 'debug' },
   },
   PlanOptions: { to: 'x', direction: 'up' },
   PrefixRef: { serverUrl, prefix: 'p' },
