@@ -1,5 +1,7 @@
 /** A text with the hunks of a unified diff without context applied, from the last to the first so that line numbers hold. */
 export function patched(text: string, patch: string): string {
+  // Of a migration that changes nothing that the catalog tells.
+  if (patch === '') return text;
   const lines = text.split('\n');
   for (const hunk of patch.split(/^(?=@@ )/m).toReversed()) {
     const [, line, count = '1'] = /^@@ -(\d+)(?:,(\d+))? /.exec(hunk) ?? [];
