@@ -93,8 +93,7 @@ function answer(request: FoldedRequest, event: EventOf<'AuthResponseReceived'>):
     authorizedAt: result?.authorizedAt,
   };
   const hold = find(request, event, said) ?? make(request, event, said);
-  if (!hold.isAnswered)
-    Object.assign(hold, moneyOf(request, said), { authorizedAt: said.authorizedAt ?? event.createdAt });
+  if (!hold.isAnswered) recordMoney(request, hold, event, said);
   hold.isAnswered = true;
   hold.configVersion ??= textIn(event.metadata.config_version, 50);
   hold.holdExpiresAt = result?.holdExpiresAt ?? hold.holdExpiresAt;
@@ -104,7 +103,7 @@ function answer(request: FoldedRequest, event: EventOf<'AuthResponseReceived'>):
 /** The processor has told of it. */
 function report(request: FoldedRequest, event: EventOf<'AuthHoldReported'>): void {
   const hold = find(request, event, event.data) ?? make(request, event, event.data);
-  if (!hold.isAnswered) Object.assign(hold, moneyOf(request, event.data));
+  if (!hold.isAnswered) recordMoney(request, hold, event, event.data);
   hold.holdExpiresAt = event.data.holdExpiresAt ?? hold.holdExpiresAt;
   tell(request, hold, event);
 }
@@ -134,7 +133,9 @@ function completeVoid(request: FoldedRequest, event: EventOf<'AuthVoidCompleted'
   if (!hold || !stateIn(event)) return;
   const { state: before } = hold;
   tell(request, hold, event);
-  if (hold.state === 'voided' && before !== 'voided') hold.endedBy = textIn(event.metadata.worker_id, 255);
+  if (hold.state !== 'voided' || before === 'voided') return;
+  hold.endedBy = textIn(event.metadata.worker_id, 255);
+  hold.endedAmountCents = hold.amountCents || null;
 }
 
 function failVoid(request: FoldedRequest, event: EventOf<'AuthVoidFailed'>): void {
@@ -174,6 +175,15 @@ function find({ holds }: FoldedRequest, event: FoldableEvent, named: Named): Fol
 interface Money {
   readonly amountCents: number;
   readonly currency: string;
+}
+
+function recordMoney(
+  request: FoldedRequest,
+  hold: FoldedHold,
+  { createdAt }: FoldableEvent,
+  said: Money & { readonly authorizedAt: Date | undefined },
+): void {
+  Object.assign(hold, moneyOf(request, said), { authorizedAt: said.authorizedAt ?? createdAt });
 }
 
 const moneyOf = (request: FoldedRequest, { amountCents, currency }: Money) => ({

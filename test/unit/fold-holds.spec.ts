@@ -104,7 +104,7 @@ test.each([
   [
     'a void that worked',
     [VOIDED, voidCompleted({ hold_state: 'voided', worker_id: 'worker-1' })],
-    { state: 'voided', endedBy: 'worker-1', endedAmountCents: null, lastEventSequence: 5 },
+    { state: 'voided', endedBy: 'worker-1', endedAmountCents: 1000, lastEventSequence: 5 },
   ],
   [
     'a void that failed, and is tried again',

@@ -180,13 +180,11 @@ export const BACKFILL_HOLDS = `
             IF NOT hold.is_answered THEN
               hold.amount_cents := said.cents;
               hold.currency := left(coalesce(said.currency, its_currency, ''), 3);
+              hold.authorized_at := coalesce(said.at, event.created_at);
             END IF;
             hold.hold_expires_at := coalesce(said.expires, hold.hold_expires_at);
           END IF;
           IF event.event_type = 'AuthResponseReceived' THEN
-            IF NOT hold.is_answered THEN
-              hold.authorized_at := coalesce(said.at, event.created_at);
-            END IF;
             hold.is_answered := true;
             IF jsonb_typeof(event.metadata -> 'config_version') = 'string' THEN
               hold.config_version := coalesce(hold.config_version, left(nullif(event.metadata ->> 'config_version', ''), 50));
@@ -219,6 +217,7 @@ export const BACKFILL_HOLDS = `
           ELSIF event.event_type = 'AuthVoidCompleted' AND told = 'voided' AND before <> 'voided' THEN
             hold.ended_by := CASE jsonb_typeof(event.metadata -> 'worker_id') WHEN 'string'
               THEN left(nullif(event.metadata ->> 'worker_id', ''), 255) END;
+            hold.ended_amount_cents := nullif(hold.amount_cents, 0);
           ELSIF event.event_type = 'AuthVoidFailed' THEN
             hold.void_failures := CASE WHEN pg_temp.read_protobuf_field(event.event_data, 7) ~ '^[0-9]{1,9}$'
               THEN pg_temp.read_protobuf_field(event.event_data, 7)::integer ELSE 0 END;
