@@ -28,7 +28,7 @@ export type FoldedHold = Pick<
   | 'lastEventSequence'
 > & {
   /**
-   * No event says what became of it, as those of clients that knew no holds: it counts as `held`. Where the request does
+   * No event says its state, as those of clients that knew no holds: it counts as `held`. Where the request does
    * not need it, its row may say `voiding` instead.
    */
   isUndecided: boolean;
@@ -39,7 +39,7 @@ type EventOf<T extends PaymentEventBody['type']> = FoldableEvent & PaymentEventB
 /**
  * Takes an event to the holds of its request, whose status it has already been taken to. The statement that wrote the
  * event has decided what it means and says so in the event's metadata: `hold_state`, `hold_needed`, `unneeded`. Nothing is
- * decided anew here. Events of clients that knew no holds say that money is held, and no more.
+ * decided here. Events of clients that knew no holds say that money is held, and no more.
  */
 export function foldHolds(request: FoldedRequest, event: FoldableEvent): void {
   switch (event.type) {

@@ -120,7 +120,7 @@ function apply(request: FoldedRequest, event: FoldableEvent): void {
       if (request.status === 'VOIDED') request.status = 'EXPIRED';
       else moveOn(request, 'EXPIRED');
       return;
-    // Of a hold alone: what becomes of it moves no request.
+    // Of a hold alone: it moves no request.
     case 'AuthHoldReported':
     case 'AuthHoldEnded':
     case 'AuthVoidCompleted':

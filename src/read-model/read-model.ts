@@ -62,7 +62,7 @@ export class ReadModel {
    * Works at every step of the migrations, and compares what rows hold by then: attempts once the guard of the table is
    * there, whose migration fills them in; holds once their migration has filled in their table.
    *
-   * A hold of which no event says what became of it, as those of clients that knew no holds, counts as `held`, and where
+   * A hold whose state no event says, as those of clients that knew no holds, counts as `held`, and where
    * its request does not need it as `voiding` too.
    *
    * A difference is something to look into before it is mended. A row that is AUTHORIZED where the events say VOIDED,
@@ -111,7 +111,7 @@ export class ReadModel {
   /**
    * Replaces the row of a request by what its events say; created_at, metadata and last_event_id stay as they are. A row
    * that is missing is made, with created_at of event 1. Its holds are replaced in the same way: sweeps and swept_at stay,
-   * state_since where the state does, and so does the state where no event says what became of the hold. Writes nothing
+   * state_since where the state does, and so does a state that no event says. Writes nothing
    * where row and holds are right, so that a second call is harmless. No message is written: a hold that is `voiding`
    * gets one from the sweeper.
    *

@@ -106,6 +106,7 @@ describe('adopt --dry-run tells what later steps will meet:', () => {
       { migration: 'ExpandColumns1795367529418', reason: stores },
       { migration: CONTRACT, reason: stores },
       { migration: CONTRACT, reason: 'publication of table outbox in publication feed depends on outbox.processed_at' },
+      { migration: 'AddHolds1795775136521', reason: stores },
     ]);
   });
 

@@ -21,10 +21,12 @@ export function levelOf(name: string): number {
 /** Rows as JSON, by table. */
 export type Rows = Record<string, unknown>;
 
-/** Every value of every row. */
+/** Every value of every row, of the tables that are there. */
 export async function readRows(database: Queryable): Promise<Rows> {
   const rows: Rows = {};
-  for (const table of TABLES) {
+  const there = (await database.query(`SELECT relname FROM pg_class WHERE oid = ANY (
+    SELECT to_regclass(name) FROM unnest('{${TABLES.join(',')}}'::text[]) AS name)`)) as { relname: string }[];
+  for (const table of TABLES.filter((name) => there.some(({ relname }) => relname === name))) {
     rows[table] = await database.query(`SELECT to_jsonb(t) AS row FROM ${table} AS t ORDER BY to_jsonb(t)::text`);
   }
   return rows;

@@ -301,6 +301,7 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
   },
   ReadModel: {
     verify: (user) => iterate(new ReadModel(user).verify()),
+    sharedHolds: (user) => iterate(new ReadModel(user).sharedHolds()),
     previewRebuild: onWrongRow((readModel, authRequestId) => readModel.previewRebuild(authRequestId)),
     rebuild: onWrongRow((readModel, authRequestId) => readModel.rebuild(authRequestId)),
   },
