@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { AUTH_REQUEST_STATUSES } from '../../src/auth-requests/statuses';
 import { type PaymentEventBody } from '../../src/event-store/event-codec';
 import { fold, type FoldableEvent } from '../../src/read-model/fold';
+import { stream } from '../support/requests/hold-streams';
 
 const authRequestId = '0199f1e2-7e1c-7000-8000-000000000001';
 
@@ -299,6 +300,22 @@ test('an answer that neither authorizes nor denies: FAILED ends the request, any
   expect(answered('UNSPECIFIED')).toMatchObject({ status: 'PROCESSING', attemptOpen: false });
 });
 
+/** What follows from them for holds: fold-holds.spec.ts. */
+const OF_HOLDS = {
+  AuthHoldReported: stream.reported({}, { hold_state: 'held', hold_needed: true }),
+  AuthHoldEnded: stream.ended('CAPTURED', {}, { hold_state: 'captured', hold_needed: true }),
+  AuthVoidCompleted: stream.voidCompleted({ hold_state: 'voided' }),
+  AuthVoidFailed: stream.voidFailed({}, { hold_state: 'void_failed' }),
+  AuthVoidRequeued: stream.voidRequeued({ hold_state: 'voiding' }),
+};
+
+test.each(Object.entries(OF_HOLDS))('%s moves no request', (type, event) => {
+  expect(event.type).toBe(type);
+  const before = foldAll(created, started, authorized())!;
+  const after = foldAll(created, started, authorized(), event)!;
+  expect({ ...after, holds: [] }).toEqual({ ...before, holds: [], lastEventSequence: 4 });
+});
+
 const anyAnswer = fc.record({
   status: fc.constantFrom(...AUTH_REQUEST_STATUSES, 'UNSPECIFIED' as const),
   result: fc.option(
@@ -309,7 +326,7 @@ const anyAnswer = fc.record({
   ),
 });
 const anyEvent: fc.Arbitrary<PaymentEventBody & { metadata?: FoldableEvent['metadata'] }> = fc.oneof(
-  fc.constantFrom(created, started, voided, expired, failed(true), failed(false)),
+  fc.constantFrom(created, started, voided, expired, failed(true), failed(false), ...Object.values(OF_HOLDS)),
   fc
     .record({
       event: fc.constantFrom(started, authorized(), denied, failed(true), failed(false)),

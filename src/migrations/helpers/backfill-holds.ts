@@ -263,7 +263,6 @@ export const BACKFILL_HOLDS = `
               AND coalesce(hold.hold_expires_at, hold.authorized_at + life_days * interval '1 day') > now()
             THEN
               hold.state := 'voiding';
-              hold.state_since := now();
             END IF;
             holds[i] := hold;
           END LOOP;
