@@ -6,10 +6,10 @@ import { FORGET_NESTED_PROTOBUF, READ_NESTED_PROTOBUF } from './helpers/read-nes
 import { FORGET_PROTOBUF, READ_PROTOBUF_FIELD } from './helpers/read-protobuf';
 
 /**
- * Makes a row of each authorization that a processor has reported, with what became of the money: a hold. Until now the
+ * Makes a row of each authorization that a processor has reported, with where the money is: a hold. Until now the
  * database knew of it only until a message had left the outbox.
  *
- * A hold refers to the last event about it, so that no client can say what became of money without an event that says so.
+ * A hold refers to the last event about it, so that no client can say where money is without an event that says so.
  * Its guard looks at the old and the new row alone: what ended stays ended, unless the processor tells what counts for
  * more (captured, voided, lapsed, in this order), and an amount stands once a worker has recorded it.
  *

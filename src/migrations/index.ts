@@ -12,6 +12,7 @@ import { GuardConfigVersions1795368551890 } from './1795368551890-GuardConfigVer
 import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEvents';
 import { CommentOnObjects1795742438022 } from './1795742438022-CommentOnObjects';
 import { AddHolds1795775136521 } from './1795775136521-AddHolds';
+import { CommentOnHolds1795780298253 } from './1795780298253-CommentOnHolds';
 
 /** Every migration, oldest first, in the form `DataSource` wants. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -28,4 +29,5 @@ export const migrations: (new () => MigrationInterface)[] = [
   GuardPaymentEvents1795368694337,
   CommentOnObjects1795742438022,
   AddHolds1795775136521,
+  CommentOnHolds1795780298253,
 ];

@@ -278,4 +278,92 @@ export const STEPS: Readonly<Record<string, string>> = {
 +
 `,
   CommentOnObjects1795742438022: ``,
+  AddHolds1795775136521: `@@ -0,0 +1,34 @@
++table auth_holds
++  column auth_request_id uuid not null
++  column restaurant_id uuid not null
++  column processor_name character varying(50) not null
++  column processor_auth_id character varying(255) not null
++  column amount_cents bigint not null
++  column currency character varying(3) not null
++  column config_version character varying(50)
++  column authorized_at timestamp with time zone not null
++  column hold_expires_at timestamp with time zone
++  column state character varying(20) not null
++  column state_since timestamp with time zone not null default now()
++  column is_needed boolean not null
++  column is_answered boolean not null
++  column ended_amount_cents bigint
++  column ended_by character varying(255)
++  column closed_by character varying(255)
++  column void_failures integer not null default 0
++  column last_void_error character varying(100)
++  column next_void_at timestamp with time zone
++  column sweeps integer not null default 0
++  column swept_at timestamp with time zone
++  column first_event_sequence integer not null
++  column last_event_sequence integer not null
++  constraint auth_holds_amount_not_negative CHECK ((amount_cents >= 0))
++  constraint auth_holds_last_event_fkey FOREIGN KEY (auth_request_id, last_event_sequence) REFERENCES payment_events(aggregate_id, sequence_number)
++  constraint auth_holds_pkey PRIMARY KEY (auth_request_id, processor_name, processor_auth_id)
++  constraint auth_holds_state CHECK (((state)::text = ANY ('{held,voiding,voided,void_failed,captured,lapsed}'::text[])))
++  constraint auth_holds_voiding_unneeded CHECK (((NOT is_needed) OR ((state)::text <> ALL ('{voiding,void_failed}'::text[]))))
++  index CREATE UNIQUE INDEX auth_holds_pkey ON auth_holds USING btree (auth_request_id, processor_name, processor_auth_id)
++  index CREATE INDEX idx_auth_holds_held ON auth_holds USING btree (hold_expires_at) WHERE state::text = 'held'::text AND is_needed
++  index CREATE INDEX idx_auth_holds_open ON auth_holds USING btree (state_since) WHERE NOT is_needed AND closed_by IS NULL AND (state::text = ANY ('{held,voiding,void_failed,captured}'::text[]))
++  index CREATE INDEX idx_auth_holds_processor ON auth_holds USING btree (processor_auth_id, processor_name)
++  trigger CREATE TRIGGER guard_auth_holds BEFORE UPDATE ON auth_holds FOR EACH ROW EXECUTE FUNCTION guard_auth_holds() enabled always
+@@ -53,0 +88,2 @@ table auth_request_state with (fillfactor=80)
++  column sweeps integer not null default 0
++  column swept_at timestamp with time zone
+@@ -132,0 +169,48 @@ sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 92233720368
++function guard_auth_holds
++CREATE OR REPLACE FUNCTION guard_auth_holds()
++ RETURNS trigger
++ LANGUAGE plpgsql
++ SET search_path TO 'pg_catalog', 'pg_temp'
++AS $function$
++  BEGIN
++    IF (NEW.auth_request_id, NEW.restaurant_id, NEW.processor_name, NEW.processor_auth_id, NEW.first_event_sequence)
++      IS DISTINCT FROM
++       (OLD.auth_request_id, OLD.restaurant_id, OLD.processor_name, OLD.processor_auth_id, OLD.first_event_sequence)
++      OR OLD.is_answered AND (NEW.amount_cents, NEW.currency, NEW.is_answered) IS DISTINCT FROM (OLD.amount_cents, OLD.currency, true)
++      OR NEW.closed_by IS DISTINCT FROM OLD.closed_by AND OLD.closed_by IS NOT NULL
++    THEN
++      RAISE EXCEPTION 'what a hold is does not change: request, processor, id, and its amount once a worker has recorded it' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_immutable';
++    END IF;
++    IF NEW.last_event_sequence < OLD.last_event_sequence
++      OR NEW.last_event_sequence = OLD.last_event_sequence
++        AND (NEW.state, NEW.is_needed, NEW.is_answered, NEW.amount_cents, NEW.ended_amount_cents, NEW.ended_by, NEW.closed_by)
++          IS DISTINCT FROM
++            (OLD.state, OLD.is_needed, OLD.is_answered, OLD.amount_cents, OLD.ended_amount_cents, OLD.ended_by, OLD.closed_by)
++    THEN
++      RAISE EXCEPTION 'a hold changes only with an event' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_need_event';
++    END IF;
++    IF NEW.is_needed AND NOT OLD.is_needed THEN
++      RAISE EXCEPTION 'a hold that is not needed any more is not needed again' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_unneeded_for_good';
++    END IF;
++    IF NEW.state <> OLD.state THEN
++      IF NEW.state <> ALL (CASE OLD.state
++        WHEN 'held' THEN ARRAY['voiding', 'voided', 'captured', 'lapsed']
++        WHEN 'voiding' THEN ARRAY['void_failed', 'voided', 'captured', 'lapsed']
++        WHEN 'void_failed' THEN ARRAY['voiding', 'voided', 'captured', 'lapsed']
++        WHEN 'lapsed' THEN ARRAY['voided', 'captured']
++        WHEN 'voided' THEN ARRAY['captured']
++        ELSE ARRAY[]::text[] END)
++      THEN
++        RAISE EXCEPTION 'a hold does not go from % to %', OLD.state, NEW.state USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_state_change';
++      END IF;
++      IF current_setting('session_replication_role') <> 'replica' THEN
++        NEW.state_since := now();
++      END IF;
++    END IF;
++    RETURN NEW;
++  END $function$
++
+`,
 };
