@@ -125,18 +125,18 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
-  /** Sweeper: what is stuck, unsettled or to be voided gets its message again; what is over is purged. */
+  /** Sweeper: what is stuck, unsettled or to be voided gets its message again; what is over is expired and purged. */
   sweeper: {
     payment_events: { SELECT: columns('aggregate_id, sequence_number, restaurant_id'), INSERT: ANY_EVENT },
     auth_request_state: {
       SELECT: [...columns(SHOWN_OF_A_REQUEST), 'swept_at', 'last_event_id'],
-      UPDATE: columns('last_event_sequence, last_event_id, sweeps, swept_at'),
+      UPDATE: columns('status, completed_at, last_event_sequence, last_event_id, sweeps, swept_at'),
     },
     auth_holds: {
-      SELECT: columns(`
-        auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, hold_expires_at, state,
-        state_since, is_needed, closed_by, void_failures, next_void_at, sweeps, swept_at, last_event_sequence`),
-      UPDATE: columns('state, void_failures, last_void_error, next_void_at, sweeps, swept_at, last_event_sequence'),
+      SELECT: ANY_HOLD,
+      UPDATE: columns(
+        'state, is_needed, void_failures, last_void_error, next_void_at, sweeps, swept_at, last_event_sequence',
+      ),
     },
     auth_processing_locks: {
       SELECT: columns('auth_request_id, restaurant_id, worker_id, fencing_token, expires_at'),

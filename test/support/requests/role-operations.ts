@@ -91,7 +91,7 @@ const aRelay = (user: DataSource, refused: (error: unknown) => void = () => unde
 /** A sweeper that is in no hurry to leave anything alone. */
 const OFTEN = {
   ...{ stuckAfterMs: 1, unsettledAfterMs: 1, voidingAfterMs: 1, purgeMessagesAfterMs: 0, maxDelayMs: 1 },
-  ...{ maxSweeps: 1_000, batchSize: 10_000, expiryIntervalMs: 0 },
+  ...{ maxSweeps: 1_000, batchSize: 10_000, expireAfterMs: 1 },
 };
 
 async function iterate(rows: AsyncIterable<unknown>): Promise<void> {
@@ -273,6 +273,7 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       const authRequestId = await aLostRequest(prepared);
       await anUnsettledRequest(prepared);
       await aLostHold(prepared);
+      await aLostHold(prepared, { state: 'held' });
       const { processorAuthId } = await aLostHold(prepared);
       await prepared.query('UPDATE auth_holds SET sweeps = 1000 WHERE processor_auth_id = $1', [processorAuthId]);
       await prepared.query('UPDATE outbox SET processed_at = NULL, failed_at = now() WHERE aggregate_id = $1', [
