@@ -10,6 +10,8 @@ import { quietDataSource } from '../support/database/quiet-data-source';
 import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 
 const LEVEL = levelOf('CommentOnObjects');
+/** The last one that comments on a new table. */
+const TOP = levelOf('CommentOnHolds');
 
 /** What the database says of its objects, by the name that COMMENT ON gives them, of those that have a comment. */
 async function commentsIn(database: DatabaseOfFile): Promise<Map<string, string>> {
@@ -80,7 +82,7 @@ describe('what the owner of a database has written', () => {
     await chain().downTo(LEVEL - 1);
     expect(await commentsIn(database)).toEqual(new Map());
     await write(BEFORE, 'ours');
-    await chain().upTo(LEVEL);
+    await chain().upTo(TOP);
     const expected = explanations();
     for (const object of BEFORE) expected.set(object, 'ours');
     expect(await commentsIn(database)).toEqual(expected);
@@ -96,7 +98,7 @@ describe('what the owner of a database has written', () => {
   });
 
   test('is no drift to check', async () => {
-    await chain().upTo(LEVEL);
+    await chain().upTo(TOP);
     await write(['TABLE auth_processing_locks'], 'ours');
     await database.query('COMMENT ON COLUMN outbox.headers IS NULL');
     expect(await findDrift(await database.dataSource(), { rolePrefix: database.name })).toEqual([]);
@@ -138,7 +140,7 @@ describe('an object that is missing', () => {
     await database.query(`
       DROP INDEX idx_payment_token; CREATE TABLE orders (id integer); CREATE INDEX idx_payment_token ON orders (id);
       DROP TRIGGER payment_events_no_gaps ON payment_events; ALTER TABLE outbox DROP COLUMN discarded_by CASCADE`);
-    await chain().upTo(LEVEL);
+    await chain().upTo(TOP);
     const schema = await readSchema(database);
     expect(schema.filter(({ comment }) => comment === null)).toEqual([]);
     expect(schema.map(({ object }) => object)).toContain('INDEX idx_restaurant_created');
@@ -155,8 +157,8 @@ describe('transactions that read and write every table', () => {
     const chain = new MigrationChain(database);
     const holder = await database.connect();
     await holder.query(`BEGIN; LOCK TABLE ${OBJECTS.tables.join(', ')} IN ROW EXCLUSIVE MODE`);
-    await chain.downTo(LEVEL - 1);
-    await chain.upTo(LEVEL);
+    await chain.downTo(TOP - 1);
+    await chain.upTo(TOP);
     await holder.query('COMMIT');
     await holder.end();
   });

@@ -73,14 +73,6 @@ const KINDS: Kind[] = [
     found: () => naming((content) => tables.every((table) => has(table)(content))),
     besides: {
       'docs/explanation/what-is-protected.md': 'names what an attacker may try, table by table',
-      'test/integration/entities-rules.spec.ts': 'tests the rules of columns, of which a table may have none',
-      'test/integration/grants-privileges.spec.ts': 'tests privileges that differ between tables',
-      'test/integration/guards-constraints.spec.ts': 'tests checks, of which a table may have none',
-      'test/migrations/drift.spec.ts': 'changes something of each kind by hand',
-      'test/migrations/legacy-times.spec.ts': 'is about tables that Alembic made',
-      'test/migrations/obstacles.spec.ts': 'is about tables that Alembic made',
-      'test/support/legacy/legacy-client.ts': 'is about tables that Alembic made',
-      'test/support/database/two-clocks.ts': 'is about tables that Alembic made',
     },
   },
   {
