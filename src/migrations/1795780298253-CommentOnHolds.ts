@@ -35,7 +35,7 @@ const COMMENTS: CommentChanges = {
     'COLUMN auth_holds.processor_name': 'The processor that holds the money. Empty where a legacy service did not say.',
     'COLUMN auth_holds.processor_auth_id': "The processor's own id of the authorization.",
     'COLUMN auth_holds.amount_cents': "What was authorized, in the currency's minor unit; 0 where nobody has said.",
-    'COLUMN auth_holds.currency': 'ISO 4217.',
+    'COLUMN auth_holds.currency': 'Of the amounts: three letters of ISO 4217.',
     'COLUMN auth_holds.config_version':
       'The configuration version that it was asked under, and is voided by. NULL where nobody knows: of a legacy service, or told by the processor alone.',
     'COLUMN auth_holds.authorized_at': "When it was authorized, by the processor's clock.",

@@ -325,7 +325,7 @@ export const COMMENTS = commentsOn({
         processor_name: 'The processor that holds the money. Empty where a legacy service did not say.',
         processor_auth_id: "The processor's own id of the authorization.",
         amount_cents: "What was authorized, in the currency's minor unit; 0 where nobody has said.",
-        currency: 'ISO 4217.',
+        currency: 'Of the amounts: three letters of ISO 4217.',
         config_version:
           'The configuration version that it was asked under, and is voided by. NULL where nobody knows: of a legacy service, or told by the processor alone.',
         authorized_at: "When it was authorized, by the processor's clock.",

@@ -66,9 +66,9 @@ export class SweeperOptions {
   @WholeNumber(1, LONGEST_AGE_MS)
   unsettledAfterMs?: number;
 
-  /** The longest of these pauses: 1 to a hundred years. Default 21,600,000 (6 hours). */
+  /** The longest of these pauses: 1 to 2^31 − 1, about 25 days. Default 21,600,000 (6 hours). */
   @IsOptional()
-  @WholeNumber(1, LONGEST_AGE_MS)
+  @WholeNumber(1, LONGEST_TIMER_MS)
   maxDelayMs?: number;
 
   /** Messages of one request or hold until it is given up: 1 to 1,000. Default 10, which takes about 35 hours. */

@@ -11,7 +11,7 @@ export const PAGES: readonly Page[] = [
   { name: 'auth-requests', title: 'Authorization requests', sources: ['auth-requests'] },
   { name: 'processing-locks', title: 'Processing locks', sources: ['locks'] },
   { name: 'outbox', title: 'Outbox and relay', sources: ['outbox'] },
-  { name: 'sweeper', title: 'Sweeper', sources: ['sweeper'] },
+  { name: 'sweeper', title: 'Seeing to what got stuck', sources: ['sweeper'] },
   { name: 'publishers', title: 'Publishers', sources: ['publishers'] },
   { name: 'idempotency-keys', title: 'Idempotency keys', sources: ['idempotency'] },
   { name: 'event-store', title: 'Event store', sources: ['event-store', 'protobuf'] },
