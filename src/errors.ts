@@ -214,7 +214,7 @@ export class AuthorizationMismatchError extends PaymentEventsDbError {
   constructor(readonly authRequestId: string) {
     super(
       `The authorization for ${authRequestId} is in another currency than was asked for, or of a larger amount. ` +
-        'It was not recorded: void it at the processor and record a failure.',
+        'It was not recorded: hand it to Holds.report, so that it is kept, and record a failure for good, which has it voided.',
     );
   }
 }

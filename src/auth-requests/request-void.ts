@@ -54,7 +54,7 @@ const LACKS_ITS_HOLD = `
   status = 'AUTHORIZED' AND NOT EXISTS (
     SELECT FROM auth_holds AS hold
     WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id)
-        = (seen.auth_request_id, coalesce(seen.processor_name, ''), seen.processor_auth_id))`;
+        = (seen.auth_request_id, coalesce(seen.processor_name, ''), coalesce(seen.processor_auth_id, '')))`;
 
 /**
  * FOR UPDATE waits for a worker's write and then gives the row as that has left it; from there on nobody else can change
@@ -113,7 +113,7 @@ const REQUEST_VOID = operation({
       INSERT INTO auth_holds
         (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at, state,
          is_needed, is_answered, first_event_sequence, last_event_sequence)
-      SELECT auth_request_id, restaurant_id, coalesce(processor_name, ''), processor_auth_id,
+      SELECT auth_request_id, restaurant_id, coalesce(processor_name, ''), coalesce(processor_auth_id, ''),
              coalesce(authorized_amount_cents, amount_cents), currency, completed_at, 'voiding', false, true,
              last_event_sequence, last_event_sequence
       FROM changed WHERE lacks_its_hold

@@ -7,6 +7,7 @@ import { type PaymentEventsDataSource } from '../../src/data-source';
 import {
   AmbiguousHoldError,
   AuthorizationConflictError,
+  AuthorizationMismatchError,
   AuthRequestNotFoundError,
   HoldNotFoundError,
   HoldStateError,
@@ -216,6 +217,50 @@ describe('a void', () => {
       { processor_auth_id: id, state: 'voiding', amount_cents: '1050' },
     ]);
     expect(await voidsOf(authRequestId)).toMatchObject([ofHold(id)]);
+  });
+});
+
+describe('an authorization of another amount or currency than was asked for', () => {
+  it('is kept by a report, and voided once its request has failed', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    const larger = anAuthorization({ authorizedAmountCents: 9_999 });
+    expect(await errorOf(requests.recordAuthorized(lease, larger))).toBeInstanceOf(AuthorizationMismatchError);
+    const { processorAuthId } = larger;
+    await holds.report(
+      aReport({
+        authRequestId,
+        processorAuthId,
+        told: 'authorized',
+        amountCents: 9_999,
+        currency: 'USD',
+        source: 'w1',
+      }),
+    );
+    await requests.recordFailure(lease, {
+      ...{ errorCode: 'MISMATCH', errorMessage: '', retryable: false, outcome: 'unknown' },
+    });
+    expect(await voidsOf(authRequestId)).toMatchObject([{ ...ofHold(processorAuthId), amountCents: 9_999 }]);
+  });
+});
+
+describe('a row of a legacy service that is AUTHORIZED and names no authorization', () => {
+  it('can be voided, and its void is listed', async () => {
+    const { authRequestId } = await authorized();
+    await database.query('DELETE FROM auth_holds WHERE auth_request_id = $1', [authRequestId]);
+    await database.query(`
+      ALTER TABLE auth_request_state DROP CONSTRAINT auth_request_state_authorized_complete;
+      UPDATE auth_request_state SET processor_auth_id = NULL, processor_name = NULL WHERE auth_request_id = '${authRequestId}';
+      ALTER TABLE auth_request_state ADD CONSTRAINT auth_request_state_authorized_complete
+        CHECK (status <> 'AUTHORIZED' OR (processor_auth_id IS NOT NULL AND authorized_amount_cents IS NOT NULL)) NOT VALID`);
+    expect(await takeBack(authRequestId)).toMatchObject({ status: 'VOIDED', outcome: 'queued' });
+    expect(await rowsOf(authRequestId)).toMatchObject([
+      { processor_name: '', processor_auth_id: '', state: 'voiding' },
+    ]);
+    const lease = await takeOver(authRequestId);
+    const voiding = await holds.toVoid(lease, {});
+    expect(voiding).toMatchObject({ outcome: 'void', processorAuthId: '', amountCents: 1050 });
+    const failure = { processorName: '', processorAuthId: '', errorCode: 'NO_ID', errorMessage: '', retryable: false };
+    expect(await holds.recordVoidFailure(lease, failure)).toMatchObject({ state: 'void_failed' });
   });
 });
 

@@ -13,7 +13,7 @@ export abstract class HoldCommand extends TracedCommand {
   @Text(0, 50)
   processorName: string;
 
-  /** The processor's own id of the authorization. */
-  @Text(1, 255)
+  /** The processor's own id of the authorization. Empty where a legacy service has not said it. */
+  @Text(0, 255)
   processorAuthId: string;
 }

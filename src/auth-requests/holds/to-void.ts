@@ -66,7 +66,7 @@ const TO_VOID = operation({
       SELECT hold.processor_name, hold.processor_auth_id, hold.amount_cents, hold.currency, config_version, void_failures, state
       FROM auth_request_state AS request JOIN input USING (auth_request_id, restaurant_id)
       JOIN auth_holds AS hold USING (auth_request_id)
-      WHERE hold.processor_auth_id = coalesce(wanted_id, request.processor_auth_id)
+      WHERE hold.processor_auth_id = coalesce(wanted_id, request.processor_auth_id, '')
         AND hold.processor_name IN (coalesce(wanted_name, request.processor_name, ''), '')
       ORDER BY hold.processor_name DESC LIMIT 1
     ) AS hold ON true`,

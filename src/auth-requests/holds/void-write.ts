@@ -17,7 +17,8 @@ export abstract class VoidWriteCommand extends TracedCommand {
   @Text(0, 50)
   processorName: string;
 
-  @Text(1, 255)
+  /** Empty where a legacy service has not said it. */
+  @Text(0, 255)
   processorAuthId: string;
 }
 
