@@ -176,7 +176,7 @@ test('it says what belongs to somebody else, and to whom', async () => {
   const [reason] = await refusal(grantPrivileges(await roles.as('readonly'), { rolePrefix: roles.prefix }));
   expect(reason).toMatch(
     new RegExp(
-      `^User ${roles.user('readonly')} is not the owner of auth_idempotency_keys, .*, database .*: connect as ${roles.owner}`,
+      `^User ${roles.user('readonly')} is not the owner of auth_holds, .*, database .*: connect as ${roles.owner}`,
     ),
   );
 });

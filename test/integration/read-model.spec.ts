@@ -263,7 +263,19 @@ async function putRequest(events: ((id: string) => PaymentEventBody)[], columns?
   const id = newId();
   for (const [index, event] of events.entries()) await putEvent(id, index + 1, event(id));
   await putRow(id, { last_event_sequence: events.length, ...columns });
+  if (events.includes(authorized)) await putHold(id, events.indexOf(authorized) + 1, !events.includes(voided));
   return id;
+}
+
+/** As the backfill makes it of an event of a legacy service. */
+async function putHold(id: string, sequenceNumber: number, isNeeded: boolean) {
+  await database.query(
+    `INSERT INTO auth_holds
+       (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at, state, is_needed,
+        is_answered, first_event_sequence, last_event_sequence)
+     VALUES ($1, $2, 'stripe', 'pi_1', 1050, 'USD', now(), 'held', $4, true, $3, $3)`,
+    [id, restaurantId, sequenceNumber, isNeeded],
+  );
 }
 
 const settled = { completed_at: new Date() };

@@ -2,6 +2,7 @@ import { checkCommand } from '../../src/cli/commands/check';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
 import { compareSchema, findDrift } from '../../src/check/drift';
 import { readExposures } from '../../src/check/exposures';
+import { ROLES } from '../../src/grants/privileges';
 import { cliHere } from '../support/processes/cli';
 import { useRoles } from '../support/database/use-roles';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -270,8 +271,6 @@ describe('a database where grants has not run, on a server that has the roles', 
         remedy: 'npx payment-events-db grants',
       },
     ]);
-    await other.query(
-      `DROP OWNED BY ${['api', 'worker', 'relay', 'readonly'].map((role) => roles.group(role as 'api')).join(', ')}`,
-    );
+    await other.query(`DROP OWNED BY ${ROLES.map((role) => roles.group(role)).join(', ')}`);
   });
 });
