@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type DeepPartial, type EntityTarget, type ObjectLiteral } from 'typeorm';
+import { AuthHold } from '../../src/entities/auth-hold.entity';
 import { AuthIdempotencyKey } from '../../src/entities/auth-idempotency-key.entity';
 import { AuthProcessingLock } from '../../src/entities/auth-processing-lock.entity';
 import { AuthRequestState } from '../../src/entities/auth-request-state.entity';
@@ -82,6 +83,8 @@ describe('a row that is written and read back has equal values, of the right typ
       unansweredVersions: ['', 'v2'],
       unansweredSince: WINTER,
       retryCount: 2,
+      sweeps: 1,
+      sweptAt: WINTER,
     };
     expect(await writeAndRead(AuthRequestState, row)).toEqual({ ...row, updatedAt: anyRecentDate() });
   });
@@ -146,6 +149,23 @@ describe('a row that is written and read back has equal values, of the right typ
     };
     expect(await writeAndRead(AuthProcessingLock, row)).toEqual(row);
   });
+});
+
+test('AuthHold is written beside its event, and reads back equal', async () => {
+  const [authRequestId, restaurantId] = [randomUUID(), restaurant];
+  const hold = {
+    ...{ authRequestId, restaurantId, processorName: 'stripe', processorAuthId: 'pi_1', currency: 'JPY' },
+    ...{ amountCents: Number.MAX_SAFE_INTEGER, configVersion: 'v1', authorizedAt: WINTER, holdExpiresAt: SUMMER },
+    ...{ state: 'void_failed' as const, stateSince: WINTER, isNeeded: false, isAnswered: true },
+    ...{ endedAmountCents: 1, endedBy: 'stripe', closedBy: 'jo', voidFailures: 2, lastVoidError: 'E' },
+    ...{ nextVoidAt: SUMMER, sweeps: 3, sweptAt: WINTER, firstEventSequence: 1, lastEventSequence: 1 },
+  };
+  await expect(writeAndRead(AuthHold, hold)).rejects.toThrow('auth_holds_last_event_fkey');
+  await writeAndRead(PaymentEvent, {
+    ...{ aggregateId: authRequestId, aggregateType: 'auth_request', eventType: 'AuthHoldReported' },
+    ...{ eventData: Buffer.of(), sequenceNumber: 1, restaurantId },
+  });
+  expect(await writeAndRead(AuthHold, hold)).toEqual(hold);
 });
 
 describe('what is not given is filled in', () => {
