@@ -322,9 +322,14 @@ describe('a worker that consumes void_request_queued', () => {
     const failure = { ...ofHold(id), errorMessage: '', retryable: true };
     const first = await holds.recordVoidFailure(lease, { ...failure, errorCode: 'A' });
     expect(first.nextRetryAt!.getTime()).toBeGreaterThan(Date.now() - 60_000);
-    await database.query(`UPDATE auth_holds SET next_void_at = now() + interval '1 hour' WHERE auth_request_id = $1`, [
+    // Both at one time, which the test does not reach.
+    await database.query(`UPDATE auth_holds SET next_void_at = '2100-01-01' WHERE auth_request_id = $1`, [
       authRequestId,
     ]);
+    await database.query(
+      `UPDATE outbox SET next_attempt_at = '2100-01-01' WHERE aggregate_id = $1 AND next_attempt_at IS NOT NULL`,
+      [authRequestId],
+    );
     expect(await holds.recordVoidFailure(lease, { ...failure, errorCode: 'B' })).toMatchObject({ failures: 2 });
     expect(await voidsOf(authRequestId)).toHaveLength(2);
   });
@@ -340,6 +345,15 @@ describe('a worker that consumes void_request_queued', () => {
     };
     expect(await holds.recordVoidFailure(lease, failure)).toEqual({ state: 'voiding', failures: 1, nextRetryAt: null });
     expect(await voidsOf(authRequestId)).toHaveLength(1);
+  });
+
+  it('has a void waiting after a failure that the queue was to deliver again at a time, and the next one that it was not', async () => {
+    const { authRequestId, lease, id } = await voiding();
+    const nextRetryAt = new Date(Date.now() + 60_000);
+    const failure = { ...ofHold(id), errorMessage: '', retryable: true, nextRetryAt };
+    await holds.recordVoidFailure(lease, { ...failure, errorCode: 'A', retryBy: 'broker' });
+    expect(await holds.recordVoidFailure(lease, { ...failure, errorCode: 'B' })).toMatchObject({ nextRetryAt });
+    expect(await voidsOf(authRequestId)).toMatchObject([{ dueAt: null }, { dueAt: nextRetryAt }]);
   });
 
   it('records a failure for good: the hold waits for a person', async () => {

@@ -64,8 +64,17 @@ interface FailedRow {
 }
 
 /**
+ * SQL: whether the message waits for its time that the last failure queued: the row has the time, and the outbox a message for
+ * it. A time alone may be that of a queue which delivers again, or of a message that somebody has discarded.
+ */
+const IS_WAITING = `
+  waiting_at > clock_timestamp() AND EXISTS (
+    SELECT FROM outbox WHERE aggregate_id = auth_request_id AND processed_at IS NULL
+      AND message_type = 'void_request_queued' AND next_attempt_at = waiting_at)`;
+
+/**
  * A hold that has ended meanwhile keeps its state and has the event. The same failure under the same lease is one. A message
- * is written where none waits for its time, which the row of the hold says.
+ * is written where none waits for its time.
  */
 const RECORD_VOID_FAILURE = operation({
   name: 'record_void_failure',
@@ -82,7 +91,7 @@ const RECORD_VOID_FAILURE = operation({
   output: rowsOf<FailedRow>(),
   sql: (input) => `
     WITH ${BEFORE_VOID}, decided AS (
-      SELECT *, is_retryable AND state_before = 'voiding' AS tries_again, coalesce(waiting_at > clock_timestamp(), false) AS waits,
+      SELECT *, is_retryable AND state_before = 'voiding' AS tries_again, coalesce(${IS_WAITING}, false) AS waits,
              failures_before + 1 AS failures
       FROM before
     ), changed AS (${countEvent(
