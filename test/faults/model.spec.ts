@@ -38,6 +38,31 @@ const EVERYTHING_WORTH_SEEING = [
   'start: nothing_to_do',
   'start: proceed',
   'start: settle',
+  'report: AMBIGUOUS_HOLD',
+  'report: HOLD_NOT_FOUND',
+  'report: captured',
+  'report: captured, replayed',
+  'report: held',
+  'report: lapsed',
+  'report: voided',
+  'report: voiding, void queued',
+  'record end: HOLD_NOT_FOUND',
+  'record end: captured',
+  'record end: voided',
+  'requeue void: HOLD_NOT_FOUND',
+  'requeue void: HOLD_STATE',
+  'requeue void: queued',
+  'to void: LOCK_LOST',
+  'to void: nothing_to_do, held',
+  'to void: void',
+  'void failed: LOCK_LOST',
+  'void failed: void_failed',
+  'void failed: voiding',
+  'voided: HOLD_NOT_FOUND',
+  'voided: LOCK_LOST',
+  'voided: captured',
+  'voided: voided',
+  'voided: voided, replayed',
   'void: IDEMPOTENCY_KEY_REUSE',
   'void: NOT_VOIDABLE',
   'void: not_required',
@@ -70,8 +95,10 @@ class Step implements fc.AsyncCommand<Model, System> {
 const seen = new Set<string>();
 function summaryOf(answer: unknown): string {
   if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return String(answer);
-  const { outcome, replayed, voidQueued } = answer as Record<string, unknown>;
-  return [outcome, replayed && 'replayed', voidQueued && 'void queued'].filter(Boolean).join(', ');
+  const { outcome, state, replayed, voidQueued, queued } = answer as Record<string, unknown>;
+  return [outcome, state, replayed && 'replayed', voidQueued && 'void queued', queued && 'queued']
+    .filter(Boolean)
+    .join(', ');
 }
 
 /** Where it may begin, so that much happens: nothing is there yet; a worker has the request; an attempt is under way. */
@@ -80,6 +107,8 @@ for (const operation of [
   { does: 'authorize', key: 'k1', cents: 100 },
   { does: 'acquire', request: 'k1', worker: 'w1' },
   { does: 'start', request: 'k1', worker: 'w1', version: 'v1', beside: false },
+  { does: 'authorized', request: 'k1', worker: 'w1', answer: 'p1' },
+  { does: 'void', request: 'k1', key: 'k2', reason: 'left' },
 ] as const) {
   BEGINNINGS.push([...BEGINNINGS.at(-1)!, operation]);
 }

@@ -1,13 +1,14 @@
 import { type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { PaymentEventsDbError } from '../../../src/errors';
 import { type StoredEvent } from '../../../src/event-store/event-store';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { anAuthorization } from '../requests/auth-requests';
 import { type Call, type Label } from './model';
-import { type Key } from './model-operations';
+import { CENTS_OF, type Key } from './model-operations';
 import { type RequestRecord, requireSound } from '../requests/sound-requests';
 import { type DatabaseOfFile } from '../database/use-test-database';
 
@@ -21,6 +22,7 @@ export class System {
   readonly #leases = new Map<string, Lease>();
   readonly #requests: AuthRequests;
   readonly #locks: ProcessingLocks;
+  readonly #holds: Holds;
 
   constructor(
     readonly database: DatabaseOfFile,
@@ -28,6 +30,7 @@ export class System {
   ) {
     this.#requests = new AuthRequests(dataSource);
     this.#locks = new ProcessingLocks(dataSource);
+    this.#holds = new Holds(dataSource);
   }
 
   /** Sends it and gives the answer in the model's words. */
@@ -50,6 +53,9 @@ export class System {
     const authRequestId = this.#ids.get(label)!;
     const holder = 'worker' in operation ? `${operation.worker} ${label}` : '';
     const lease = this.#leases.get(holder)!;
+    const hold = 'hold' in operation ? operation.hold : '';
+    const ofHold = { processorName: 'stripe', processorAuthId: hold };
+    const person = { restaurantId, authRequestId, ...ofHold, reason: 'by hand' };
     switch (operation.does) {
       case 'authorize': {
         const { key: idempotencyKey, cents: amountCents } = operation;
@@ -118,6 +124,41 @@ export class System {
         const failure = { errorCode: 'TIMEOUT', errorMessage: '', retryable, outcome, nextRetryAt };
         const { status, retryCount, nextRetryAt: due } = await this.#requests.recordFailure(lease, failure, manager);
         return () => ({ status, retries: retryCount, isToCome: due !== null });
+      }
+      case 'report': {
+        const { names, told, event: sourceEventId } = operation;
+        const amountCents = CENTS_OF[sourceEventId];
+        const said = { restaurantId, ...ofHold, told, source: 'stripe', sourceEventId, amountCents };
+        const report = names === 'the request' ? { ...said, authRequestId } : said;
+        const { authRequestId: id, state, replayed, voidQueued } = await this.#holds.report(report, manager);
+        return () => ({ request: this.#labelOf(id), state, replayed, voidQueued });
+      }
+      case 'to void': {
+        const told = await this.#holds.toVoid(lease, ofHold);
+        if (told.outcome === 'nothing_to_do') return () => told;
+        const { outcome, amountCents: cents, configVersion: version, failures } = told;
+        return () => ({ outcome, cents, version, failures });
+      }
+      case 'voided': {
+        const recorded = await this.#holds.recordVoided(lease, ofHold, manager);
+        return () => recorded;
+      }
+      case 'void failed': {
+        const { retryable, code: errorCode, by: retryBy } = operation;
+        const nextRetryAt = new Date(Date.now() + 3_600_000);
+        const failure = { ...ofHold, errorCode, errorMessage: '', retryable, retryBy, nextRetryAt };
+        const recorded = await this.#holds.recordVoidFailure(lease, failure, manager);
+        const { state, failures, nextRetryAt: due } = recorded;
+        return () => ({ state, failures, isToCome: due !== null });
+      }
+      case 'requeue void': {
+        const requeued = await this.#holds.requeueVoid({ ...person, by: 'ana' }, manager);
+        return () => requeued;
+      }
+      case 'record end': {
+        const { end, person: by } = operation;
+        const ended = await this.#holds.recordEnd({ ...person, end, by }, manager);
+        return () => ended;
       }
       case 'lose the lease':
         await this.#query(
@@ -210,8 +251,16 @@ const toModel = (record: RequestRecord) => ({
   authId: record.processorAuthId,
   denial: record.denialCode,
   events: record.events.map(nameOf),
-  messages: record.messages,
+  // In which order they are is a matter of the events, which requireSound looks at.
+  messages: withIds(record).sort(),
+  holds: record.holds.map(({ name: _, nextVoidAt: __, ...hold }) => hold),
 });
+
+/** Voids say of which hold. */
+function withIds({ messages, voidIds }: RequestRecord): string[] {
+  const ids = [...voidIds];
+  return messages.map((message) => message.replace(/^void_request_queued/, (type) => `${type} ${ids.shift()}`));
+}
 
 function nameOf(event: StoredEvent): string {
   switch (event.type) {
@@ -229,7 +278,17 @@ function nameOf(event: StoredEvent): string {
       return 'void';
     case 'AuthRequestExpired':
       return 'expired';
-    default:
-      return event.type;
+    case 'AuthHoldReported':
+      return `told of ${event.data.processorAuthId}`;
+    case 'AuthHoldEnded':
+      return `${event.data.processorAuthId} ended: ${event.data.end.toLowerCase()}, by ${event.data.source}`;
+    case 'AuthVoidCompleted':
+      return `voided ${event.data.processorAuthId}`;
+    case 'AuthVoidFailed': {
+      const { processorAuthId, errorCode, failureCount } = event.data;
+      return `void of ${processorAuthId} failed: ${errorCode}, ${failureCount}`;
+    }
+    case 'AuthVoidRequeued':
+      return `void of ${event.data.processorAuthId} asked again`;
   }
 }

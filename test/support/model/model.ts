@@ -1,5 +1,6 @@
 import { type AuthRequestStatus } from '../../../src/auth-requests/statuses';
-import { type Key, type Operation, type Version, type Worker } from './model-operations';
+import { type Hold, ModelHolds } from './model-holds';
+import { CENTS_OF, type HoldId, type Key, type Operation, type Version, type Worker } from './model-operations';
 
 /** The n-th request authorized with a key, as `k1#1`. */
 export type Label = string;
@@ -15,6 +16,12 @@ interface Request {
   denial: string | null;
   events: string[];
   messages: string[];
+  /** Everything that processors hold or held for it. */
+  holds: Hold[];
+  /** What processors and persons have told of holds. */
+  told: string[];
+  /** What workers have told of voids. */
+  voids: { said: string; answer: Record<string, unknown> }[];
 }
 
 interface Recorded {
@@ -98,6 +105,7 @@ export class Model {
         if (!OPEN.includes(request.status)) return 'AUTH_REQUEST_STATUS';
         request.status = 'EXPIRED';
         request.events.push('expired');
+        new ModelHolds(request).needNone('expired');
         return 'done';
       }
       case 'expire all': {
@@ -105,6 +113,7 @@ export class Model {
         for (const [, request] of stale) {
           request.status = 'EXPIRED';
           request.events.push('expired');
+          new ModelHolds(request).needNone('expired');
         }
         return stale.map(([name]) => name).sort();
       }
@@ -134,6 +143,23 @@ export class Model {
         return this.#denied(this.#get(label), operation.code, token, this.#holds(label, token));
       case 'failed':
         return this.#failed(this.#get(label), operation, token, this.#holds(label, token));
+      case 'report':
+        return this.#report(operation, label);
+      case 'to void': {
+        if (!this.#holds(label, token)) return 'LOCK_LOST';
+        return new ModelHolds(this.#get(label)).toVoid(operation.hold);
+      }
+      case 'voided':
+        return new ModelHolds(this.#get(label)).voided(operation, token, this.#holds(label, token));
+      case 'void failed':
+        return new ModelHolds(this.#get(label)).voidFailed(operation, token, this.#holds(label, token));
+      case 'requeue void':
+        return new ModelHolds(this.#get(label)).requeue(operation.hold);
+      case 'record end': {
+        const { hold, end, person } = operation;
+        const holds = new ModelHolds(this.#get(label));
+        return holds.find(hold) ? holds.recordEnd(hold, end, person) : 'HOLD_NOT_FOUND';
+      }
     }
   }
 
@@ -141,9 +167,15 @@ export class Model {
   world(): unknown {
     return {
       requests: Object.fromEntries(
-        [...this.#requests].map(([label, { attempts, records: _, ...request }]) => [
+        [...this.#requests].map(([label, { attempts, records: _, told: __, voids: ___, ...request }]) => [
           label,
-          { ...request, openVersions: openVersions(attempts).sort(), lease: this.#leaseOf(label) },
+          {
+            ...request,
+            messages: request.messages.toSorted(),
+            holds: request.holds.map(({ version: _version, waits: _waits, ...hold }) => hold),
+            openVersions: openVersions(attempts).sort(),
+            lease: this.#leaseOf(label),
+          },
         ]),
       ),
       keys: Object.fromEntries(
@@ -171,6 +203,9 @@ export class Model {
       denial: null,
       events: ['created'],
       messages: ['auth_request_queued'],
+      holds: [],
+      told: [],
+      voids: [],
     });
     this.#keys.set(key, { operation: 'authorize', request: label, asked: `${cents}`, outcome: null, live: true });
     return { request: label, status: 'PENDING', replayed: false };
@@ -184,11 +219,13 @@ export class Model {
       if (used.operation !== 'void' || used.asked !== asked) return 'IDEMPOTENCY_KEY_REUSE';
       return { status: request.status, outcome: used.outcome, replayed: true };
     }
-    const outcome = { PENDING: 'not_required', PROCESSING: 'pending', AUTHORIZED: 'queued' }[request.status as string];
-    if (!outcome) return 'NOT_VOIDABLE';
-    if (outcome === 'queued') request.messages.push(`void_request_queued: ${reason}`);
+    const { status } = request;
+    const needed = request.holds.filter(({ isNeeded }) => isNeeded).map(({ state }) => state);
+    if (![...OPEN, 'AUTHORIZED'].includes(status) || needed.includes('captured')) return 'NOT_VOIDABLE';
+    const outcome = status === 'PROCESSING' ? 'pending' : needed.includes('held') ? 'queued' : 'not_required';
     request.status = 'VOIDED';
     request.events.push('void');
+    new ModelHolds(request).needNone(reason);
     this.#keys.set(key, { operation: 'void', request: label, asked, outcome, live: true });
     return { status: 'VOIDED', outcome, replayed: false };
   }
@@ -215,9 +252,7 @@ export class Model {
     if (answer === 'too much' || answer === 'in euros') return 'AUTHORIZATION_MISMATCH';
     const { status } = request;
     if (status === 'PENDING') return 'AUTH_REQUEST_STATUS';
-    const crossed = status !== 'PROCESSING' && !before;
-    const why = ['VOIDED', 'EXPIRED', 'FAILED'].includes(status) ? 'voided_during_authorization' : 'not_needed';
-    if (crossed) request.messages.push(`void_request_queued: ${why}`);
+    const crossed = new ModelHolds(request).answered(answer as HoldId, 100, own?.version);
     if (status === 'PROCESSING' || !request.authId) request.authId = answer;
     if (status === 'PROCESSING') request.status = 'AUTHORIZED';
     closeVersion(request, own);
@@ -236,6 +271,7 @@ export class Model {
     if (request.status === 'PROCESSING') {
       request.status = 'DENIED';
       request.denial = code;
+      new ModelHolds(request).needNone('denied');
     }
     closeVersion(request, ownAttempt(request, token));
     return record(request, said, { status: request.status, replayed: false, voidQueued: false }, token);
@@ -265,7 +301,10 @@ export class Model {
     const settles = isItsFailure && (own.open || ofItsVersion);
     const applies = status === 'PROCESSING' || (status === 'PENDING' && !retryable) || settles;
     if (!applies) return 'AUTH_REQUEST_STATUS';
-    if (OPEN.includes(status) && !retryable) request.status = 'FAILED';
+    if (OPEN.includes(status) && !retryable) {
+      request.status = 'FAILED';
+      new ModelHolds(request).needNone('failed');
+    }
     if (retryable) request.retries += 1;
     if (isItsFailure && outcome === 'not_asked') own.open = false;
     if (isItsFailure && outcome === 'nothing_held') closeVersion(request, own);
@@ -276,6 +315,17 @@ export class Model {
     if (isToCome && !waits) request.messages.push('auth_request_queued');
     const answer = { status: request.status, retries: request.retries, isToCome };
     return record(request, said, answer, token, name, isItsFailure ? own.number : undefined);
+  }
+
+  #report({ names, hold, told, event }: Operation & { does: 'report' }, label: Label): unknown {
+    const having = [...this.#requests].filter(([, { holds }]) => holds.some(({ id }) => id === hold));
+    if (names === 'the id alone') {
+      if (having.length === 0) return 'HOLD_NOT_FOUND';
+      if (having.length > 1) return 'AMBIGUOUS_HOLD';
+    }
+    const of = names === 'the id alone' ? having[0]![0] : label;
+    const reported = new ModelHolds(this.#get(of)).report(hold, told, event, CENTS_OF[event]);
+    return { request: of, ...reported };
   }
 
   #holds(label: Label, token: number): boolean {
