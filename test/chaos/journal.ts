@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { type HoldState } from '../../src/auth-requests/holds/states';
 import { type AuthRequestStatus } from '../../src/auth-requests/statuses';
 
 /** What was confirmed to a process, or befell it: a line of JSON on its standard output. */
@@ -17,7 +18,15 @@ export type Entry =
       /** The processor's, where it said yes. */
       readonly processorAuthId?: string;
     }
-  | { readonly did: 'release'; readonly processorAuthId: string }
+  | {
+      readonly did: 'void a hold' | 'fail to void' | 'report';
+      readonly authRequestId: string;
+      readonly processorAuthId: string;
+      /** The hold's, as it was told. */
+      readonly holdState: HoldState;
+      readonly how?: string;
+      readonly correlationId?: string;
+    }
   /** Something that passes. */
   | { readonly met: string }
   /** Something that must not be. */

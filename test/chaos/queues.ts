@@ -1,6 +1,10 @@
 import { type PublishOutcome } from '../../src/outbox/publisher';
 import { type Dice } from './dice';
 import { serve } from './http';
+import { type Webhook } from './webhooks';
+
+/** The type under which what a processor tells comes to those who take it in. */
+export const WEBHOOK = 'webhook';
 
 /** A message as a queue carries it. */
 export interface QueuedMessage {
@@ -45,9 +49,16 @@ export class Queues {
     return this.#server.url;
   }
 
-  /** What nobody has dealt with yet. */
+  /** How many messages of the outbox nobody has dealt with yet. */
   get length(): number {
-    return this.#waiting.size;
+    return this.#waiting.size - this.webhooks.length;
+  }
+
+  /** What a processor has told and nobody has taken in yet. */
+  get webhooks(): Webhook[] {
+    return [...this.#waiting.values()]
+      .filter(({ message }) => message.messageType === WEBHOOK)
+      .map(({ message }) => JSON.parse(Buffer.from(message.payload, 'base64').toString()) as Webhook);
   }
 
   async close(): Promise<void> {
@@ -60,6 +71,7 @@ export class Queues {
     if (path === '/done') return this.#waiting.delete(question);
     if (path === '/later') return this.#later(question);
     if (path === '/again') return this.#again(question);
+    if (path === '/webhook') return this.#webhook(question);
     return this.length;
   }
 
@@ -69,6 +81,12 @@ export class Queues {
       this.#add(message);
     }
     return messages.map(() => ({ published: true }));
+  }
+
+  #webhook(webhook: Webhook): boolean {
+    const payload = Buffer.from(JSON.stringify(webhook)).toString('base64');
+    this.#add({ id: '', aggregateId: webhook.processorAuthId, messageType: WEBHOOK, payload });
+    return true;
   }
 
   /** From a scheduler: what waits already need not wait twice. */

@@ -4,8 +4,9 @@ import { quietDataSource } from '../support/database/quiet-data-source';
 import { lostConfirmations } from './checks/confirmed';
 import { messageProblems } from './checks/messages';
 import { moneyProblems } from './checks/money';
+import { webhookProblems } from './checks/webhooks';
 import { Mayhem } from './mayhem';
-import { closeByHand, settle } from './settle';
+import { closeByHand, listedHolds, settle } from './settle';
 import { forbiddenTransitions } from './transitions';
 import { until, World } from './world';
 
@@ -43,12 +44,14 @@ test('whatever dies, hangs and lies, the ledger of the processor and the databas
   expect(await lostConfirmations(world)).toEqual([]);
   expect(await messageProblems(world)).toEqual([]);
   expect(await moneyProblems(world)).toEqual([]);
+  expect(await webhookProblems(world)).toEqual([]);
   expect(await differences(world.url)).toEqual([]);
 
-  // What nobody could be asked about was listed; when a person has seen to it, nothing is left.
+  // What nobody could be asked about, or void, was listed; when a person has seen to it, nothing is left.
   const released = await closeByHand(world);
   expect(await moneyProblems(world, released)).toEqual([]);
   expect(await query('SELECT auth_request_id FROM auth_request_state WHERE attempt_open')).toEqual([]);
+  expect(await listedHolds(world)).toEqual([]);
   expect(await differences(world.url)).toEqual([]);
 });
 

@@ -1,7 +1,10 @@
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { type HoldCommand } from '../../src/auth-requests/holds/hold-command';
+import { Holds } from '../../src/auth-requests/holds/holds';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { Outbox } from '../../src/outbox/outbox';
 import { quietDataSource } from '../support/database/quiet-data-source';
+import { type Ending, type Line } from './ledger';
 import { SETTLE_WITHIN, settleWithinMs } from './members/restaurants';
 import { until, type World } from './world';
 
@@ -18,7 +21,7 @@ export async function settle(world: World): Promise<void> {
   const dataSource = await quietDataSource({ url: world.url, poolSize: 2 });
   try {
     do {
-      world.start('worker', 'voider', 'scheduler', 'relay');
+      world.start('api', 'worker', 'voider', 'scheduler', 'relay');
       await until(world, () => isSettled(world, dataSource));
       await world.stop();
       await world.calmProcessor();
@@ -32,6 +35,13 @@ async function isSettled(world: World, dataSource: PaymentEventsDataSource): Pro
   if (world.queues.length > 0) return false;
   const { pending, failed } = await new Outbox(dataSource).stats();
   if (pending > 0 || failed > 0) return false;
+  if ((await world.query(`SELECT FROM auth_holds WHERE state = 'voiding' LIMIT 1`)).length > 0) return false;
+  // One that names an id of which nobody has told, and nobody will, is delivered again for ever.
+  const ids = world.queues.webhooks.map(({ processorAuthId }) => processorAuthId);
+  const taken = `SELECT FROM auth_holds WHERE processor_auth_id = ANY ($1) LIMIT 1`;
+  if (world.queues.webhooks.some(({ reference }) => reference) || (await world.query(taken, [ids])).length > 0) {
+    return false;
+  }
   const requests = new AuthRequests(dataSource);
   if ((await requests.listStuck(EVERYTHING)).length > 0) return false;
   for (const within of SETTLE_WITHIN) {
@@ -43,8 +53,8 @@ async function isSettled(world: World, dataSource: PaymentEventsDataSource): Pro
 }
 
 /**
- * What nobody can be asked about is for a person, as "Void and expire" has it: looks at the processor, releases what it
- * holds, says so by name and reason.
+ * What is listed is for a person, as "Void and expire" has it: looks at the processor, releases what it holds, says so by
+ * name and reason.
  *
  * @returns which holds were released
  */
@@ -53,24 +63,55 @@ export async function closeByHand(world: World): Promise<string[]> {
   const dataSource = await quietDataSource({ url: world.url, poolSize: 2 });
   try {
     const requests = new AuthRequests(dataSource);
+    const holds = new Holds(dataSource);
+    const lines = await world.ledger();
+    /** What has become of it, at the latest now. */
+    const endOf = async (line: Line): Promise<{ told: Ending; amountCents: number }> => {
+      if (line.state !== 'held') return { told: line.state as Ending, amountCents: line.endedCents! };
+      await world.void(line.id);
+      released.push(line.id);
+      return { told: 'voided', amountCents: line.amountCents };
+    };
+
     const unsettled = await requests.listUnsettled({ ...EVERYTHING, settleWithinMs: 0 });
-    const lines = new Map((await world.ledger()).map((line) => [`${line.account} ${line.key}`, line]));
+    const known = new Set((await world.query<{ id: string }>(KNOWN)).map(({ id }) => id));
     for (const { restaurantId, authRequestId, unansweredVersions } of unsettled) {
       for (const configVersion of unansweredVersions) {
-        const line = lines.get(`${configVersion} ${authRequestId}`);
-        if (line?.state === 'held') {
-          await world.void(line.id);
-          released.push(line.id);
+        const line = lines.find(({ account, key }) => account === configVersion && key === authRequestId);
+        if (line && isAuthorized(line) && !known.has(line.id)) {
+          const hold = { restaurantId, authRequestId, processorName: 'stripe', processorAuthId: line.id };
+          await holds.report({
+            ...hold,
+            ...(await endOf(line)),
+            ...{ source: ADA, sourceEventId: `found ${line.id}` },
+          });
         }
-        const found = { configVersion, by: 'ada@example.com', reason: line ? 'released' : 'nothing at the processor' };
+        const found = { configVersion, by: ADA, reason: line ? 'ended' : 'nothing at the processor' };
         await until(world, () => closed(requests, { restaurantId, authRequestId, ...found }));
       }
+    }
+    for (const hold of await listedHolds(world)) {
+      const { told: end, amountCents } = await endOf(lines.find(({ id }) => id === hold.processorAuthId)!);
+      await holds.recordEnd({ ...hold, end, amountCents, by: ADA, reason: end === 'captured' ? 'refunded' : 'ended' });
     }
     return released;
   } finally {
     await dataSource.destroy();
   }
 }
+
+const ADA = 'ada@example.com';
+const KNOWN = 'SELECT processor_auth_id AS id FROM auth_holds';
+const LISTED = `
+  SELECT auth_request_id AS "authRequestId", restaurant_id AS "restaurantId", processor_name AS "processorName",
+         processor_auth_id AS "processorAuthId"
+  FROM auth_holds
+  WHERE NOT is_needed AND closed_by IS NULL AND state::text = ANY ('{held,voiding,void_failed,captured}'::text[])`;
+
+/** The holds that nobody needs, and that somebody has to see to. */
+export const listedHolds = (world: World) => world.query<HoldCommand>(LISTED);
+
+const isAuthorized = ({ state }: Line) => state !== 'declined' && state !== 'unused';
 
 /** A worker that was killed has left its lease behind: then once more when it has expired. */
 const closed = (requests: AuthRequests, command: Parameters<AuthRequests['closeUnanswered']>[0]) =>

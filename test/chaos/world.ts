@@ -12,6 +12,7 @@ import { MemberProcess } from './member-process';
 import { Queues } from './queues';
 import { Slot } from './slot';
 import { WATCH_TRANSITIONS } from './transitions';
+import { type Webhook } from './webhooks';
 
 const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 1, relay: 2 } as const;
 type Role = keyof typeof MEMBERS;
@@ -59,6 +60,11 @@ export class World {
 
   async ledger(): Promise<Line[]> {
     return await ask<Line[]>(`${this.#processorUrl}/ledger`, {});
+  }
+
+  /** All that the processor has told by itself. */
+  async webhooks(): Promise<Webhook[]> {
+    return await ask<Webhook[]>(`${this.#processorUrl}/webhooks`, {});
   }
 
   /** The processor does what it has been asked late, and from then on all at once. */
@@ -114,7 +120,7 @@ export class World {
   async #startProcessor(): Promise<void> {
     const ready = new Promise<string>((resolve) => {
       const hear = (entry: Entry) => 'ready' in entry && resolve(entry.ready);
-      const env = { CHAOS_SEED: this.seed };
+      const env = { CHAOS_SEED: this.seed, BROKER_URL: this.queues.url };
       this.#processor = new MemberProcess({ command: ['test/chaos/processor.ts'], env, hear });
     });
     const ended = this.#processor.ended.then(() => {

@@ -5,10 +5,13 @@ import { NotVoidableError } from '../../../src/errors';
 import { Dice } from '../dice';
 import { ask } from '../http';
 import { say } from '../journal';
-import { dice, FROM, insist, NAME, QUEUES, SEED, work } from './member';
+import { CALM, dice, FROM, insist, NAME, QUEUES, SEED, work } from './member';
 import { RESTAURANTS } from './restaurants';
+import { takeWebhook } from './take-webhook';
 
 const CLIENTS = 8;
+/** Beside them it takes in what the processor tells by itself. */
+const TAKERS = 4;
 /** It takes no more than what the workers can do. */
 const BACKLOG = 60;
 
@@ -27,7 +30,10 @@ function commandOf(number: number): AuthorizeCommand {
 
 let next = FROM;
 
-void work(CLIENTS, async (dataSource) => {
+void work(CLIENTS + TAKERS, async (dataSource, number) => {
+  if (number < TAKERS) return await takeWebhook(dataSource);
+  // When all is to come to rest nothing new begins.
+  if (CALM) return await delay(1_000);
   const requests = new AuthRequests(dataSource);
   while ((await ask<number>(`${QUEUES}/length`, {}).catch(() => BACKLOG)) >= BACKLOG) await delay(200);
   const command = commandOf(next++);

@@ -23,6 +23,9 @@ export const dice = new Dice(CHAOS_SEED!);
 export const ANSWER_MS = CALM ? 60_000 : 3_000;
 const STATEMENT_MS = CALM ? 30_000 : 8_000;
 
+/** While there is trouble. */
+export const happens = (probability: number): boolean => !CALM && dice.chance(probability);
+
 export const isPassing = (error: unknown): error is PaymentEventsDbError =>
   error instanceof PaymentEventsDbError && (error.retryable || error instanceof OutcomeUnknownError);
 
@@ -40,7 +43,10 @@ export async function insist<T>(call: () => Promise<T>, tries = Infinity): Promi
 }
 
 /** Opens the database, which may be away, and runs so many loops on it for ever. What leaves one is a fault. */
-export async function work(loops: number, loop: (dataSource: PaymentEventsDataSource) => Promise<void>): Promise<void> {
+export async function work(
+  loops: number,
+  loop: (dataSource: PaymentEventsDataSource, number: number) => Promise<void>,
+): Promise<void> {
   const settings = { url: DATABASE_URL!, applicationName: NAME, poolSize: 4, statementTimeoutMs: STATEMENT_MS };
   let dataSource: PaymentEventsDataSource | undefined;
   while (!dataSource)
@@ -49,7 +55,7 @@ export async function work(loops: number, loop: (dataSource: PaymentEventsDataSo
   for (let started = 0; started < loops; started++) {
     void (async () => {
       for (;;) {
-        await loop(dataSource).catch((error: unknown) => {
+        await loop(dataSource, started).catch((error: unknown) => {
           say({ fault: error instanceof Error ? `${NAME}: ${error.stack}` : String(error) });
           return delay(500);
         });

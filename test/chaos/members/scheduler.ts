@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { PaymentEventsDbError } from '../../../src/errors';
+import { Holds } from '../../../src/auth-requests/holds/holds';
+import { type RequeueVoidCommand } from '../../../src/auth-requests/holds/requeue-void';
+import { type PaymentEventsDataSource } from '../../../src/data-source';
+import { HoldStateError, PaymentEventsDbError } from '../../../src/errors';
 import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { ProcessingLocks } from '../../../src/locks/processing-locks';
 import { Outbox } from '../../../src/outbox/outbox';
@@ -21,6 +24,7 @@ void work(1, async (dataSource) => {
   try {
     if (dice.chance(0.5)) await expireOld(requests);
     for (const request of await listOpen(requests)) await ask(`${QUEUES}/again`, messageFor(request));
+    if (!CALM && dice.chance(0.3)) await voidAgain(dataSource);
     await new Outbox(dataSource).requeueAll();
     await new ProcessingLocks(dataSource).purgeExpired();
   } catch (error) {
@@ -49,6 +53,27 @@ async function expireOld(requests: AuthRequests): Promise<void> {
   }
   for (const authRequestId of await requests.expireStale({ olderThanMs: EXPIRE_AFTER_MS, correlationId })) {
     say({ did: 'expire', authRequestId, status });
+  }
+}
+
+const FAILED = `
+  SELECT auth_request_id AS "authRequestId", restaurant_id AS "restaurantId", processor_name AS "processorName",
+         processor_auth_id AS "processorAuthId"
+  FROM auth_holds WHERE state = 'void_failed' ORDER BY random() LIMIT 3`;
+
+/** A person has some voids sent again that have failed. */
+async function voidAgain(dataSource: PaymentEventsDataSource): Promise<void> {
+  const holds = new Holds(dataSource);
+  const looked = dataSource.query<Omit<RequeueVoidCommand, 'by' | 'reason'>[]>(FAILED);
+  for (const hold of await looked.catch(() => [])) {
+    try {
+      const { queued } = await insist(() => holds.requeueVoid({ ...hold, by: 'ada@example.com', reason: 'once more' }));
+      say({ met: queued ? 'void asked again' : 'void on its way again' });
+    } catch (error) {
+      // The processor has told meanwhile how it ended.
+      if (!(error instanceof HoldStateError)) throw error;
+      say({ met: error.code });
+    }
   }
 }
 

@@ -11,13 +11,12 @@ import { ask } from '../http';
 import { say } from '../journal';
 import { type Line } from '../ledger';
 import { consume } from './consume';
-import { ANSWER_MS, CALM, dice, insist, isPassing, PROCESSOR, work } from './member';
+import { ANSWER_MS, CALM, dice, happens, insist, isPassing, PROCESSOR, work } from './member';
 import { settleWithinMs } from './restaurants';
 
 const TTL_MS = CALM ? 30_000 : 6_000;
 /** How often a write is made again under its lease before the message is left for the next worker. */
 const TRIES = 4;
-const happens = (probability: number) => !CALM && dice.chance(probability);
 type Begun = Exclude<Attempt, { outcome: 'nothing_to_do' }>;
 
 void work(6, async (dataSource) => {
