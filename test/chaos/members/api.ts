@@ -52,13 +52,23 @@ void work(CLIENTS + TAKERS, async (dataSource, number) => {
   if (dice.chance(0.4)) await takeBack(requests, ref, key);
 });
 
+/** For some seconds. */
+async function answered(requests: AuthRequests, ref: { restaurantId: string; authRequestId: string }): Promise<void> {
+  for (let looks = 0; looks < 20; looks++) {
+    await delay(500);
+    const request = await insist(() => requests.get(ref));
+    if (request?.status !== 'PENDING' && request?.status !== 'PROCESSING') return;
+  }
+}
+
 async function takeBack(
   requests: AuthRequests,
   ref: { restaurantId: string; authRequestId: string },
   key: string,
 ): Promise<void> {
   // Before a worker has it, while one asks, or after the answer.
-  await delay(dice.chance(0.2) ? dice.between(0, 50) : dice.between(0, 8_000));
+  if (dice.chance(0.5)) await answered(requests, ref);
+  else await delay(dice.chance(0.3) ? dice.between(0, 50) : dice.between(0, 8_000));
   const idempotencyKey = `${key} void`;
   const command = { ...ref, idempotencyKey, reason: 'guest left', correlationId: idempotencyKey };
   try {
