@@ -14,7 +14,7 @@ import { Slot } from './slot';
 import { WATCH_TRANSITIONS } from './transitions';
 import { type Webhook } from './webhooks';
 
-const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 1, relay: 2 } as const;
+const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 2, relay: 2 } as const;
 type Role = keyof typeof MEMBERS;
 
 const PACE = ['--retry-delay-ms', '20', '--max-retry-delay-ms', '500', '--max-reconnect-delay-ms', '300'];

@@ -6,27 +6,29 @@ import { type RequeueVoidCommand } from '../../../src/auth-requests/holds/requeu
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { HoldStateError, PaymentEventsDbError } from '../../../src/errors';
 import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
-import { ProcessingLocks } from '../../../src/locks/processing-locks';
 import { Outbox } from '../../../src/outbox/outbox';
+import { Sweeper } from '../../../src/sweeper/sweeper';
 import { ask } from '../http';
 import { say } from '../journal';
 import { type QueuedMessage } from '../queues';
-import { CALM, dice, insist, isPassing, QUEUES, work } from './member';
+import { CALM, dice, insist, isPassing, NAME, QUEUES, work } from './member';
 import { SETTLE_WITHIN, settleWithinMs } from './restaurants';
 
 const EXPIRE_AFTER_MS = 12_000;
 const SETTLE_AFTER_MS = 2_000;
 const EVERYTHING = 10_000;
 
-/** Expires what nobody waits for, sends again what is stuck or unsettled, and has dead letters go out once more. */
+let sweeper: Sweeper | undefined;
+
+/** Has a sweeper at work, expires what nobody waits for, and has dead letters go out once more. */
 void work(1, async (dataSource) => {
+  sweeper ??= beginSweeping(dataSource);
   const requests = new AuthRequests(dataSource);
   try {
     if (dice.chance(0.5)) await expireOld(requests);
-    for (const request of await listOpen(requests)) await ask(`${QUEUES}/again`, messageFor(request));
+    for (const request of await listUnsettled(requests)) await ask(`${QUEUES}/again`, messageFor(request));
     if (!CALM && dice.chance(0.3)) await voidAgain(dataSource);
     await new Outbox(dataSource).requeueAll();
-    await new ProcessingLocks(dataSource).purgeExpired();
   } catch (error) {
     const isOfNetwork = error instanceof TypeError && error.message === 'fetch failed';
     if (!isPassing(error) && !isOfNetwork) throw error;
@@ -77,10 +79,35 @@ async function voidAgain(dataSource: PaymentEventsDataSource): Promise<void> {
   }
 }
 
-/** What a worker can go on with. */
-async function listOpen(requests: AuthRequests): Promise<{ restaurantId: string; authRequestId: string }[]> {
+/**
+ * Sends again what is stuck or not voided yet. While there is trouble it soon gives up; later never. How long a processor
+ * remembers a key is another for each restaurant here, so that what is unsettled is left to {@link listUnsettled} at last.
+ */
+function beginSweeping(dataSource: PaymentEventsDataSource): Sweeper {
+  const afterMs = CALM ? 300 : SETTLE_AFTER_MS;
+  const begun = new Sweeper(dataSource, {
+    ...{ voidingIntervalMs: 300, stuckIntervalMs: 300, unsettledIntervalMs: CALM ? 0 : 300 },
+    ...{ listingIntervalMs: 0, expiryIntervalMs: 0, keysIntervalMs: 0, leasesIntervalMs: 1_000 },
+    // What was sent is compared with what arrived.
+    messagesIntervalMs: 0,
+    ...{ voidingAfterMs: afterMs, stuckAfterMs: afterMs, unsettledAfterMs: afterMs, maxDelayMs: CALM ? 1_000 : 5_000 },
+    ...{ maxSweeps: CALM ? 1_000 : 3, perMinute: 100_000, leaseTtlMs: 3_000, maxReconnectDelayMs: 500 },
+    hooks: {
+      swept: ({ voiding, stuck, unsettled }) => {
+        voiding?.sent.forEach(() => say({ met: 'void swept' }));
+        voiding?.givenUp.forEach(({ reason }) => say({ met: `void given up: ${reason}` }));
+        [...(stuck?.sent ?? []), ...(unsettled?.sent ?? [])].forEach(() => say({ met: 'request swept' }));
+      },
+      unavailable: (error) => say(isPassing(error) ? { met: error.code } : { fault: `${NAME}: ${String(error)}` }),
+    },
+  });
+  begun.start();
+  return begun;
+}
+
+/** What a worker can ask about. */
+async function listUnsettled(requests: AuthRequests): Promise<{ restaurantId: string; authRequestId: string }[]> {
   const window = { olderThanMs: SETTLE_AFTER_MS, limit: EVERYTHING };
-  const stuck = await requests.listStuck(window);
   const unsettled = [];
   for (const within of SETTLE_WITHIN) {
     const found = await requests.listUnsettled({ ...window, settleWithinMs: within });
@@ -88,7 +115,7 @@ async function listOpen(requests: AuthRequests): Promise<{ restaurantId: string;
       ...found.filter(({ restaurantId, canBeAsked }) => canBeAsked && settleWithinMs(restaurantId) === within),
     );
   }
-  return [...stuck.filter(({ attemptOpen }) => !attemptOpen), ...unsettled];
+  return unsettled;
 }
 
 function messageFor({ restaurantId, authRequestId }: { restaurantId: string; authRequestId: string }): QueuedMessage {

@@ -21,6 +21,8 @@ void work(3, async (dataSource) => {
   const holds = new Holds(dataSource);
   const locks = new ProcessingLocks(dataSource);
   await consume('void_request_queued', async ({ messageType, payload }) => {
+    // A message that is lost: the sweeper sends another.
+    if (happens(0.03)) return 'done';
     const message = decodeOutboxMessage(messageType, Buffer.from(payload, 'base64'));
     if (message.type !== 'void_request_queued') throw new Error(`It got a message ${message.type}.`);
     const { restaurantId, authRequestId, processorName, processorAuthId } = message.data;

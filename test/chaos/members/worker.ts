@@ -23,6 +23,8 @@ void work(6, async (dataSource) => {
   const requests = new AuthRequests(dataSource);
   const locks = new ProcessingLocks(dataSource);
   await consume('auth_request_queued', async (delivery) => {
+    // A message that is lost: the sweeper sends another.
+    if (happens(0.03)) return 'done';
     const { data } = decodeOutboxMessage(delivery.messageType, Buffer.from(delivery.payload, 'base64'));
     const { restaurantId, authRequestId } = data;
     try {
