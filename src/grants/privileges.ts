@@ -32,18 +32,14 @@ const ANY_HOLD = columns(`
   auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version, authorized_at,
   hold_expires_at, state, state_since, is_needed, is_answered, ended_amount_cents, ended_by, closed_by, void_failures,
   last_void_error, next_void_at, sweeps, swept_at, first_event_sequence, last_event_sequence`);
-/** What the events of a request change of its holds. */
-const HOLDS_WRITTEN: Grant = {
-  SELECT: ANY_HOLD,
-  INSERT: columns(`
-    auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version, authorized_at,
-    hold_expires_at, state, is_needed, is_answered, ended_amount_cents, ended_by, first_event_sequence,
-    last_event_sequence`),
-  UPDATE: columns(`
-    amount_cents, currency, config_version, authorized_at, hold_expires_at, state, is_needed, is_answered,
-    ended_amount_cents, ended_by, closed_by, void_failures, last_void_error, next_void_at, sweeps, swept_at,
-    last_event_sequence`),
-};
+/** What reports, voids and persons write of holds. */
+const INSERTED_OF_A_HOLD = `
+  auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, authorized_at,
+  hold_expires_at, state, is_needed, is_answered, ended_amount_cents, ended_by, first_event_sequence,
+  last_event_sequence`;
+const UPDATED_OF_A_HOLD = `
+  amount_cents, currency, authorized_at, hold_expires_at, state, is_needed, ended_amount_cents, ended_by, closed_by,
+  void_failures, last_void_error, next_void_at, sweeps, swept_at, last_event_sequence`;
 
 /** Every service asks at its start whether a migration is pending. */
 const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } };
@@ -60,7 +56,8 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
   api: {
     payment_events: {
       // The trigger payment_events_no_gaps looks for the event before, as the user that inserts.
-      SELECT: columns('aggregate_id, sequence_number, restaurant_id'),
+      // And reports of a processor look whether they were taken in before.
+      SELECT: columns('aggregate_id, sequence_number, restaurant_id, event_id'),
       INSERT: ANY_EVENT,
     },
     auth_request_state: {
@@ -81,7 +78,11 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       DELETE: WHOLE,
     },
     outbox: { SELECT: ['id'], INSERT: ANY_MESSAGE },
-    auth_holds: HOLDS_WRITTEN,
+    auth_holds: {
+      SELECT: ANY_HOLD,
+      INSERT: columns(INSERTED_OF_A_HOLD),
+      UPDATE: columns(UPDATED_OF_A_HOLD),
+    },
     ...STARTING,
   },
 
@@ -107,7 +108,12 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       SELECT: columns('id, aggregate_id, message_type, processed_at, next_attempt_at'),
       INSERT: [...ANY_MESSAGE, 'next_attempt_at'],
     },
-    auth_holds: HOLDS_WRITTEN,
+    auth_holds: {
+      SELECT: ANY_HOLD,
+      // And what an answer says.
+      INSERT: [...columns(INSERTED_OF_A_HOLD), 'config_version'],
+      UPDATE: [...columns(UPDATED_OF_A_HOLD), 'config_version', 'is_answered'],
+    },
     ...STARTING,
   },
 

@@ -117,6 +117,8 @@ function end(request: FoldedRequest, event: EventOf<'AuthHoldEnded'>): void {
   const hold = find(request, event, data) ?? make(request, event, { ...data, authorizedAt: data.endedAt });
   const { state: before } = hold;
   tell(request, hold, event);
+  // The person who has seen to it has not seen to what the processor tells later.
+  if (hold.state !== before) hold.closedBy = null;
   hold.closedBy ??= textIn(metadata.closed_by, 255);
   if (hold.state !== ENDS[data.end]) return;
   const amountCents = Math.max(data.amountCents, 0) || null;

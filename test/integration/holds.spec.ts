@@ -574,4 +574,20 @@ describe('a person', () => {
     expect(await holds.recordEnd({ ...command, by: 'ana', reason: 'refunded' })).toEqual({ state: 'captured' });
     expect(await rowsOf(authRequestId)).toMatchObject([{ state: 'captured', closed_by: 'ana' }]);
   });
+
+  it('has not seen to what the processor tells later: a capture after that is listed again', async () => {
+    const { authRequestId, id } = await voiding();
+    const command = { restaurantId: RESTAURANT, authRequestId, ...ofHold(id), end: 'voided' as const };
+    await holds.recordEnd({ ...command, by: 'ana', reason: 'voided in the dashboard' });
+    expect(await holds.list({ forAPerson: true, limit: 10_000 })).not.toContainEqual(
+      expect.objectContaining({ authRequestId }),
+    );
+    await holds.report(aReport({ processorAuthId: id, told: 'captured' }));
+    expect(await rowsOf(authRequestId)).toMatchObject([{ state: 'captured', closed_by: null }]);
+    expect(await holds.list({ forAPerson: true, limit: 10_000 })).toContainEqual(
+      expect.objectContaining({ authRequestId }),
+    );
+    await holds.recordEnd({ ...command, end: 'captured', by: 'ana', reason: 'refunded' });
+    expect(await rowsOf(authRequestId)).toMatchObject([{ state: 'captured', closed_by: 'ana' }]);
+  });
 });

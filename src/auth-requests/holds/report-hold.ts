@@ -207,7 +207,7 @@ const beforeReport = (told: string) => `
       FROM before
       WHERE state.auth_request_id = before.auth_request_id AND NOT is_told
       RETURNING state.auth_request_id, state.restaurant_id, state.status, state.currency, state.last_event_sequence,
-                state.last_event_id, needs_it, state_before
+                new_event_id, needs_it, state_before
     )`;
 
 const AFTER_REPORT = `
@@ -250,7 +250,7 @@ const REPORT_AUTHORIZED = operation({
             hold_expires_at = coalesce(excluded.hold_expires_at, hold.hold_expires_at),
             last_event_sequence = excluded.last_event_sequence
       RETURNING hold.*
-    ), event AS (${appendEvent(input, { from: WITH_HOLD, metadata: metadataOf })}
+    ), event AS (${appendEvent(input, { from: WITH_HOLD, id: 'new_event_id', metadata: metadataOf })}
     ), message AS (${queueVoids(input, {
       holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE state_before IS NULL AND state = 'voiding') AS hold`,
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'reported_too_late' ELSE 'not_needed' END`,
@@ -262,7 +262,8 @@ const REPORT_AUTHORIZED = operation({
 /**
  * The processor, or a person, says how a hold ended. Ranked captured, voided, lapsed: what counts for more wins, whatever was told before,
  * and what counts for less is kept as an event alone. "What ended is final" would lose captures that come late. Of several
- * captures the largest amount stays, since processors report the sum so far.
+ * captures the largest amount stays, since processors report the sum so far. A person who has seen to a hold has not seen to
+ * what the processor tells later: then it is listed again.
  */
 export const REPORT_END = operation({
   name: 'report_hold_end',
@@ -289,11 +290,14 @@ export const REPORT_END = operation({
               WHEN hold.state = 'captured' AND excluded.state = 'captured'
                 THEN greatest(excluded.ended_amount_cents, hold.ended_amount_cents)
               ELSE hold.ended_amount_cents END,
-            closed_by = coalesce(hold.closed_by, (SELECT closing_person FROM input)),
+            closed_by = coalesce(
+              CASE WHEN ${ranked('excluded.state')} <= ${ranked('hold.state')} THEN hold.closed_by END,
+              (SELECT closing_person FROM input)),
             last_event_sequence = excluded.last_event_sequence
       RETURNING hold.*
     ), event AS (${appendEvent(input, {
       from: WITH_HOLD,
+      id: 'new_event_id',
       metadata: `${metadataOf} || jsonb_strip_nulls(jsonb_build_object('closed_by', closing_person))`,
     })}
     )

@@ -61,7 +61,7 @@ const REQUEUE_VOID = operation({
       SET last_event_sequence = before.last_event_sequence + 1, last_event_id = event_id
       FROM before CROSS JOIN input
       WHERE state.auth_request_id = before.auth_request_id AND is_sent
-      RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, state.last_event_id
+      RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence
     ), hold AS (
       UPDATE auth_holds AS hold
       SET state = 'voiding', void_failures = 0, last_void_error = NULL, next_void_at = NULL, sweeps = 0, swept_at = NULL,
@@ -69,7 +69,7 @@ const REQUEUE_VOID = operation({
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
       WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
       RETURNING hold.*
-    ), event AS (${appendEvent(input, { metadata: `jsonb_build_object('hold_state', 'voiding')` })}
+    ), event AS (${appendEvent(input, { id: 'event_id', metadata: `jsonb_build_object('hold_state', 'voiding')` })}
     ), message AS (${queueVoids(input, { holds: 'hold' })}
     )
     SELECT state_before, is_sent AS queued, is_needed, is_outdated FROM before

@@ -205,6 +205,9 @@ export const BACKFILL_HOLDS = `
           END IF;
 
           IF event.event_type = 'AuthHoldEnded' THEN
+            IF told <> before THEN
+              hold.closed_by := NULL;
+            END IF;
             IF jsonb_typeof(event.metadata -> 'closed_by') = 'string' THEN
               hold.closed_by := coalesce(hold.closed_by, left(nullif(event.metadata ->> 'closed_by', ''), 255));
             END IF;

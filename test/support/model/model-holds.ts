@@ -155,7 +155,7 @@ export class ModelHolds {
     const hold = known ?? this.#make(id, cents ?? 0);
     this.request.events.push(`${id} ended: ${end}, by ${by}`);
     if (!known || rankOf(end) > rankOf(hold.state)) {
-      Object.assign(hold, { state: end, endedBy: by, endedCents: cents });
+      Object.assign(hold, { state: end, endedBy: by, endedCents: cents, closedBy: null });
     } else if (end === 'captured') {
       hold.endedCents = largest(cents, hold.endedCents);
     }

@@ -95,7 +95,7 @@ export class ToldHolds {
     const known = this.#find(data);
     const hold = known ?? this.#add(data, before, { cents: amountCents });
     if (!known || rankOf(state) > rankOf(hold.state)) {
-      Object.assign(hold, { state, endedBy: source, endedCents: told });
+      Object.assign(hold, { state, endedBy: source, endedCents: told, closedBy: null });
     } else if (state === 'captured' && told) hold.endedCents = Math.max(told, hold.endedCents ?? 0);
     // What a processor tells has an id; what a person says has none.
     if (sourceEventId === '') hold.closedBy ??= source;
