@@ -29,7 +29,7 @@ export class DriftOptions {
 }
 
 /**
- * Compares the schema of the database with what its migrations make: every object of the six tables, down to whether a
+ * Compares the schema of the database with what its migrations make: every object of its tables, down to whether a
  * guard is switched on, an index valid, and who was granted what. Of the services' roles those that exist are expected
  * to have their privileges; nobody else is to have any. Reads only; any role that may read the history may do it.
  *

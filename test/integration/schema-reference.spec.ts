@@ -52,9 +52,10 @@ describe(PAGE, () => {
     }
   });
 
-  test('says that there are no foreign keys, and there are none', () => {
-    expect(page).toContain('no foreign keys');
-    expect(schema.filter(({ definition }) => definition.startsWith('FOREIGN KEY'))).toEqual([]);
+  test('says that there is one foreign key, and there is no other', () => {
+    expect(page).toContain('There is one foreign key: each hold names the last event about it');
+    const keys = schema.filter(({ definition }) => definition.startsWith('FOREIGN KEY'));
+    expect(keys.map(({ name }) => name)).toEqual(['auth_holds_last_event_fkey']);
   });
 
   test('promises that psql shows the same, and it does', async () => {

@@ -67,5 +67,9 @@ test('no field changes its number or type: what is stored stays readable', () =>
     '5 AUTH_STATUS_FAILED',
     '6 AUTH_STATUS_VOIDED',
     '7 AUTH_STATUS_EXPIRED',
+    '0 HOLD_END_UNSPECIFIED',
+    '1 HOLD_END_CAPTURED',
+    '2 HOLD_END_VOIDED',
+    '3 HOLD_END_LAPSED',
   ]);
 });

@@ -54,9 +54,11 @@ export function relayCommand(): Command {
       const publishers = await loadPublishers(publisher);
       const deliver = async (dataSource: PaymentEventsDataSource) => {
         const relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: jsonLog });
+        // Before it says that it has started: who reads that may send one at once.
+        const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
         relay.start();
         log('started', { schema: schemaOf(dataSource), ...options });
-        const [signal] = (await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])) as [string];
+        const [signal] = (await told) as [string];
         log('stopping', { signal });
         await relay.stop();
       };

@@ -80,9 +80,11 @@ const named = (config: Config): Config => ({
 
 async function run(dataSource: PaymentEventsDataSource, options: SweeperOptions): Promise<void> {
   const sweeper = new Sweeper(dataSource, { ...options, hooks: jsonLog });
+  // Before it says that it has started: who reads that may send one at once.
+  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   sweeper.start();
   log('started', { schema: schemaOf(dataSource), ...options });
-  const [signal] = (await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])) as [string];
+  const [signal] = (await told) as [string];
   log('stopping', { signal });
   await sweeper.stop();
 }

@@ -53,8 +53,8 @@ export async function aHold(dataSource: DataSource, because: HoldReason, given: 
     if (isVoided) await requests.requestVoid(aVoid);
     if (because === 'void_failed') await append(dataSource, hold, ...voidFailed(hold));
     if (because === 'captured_unneeded') await append(dataSource, hold, ...captured(hold, amountCents, currency));
+    await insertRow(dataSource, { ...hold, amountCents, currency, state: STATES[because], isNeeded: !isVoided });
   }
-  await insertRow(dataSource, { ...hold, amountCents, currency, state: STATES[because], isNeeded: !isVoided });
   if (set !== undefined) await setUnguarded(dataSource, hold, set);
   return hold;
 }
