@@ -16,6 +16,7 @@ import {
   NotVoidableError,
 } from '../../src/errors';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
+import { ReadModel } from '../../src/read-model/read-model';
 import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { anAuthorization, aRequest, RESTAURANT } from '../support/requests/auth-requests';
@@ -284,6 +285,32 @@ describe('a worker that consumes void_request_queued', () => {
     const { lease, id } = await voiding();
     await holds.report(aReport({ processorAuthId: id, told }));
     expect(await holds.toVoid(lease, ofHold(id))).toEqual({ outcome: 'nothing_to_do', state: told });
+  });
+
+  it('voids what a client of an earlier version, which knows no holds, has closed the request of', async () => {
+    for (const outcome of ['voided', 'failed', 'failed for good'] as const) {
+      const { authRequestId, lease, id } = await authorized();
+      const event = [uuidv4(), authRequestId, RESTAURANT];
+      await database.query(
+        `INSERT INTO payment_events (event_id, aggregate_id, restaurant_id, aggregate_type, event_type, event_data, sequence_number)
+         VALUES ($1, $2, $3, 'auth_request', 'AuthVoidRequested', '', 4)`,
+        event,
+      );
+      await database.query(
+        `UPDATE auth_request_state SET status = 'VOIDED', last_event_sequence = 4, last_event_id = $1
+         WHERE auth_request_id = $2 AND restaurant_id = $3`,
+        event,
+      );
+      expect(await holds.toVoid(lease, ofHold(id))).toMatchObject({ outcome: 'void' });
+      const failure = { ...ofHold(id), errorCode: 'E', errorMessage: '' };
+      if (outcome === 'voided') await holds.recordVoided(lease, ofHold(id));
+      else await holds.recordVoidFailure(lease, { ...failure, retryable: outcome === 'failed' });
+      const state = outcome === 'voided' ? 'voided' : 'voiding';
+      expect(await rowsOf(authRequestId)).toMatchObject([{ state, is_needed: false }]);
+      expect(await voidsOf(authRequestId)).toHaveLength(outcome === 'failed' ? 1 : 0);
+      const verification = new ReadModel(dataSource).verify({ authRequestId });
+      for await (const difference of verification) expect(difference).toBeUndefined();
+    }
   });
 
   it('has nothing to do where the request may use the hold', async () => {

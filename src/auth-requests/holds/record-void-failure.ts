@@ -99,11 +99,13 @@ const RECORD_VOID_FAILURE = operation({
             CASE WHEN waits THEN waiting_at END, asked_retry_at,
             CASE WHEN by_outbox THEN clock_timestamp() + ${backOff('failures')} END)) END AS next_at
           FROM decided)`,
-      'failures, next_at, tries_again AND by_outbox AND NOT waits AS queues_void',
+      'is_stray, failures, next_at, tries_again AND by_outbox AND NOT waits AS queues_void',
     )}
     ), hold AS (
       UPDATE auth_holds AS hold
-      SET state = CASE WHEN hold.state = 'voiding' AND NOT is_retryable THEN 'void_failed' ELSE hold.state END,
+      SET state = CASE WHEN is_stray THEN 'voiding'
+                       WHEN hold.state = 'voiding' AND NOT is_retryable THEN 'void_failed' ELSE hold.state END,
+          is_needed = hold.is_needed AND NOT is_stray,
           void_failures = failures, last_void_error = error_code, next_void_at = next_at,
           last_event_sequence = changed.last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
@@ -111,11 +113,12 @@ const RECORD_VOID_FAILURE = operation({
       RETURNING hold.*
     ), event AS (${appendEvent(input, {
       from: `(
-        SELECT changed.*, floor(extract(epoch FROM next_at))::bigint AS next_second, hold.state FROM changed JOIN hold USING (auth_request_id)
+        SELECT changed.*, floor(extract(epoch FROM next_at))::bigint AS next_second, hold.state, hold.is_needed
+        FROM changed JOIN hold USING (auth_request_id)
       ) AS changed JOIN input USING (auth_request_id, restaurant_id)`,
       fields: `${int64Field(7, 'failures')} || ${int64Field(8, 'next_second')}`,
       // The field has whole seconds.
-      metadata: `jsonb_strip_nulls(jsonb_build_object('hold_state', state, 'failures', failures, 'next_void_at', ${isoTime('next_at')}))`,
+      metadata: `jsonb_strip_nulls(jsonb_build_object('hold_state', state, 'hold_needed', is_needed, 'failures', failures, 'next_void_at', ${isoTime('next_at')}))`,
     })}
     ), message AS (${queueVoids(input, {
       holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE queues_void) AS hold`,

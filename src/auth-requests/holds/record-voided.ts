@@ -28,20 +28,20 @@ const RECORD_VOIDED = operation({
   sql: (input) => `
     WITH ${BEFORE_VOID}, changed AS (${countEvent(
       `(SELECT * FROM before WHERE state_before <> 'voided')`,
-      'void_cents, worker_id',
+      'void_cents, worker_id, is_stray',
     )}
     ), hold AS (
       UPDATE auth_holds AS hold
       SET state = CASE hold.state WHEN 'captured' THEN hold.state ELSE 'voided' END,
           ended_by = CASE hold.state WHEN 'captured' THEN hold.ended_by ELSE changed.worker_id END,
           ended_amount_cents = CASE hold.state WHEN 'captured' THEN hold.ended_amount_cents ELSE nullif(void_cents, 0) END,
-          last_event_sequence = changed.last_event_sequence
+          is_needed = hold.is_needed AND NOT is_stray, last_event_sequence = changed.last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
       WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
-      RETURNING hold.state, hold.auth_request_id
+      RETURNING hold.state, hold.is_needed, hold.auth_request_id
     ), event AS (${appendEvent(input, {
       from: 'changed JOIN input USING (auth_request_id, restaurant_id) JOIN hold USING (auth_request_id)',
-      metadata: `jsonb_build_object('hold_state', state)`,
+      metadata: `jsonb_build_object('hold_state', state, 'hold_needed', is_needed)`,
     })}
     )
     SELECT state, false AS is_outdated FROM hold

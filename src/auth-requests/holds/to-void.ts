@@ -8,6 +8,7 @@ import { type Lease } from '../../locks/lease';
 import { Text } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { type HoldState } from './states';
+import { isStray } from './void-write';
 
 /** Which hold a `void_request_queued` message is about. */
 export class ToVoidCommand {
@@ -52,6 +53,7 @@ interface Row {
   config_version: string | null;
   void_failures: number;
   state: HoldState;
+  is_to_void: boolean;
 }
 
 /** Reads only: asking a processor twice for a void is harmless, and every write after it looks at the state again. */
@@ -63,7 +65,8 @@ const TO_VOID = operation({
     SELECT EXISTS (${HELD_LEASE}) AS held, hold.*
     FROM (SELECT) AS always
     LEFT JOIN (
-      SELECT hold.processor_name, hold.processor_auth_id, hold.amount_cents, hold.currency, config_version, void_failures, state
+      SELECT hold.processor_name, hold.processor_auth_id, hold.amount_cents, hold.currency, config_version, void_failures, state,
+             state = 'voiding' OR ${isStray('request')} AS is_to_void
       FROM auth_request_state AS request JOIN input USING (auth_request_id, restaurant_id)
       JOIN auth_holds AS hold USING (auth_request_id)
       WHERE hold.processor_auth_id = coalesce(wanted_id, request.processor_auth_id, '')
@@ -82,7 +85,7 @@ export async function toVoid(session: Session, lease: Lease, input: ToVoidComman
   }))!;
   if (!row.held) throw new LockLostError(lease.authRequestId);
   if (row.processor_name === null) throw new HoldNotFoundError(processorName ?? '', processorAuthId ?? '');
-  if (row.state !== 'voiding') return { outcome: 'nothing_to_do', state: row.state };
+  if (!row.is_to_void) return { outcome: 'nothing_to_do', state: row.state };
   return {
     outcome: 'void',
     processorName: row.processor_name,

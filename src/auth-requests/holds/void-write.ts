@@ -8,6 +8,7 @@ import { type Lease } from '../../locks/lease';
 import { Text } from '../../validation/rules';
 import { TracedCommand } from '../traced-command';
 import { eventIdOf, LEASE, REQUEST, workerColumns, workerInput } from '../worker-write';
+import { SQL } from '../statuses';
 import { type HoldState } from './states';
 import { IS_OUTDATED } from './write-holds';
 
@@ -48,6 +49,15 @@ export const voidInput = (
 const IS_MEANT = (request: string) => `
   (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (${request}.auth_request_id, hold_name, hold_id)`;
 
+/**
+ * SQL: whether the hold is held although its request does not use it: a client of an earlier version, which knows no holds, has
+ * closed the request and queued the void. What is said of that void counts as of any other.
+ */
+export const isStray = (request: string): string => `(
+  hold.state = 'held' AND ${request}.status NOT IN (${SQL.open})
+    AND NOT (${request}.status = 'AUTHORIZED' AND ${request}.processor_auth_id = hold.processor_auth_id
+             AND coalesce(${request}.processor_name, '') IN ('', hold.processor_name)))`;
+
 const EVENT_ID = eventIdOf('fencing_token', 'hold_name', 'hold_id', 'write_key');
 
 /**
@@ -60,10 +70,11 @@ export const BEFORE_VOID = `
     ), seen AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated FROM request
     ), before AS (
-      SELECT seen.*, state_before, failures_before, waiting_at, void_cents, ${EVENT_ID} AS new_event_id
+      SELECT seen.*, CASE WHEN is_stray THEN 'voiding' ELSE state_before END AS state_before, is_stray, failures_before,
+             waiting_at, void_cents, ${EVENT_ID} AS new_event_id
       FROM seen
       JOIN LATERAL (
-        SELECT state AS state_before, void_failures AS failures_before, next_void_at AS waiting_at,
+        SELECT state AS state_before, ${isStray('seen')} AS is_stray, void_failures AS failures_before, next_void_at AS waiting_at,
                hold.amount_cents AS void_cents
         FROM auth_holds AS hold WHERE ${IS_MEANT('seen')}
       ) AS hold ON true
