@@ -63,6 +63,7 @@ describe('get', () => {
       unansweredVersions: [],
       unansweredSince: null,
       retryCount: 0,
+      sweeps: 0,
       lastEventSequence: 3,
       createdAt: expect.any(Date) as Date,
       updatedAt: expect.any(Date) as Date,
