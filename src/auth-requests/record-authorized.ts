@@ -93,9 +93,9 @@ const RECORD_AUTHORIZED = operation({
     WITH lease AS (${LEASE}
     ), request AS (${REQUEST}
     ), meant AS (
-      SELECT *, ${IS_OUTDATED} AS is_outdated, is_named OR status = 'PROCESSING' AS needs_it,
+      SELECT *, ${IS_OUTDATED} AS is_outdated, is_named OR status = 'PROCESSING' OR status = 'AUTHORIZED' AND processor_auth_id IS NULL AS needs_it,
              CASE WHEN is_named AND coalesce(processor_name, '') = '' THEN '' ELSE reported_name END AS hold_name
-      FROM (SELECT *, status = 'AUTHORIZED' AND processor_auth_id = reported_id AS is_named FROM request) AS request
+      FROM (SELECT *, status = 'AUTHORIZED' AND coalesce(processor_auth_id = reported_id, false) AS is_named FROM request) AS request
     ), holds AS MATERIALIZED (
       SELECT hold.* FROM auth_holds AS hold JOIN meant USING (auth_request_id)
     ), decided AS (
@@ -132,7 +132,7 @@ const RECORD_AUTHORIZED = operation({
         CASE WHEN own IS NOT NULL THEN nullif(decided.attempt_version, '') END AS hold_version
     ), unneeded AS (
       SELECT holds.* FROM holds JOIN changed USING (auth_request_id)
-      WHERE decides AND holds.is_needed AND (holds.processor_name, holds.processor_auth_id) <> (hold_name, changed.processor_auth_id)
+      WHERE decides AND holds.is_needed AND holds.processor_auth_id <> changed.processor_auth_id
     ), hold AS (
       INSERT INTO auth_holds AS hold
         (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency, config_version,

@@ -131,6 +131,7 @@ const CREATE_GUARD = `
        (OLD.auth_request_id, OLD.restaurant_id, OLD.processor_name, OLD.processor_auth_id, OLD.first_event_sequence)
       OR OLD.is_answered AND (NEW.amount_cents, NEW.currency, NEW.is_answered) IS DISTINCT FROM (OLD.amount_cents, OLD.currency, true)
       OR NEW.closed_by IS DISTINCT FROM OLD.closed_by AND OLD.closed_by IS NOT NULL AND NEW.state = OLD.state
+        AND NEW.ended_amount_cents IS NOT DISTINCT FROM OLD.ended_amount_cents
     THEN
       RAISE EXCEPTION 'what a hold is does not change: request, processor, id, and its amount once a worker has recorded it' USING
         ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_immutable';

@@ -70,17 +70,22 @@ export function foldHolds(request: FoldedRequest, event: FoldableEvent): void {
   for (const hold of request.holds) if (isUnneededBy(event, hold)) unneed(hold, event);
 }
 
-/** Once all events are folded: whether a request needs a hold of which no event says so. */
+/**
+ * Once all events are folded: whether a request needs a hold of which no event says so. One that it did need it does not where
+ * a client of an earlier version, which knows no holds, has decided the request.
+ */
 export function settleHolds(request: FoldedRequest): void {
-  for (const hold of request.holds) if (hold.isUndecided) hold.isNeeded = needs(request, hold);
+  for (const hold of request.holds) {
+    if (hold.isUndecided || hold.isNeeded) hold.isNeeded = needs(request, hold);
+  }
 }
 
-/** An open request may come to need it; one that is AUTHORIZED needs the one that it names. */
-const needs = ({ status, processorName, processorAuthId }: FoldedRequest, hold: FoldedHold) =>
-  isOpen(status) ||
-  (status === 'AUTHORIZED' &&
-    within(processorName ?? '', 50) === hold.processorName &&
-    within(processorAuthId ?? '', 255) === hold.processorAuthId);
+/**
+ * An open request may come to need it; one that is AUTHORIZED needs the one that it names: told by the id alone, since a name may
+ * be spelled in several ways.
+ */
+const needs = ({ status, processorAuthId }: FoldedRequest, hold: FoldedHold) =>
+  isOpen(status) || (status === 'AUTHORIZED' && within(processorAuthId ?? '', 255) === hold.processorAuthId);
 
 /** A worker has recorded it. */
 function answer(request: FoldedRequest, event: EventOf<'AuthResponseReceived'>): void {
@@ -117,17 +122,16 @@ function end(request: FoldedRequest, event: EventOf<'AuthHoldEnded'>): void {
   const hold = find(request, event, data) ?? make(request, event, { ...data, authorizedAt: data.endedAt });
   const { state: before } = hold;
   tell(request, hold, event);
-  // The person who has seen to it has not seen to what the processor tells later.
-  if (hold.state !== before) hold.closedBy = null;
-  hold.closedBy ??= textIn(metadata.closed_by, 255);
-  if (hold.state !== ENDS[data.end]) return;
   const amountCents = Math.max(data.amountCents, 0) || null;
-  if (before !== hold.state) {
+  const isTold = hold.state === ENDS[data.end];
+  const grows = before === 'captured' && isTold && (amountCents ?? 0) > (hold.endedAmountCents ?? 0);
+  // The person who has seen to it has not seen to what the processor tells later.
+  if (hold.state !== before || grows) hold.closedBy = null;
+  hold.closedBy ??= textIn(metadata.closed_by, 255);
+  if (isTold && before !== hold.state) {
     hold.endedAmountCents = amountCents;
     hold.endedBy = textIn(data.source, 255);
-  } else if (before === 'captured' && (amountCents ?? 0) > (hold.endedAmountCents ?? 0)) {
-    hold.endedAmountCents = amountCents;
-  }
+  } else if (grows) hold.endedAmountCents = amountCents;
 }
 
 function completeVoid(request: FoldedRequest, event: EventOf<'AuthVoidCompleted'>): void {

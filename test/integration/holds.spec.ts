@@ -95,6 +95,12 @@ const errorOf = (work: Promise<unknown>) =>
     (error: unknown) => error,
   );
 
+/** What the rows say is what the events say. */
+async function expectSound(authRequestId: string) {
+  for await (const difference of new ReadModel(dataSource).verify({ authRequestId }))
+    expect(difference).toBeUndefined();
+}
+
 const ofHold = (id: string) => ({ processorName: 'stripe', processorAuthId: id });
 
 async function takeOver(authRequestId: string): Promise<Lease> {
@@ -301,6 +307,9 @@ describe('a worker that consumes void_request_queued', () => {
          WHERE auth_request_id = $2 AND restaurant_id = $3`,
         event,
       );
+      // Until then `verify` says that the row does not know it.
+      for await (const { kind } of new ReadModel(dataSource).verify({ authRequestId }))
+        expect(kind).toBe('holds_differ');
       expect(await holds.toVoid(lease, ofHold(id))).toMatchObject({ outcome: 'void' });
       const failure = { ...ofHold(id), errorCode: 'E', errorMessage: '' };
       if (outcome === 'voided') await holds.recordVoided(lease, ofHold(id));
@@ -308,8 +317,7 @@ describe('a worker that consumes void_request_queued', () => {
       const state = outcome === 'voided' ? 'voided' : 'voiding';
       expect(await rowsOf(authRequestId)).toMatchObject([{ state, is_needed: false }]);
       expect(await voidsOf(authRequestId)).toHaveLength(outcome === 'failed' ? 1 : 0);
-      const verification = new ReadModel(dataSource).verify({ authRequestId });
-      for await (const difference of verification) expect(difference).toBeUndefined();
+      await expectSound(authRequestId);
     }
   });
 
@@ -560,6 +568,63 @@ describe('what a processor tells by itself', () => {
       requests.recordAuthorized(lease, anAuthorization({ processorAuthId: id, authorizedAmountCents: 5 })),
     );
     expect(error).toBeInstanceOf(AuthorizationConflictError);
+  });
+});
+
+describe('a processor whose name is spelled in several ways', () => {
+  it('has no needed hold voided by a report: in the request that it names the id alone tells', async () => {
+    const { authRequestId, id } = await authorized();
+    const report = aReport({
+      authRequestId,
+      processorName: 'Stripe',
+      processorAuthId: id,
+      told: 'authorized',
+      amountCents: 1050,
+    });
+    expect(await holds.report(report)).toMatchObject({ state: 'held', voidQueued: false });
+    await holds.report({ ...report, told: 'captured', sourceEventId: 'evt_c' });
+    expect(await rowsOf(authRequestId)).toMatchObject([
+      { processor_name: 'stripe', state: 'captured', is_needed: true },
+    ]);
+    expect(await voidsOf(authRequestId)).toEqual([]);
+    await expectSound(authRequestId);
+  });
+
+  it('nor by the answer, where the report came first', async () => {
+    const { authRequestId, lease } = await aRequest(dataSource, { started: true });
+    const { processorAuthId } = anAuthorization();
+    await holds.report(
+      aReport({ authRequestId, processorName: 'Stripe', processorAuthId, told: 'authorized', amountCents: 1050 }),
+    );
+    await requests.recordAuthorized(lease, anAuthorization({ processorAuthId }));
+    expect(await voidsOf(authRequestId)).toEqual([]);
+    expect((await rowsOf(authRequestId)).filter((row) => !row.is_needed)).toEqual([]);
+    await expectSound(authRequestId);
+  });
+});
+
+describe('what a person has said of a hold', () => {
+  it('does not hide it while its request needs it: captured, and then closed, it is listed', async () => {
+    const { authRequestId } = await aRequest(dataSource, { started: true });
+    const { processorName, processorAuthId } = anAuthorization();
+    await holds.report(aReport({ authRequestId, processorAuthId, told: 'authorized', amountCents: 1050 }));
+    const command = { restaurantId: RESTAURANT, authRequestId, processorName, processorAuthId };
+    await holds.recordEnd({ ...command, end: 'captured', by: 'ana', reason: 'in the dashboard' });
+    await requests.expire({ restaurantId: RESTAURANT, authRequestId, reason: '' });
+    expect(await rowsOf(authRequestId)).toMatchObject([{ state: 'captured', is_needed: false, closed_by: null }]);
+    await expectSound(authRequestId);
+  });
+
+  it('covers no larger capture that is told later, and is kept again where it is said in other words', async () => {
+    const { authRequestId, id } = await voiding();
+    await holds.report(aReport({ processorAuthId: id, told: 'captured', amountCents: 100 }));
+    const command = { restaurantId: RESTAURANT, authRequestId, ...ofHold(id), end: 'captured' as const, by: 'ana' };
+    await holds.recordEnd({ ...command, reason: 'refunded 1.00' });
+    await holds.report(aReport({ processorAuthId: id, told: 'captured', amountCents: 1050 }));
+    expect(await rowsOf(authRequestId)).toMatchObject([{ ended_amount_cents: '1050', closed_by: null }]);
+    await holds.recordEnd({ ...command, reason: 'refunded the rest' });
+    expect(await rowsOf(authRequestId)).toMatchObject([{ closed_by: 'ana' }]);
+    await expectSound(authRequestId);
   });
 });
 

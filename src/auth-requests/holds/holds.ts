@@ -98,7 +98,7 @@ export class Holds {
 
   /**
    * Records how a hold ended, on the word of a person who has looked at the processor. Kept as an event with name and reason;
-   * the hold is on no list from then on. By the same person once for each end.
+   * a hold that no request needs is on no list from then on. The same said by the same person is said once.
    *
    * @returns where the hold stands: what was captured stays so
    *

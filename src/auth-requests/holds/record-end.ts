@@ -37,7 +37,9 @@ export async function recordEnd(session: Session, input: RecordEndCommand): Prom
   const now = new Date();
   const row = await session.newest(REPORT_END, {
     ...{ auth_request_id: authRequestId, restaurant_id: restaurantId },
-    ...{ hold_name: found.processor_name, hold_id: processorAuthId, source: by, source_event_id: '' },
+    ...{ hold_name: found.processor_name, hold_id: processorAuthId, source: by },
+    // What is said again in other words is said again.
+    source_event_id: `${amountCents ?? ''} ${reason}`,
     ...{
       told: end,
       told_cents: amountCents ?? null,

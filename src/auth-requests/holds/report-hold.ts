@@ -80,7 +80,10 @@ export interface ReportedHold {
   readonly voidQueued: boolean;
 }
 
-/** Exact names first; a legacy service may have left the name out. */
+/**
+ * Exact names first; a legacy service may have left the name out. In the request that is named the id alone tells: a name may be
+ * spelled in several ways.
+ */
 const FIND_HOLD = operation({
   name: 'find_hold',
   input: {
@@ -93,10 +96,10 @@ const FIND_HOLD = operation({
   sql: `
     SELECT auth_request_id, restaurant_id, processor_name
     FROM auth_holds JOIN input USING (processor_auth_id)
-    WHERE processor_name IN (wanted_name, '')
+    WHERE (processor_name IN (wanted_name, '') OR auth_request_id = wanted_request)
       AND auth_request_id = coalesce(wanted_request, auth_request_id)
       AND restaurant_id = coalesce(wanted_restaurant, restaurant_id)
-    ORDER BY processor_name DESC LIMIT 3`,
+    ORDER BY processor_name = wanted_name DESC, processor_name DESC LIMIT 3`,
 });
 
 const FIND_REQUEST = operation({
@@ -135,8 +138,8 @@ export async function findHold(session: Session, hold: HoldName): Promise<FoundH
     wanted_restaurant: hold.restaurantId ?? null,
   });
   const named = found.filter((row) => row.processor_name === hold.processorName);
-  const candidates = named.length > 0 ? named : found;
-  if (candidates.length > 1) throw new AmbiguousHoldError(hold.processorName, hold.processorAuthId);
+  const candidates = named.length > 0 || hold.authRequestId ? found.slice(0, 1) : found;
+  if (named.length > 1 || candidates.length > 1) throw new AmbiguousHoldError(hold.processorName, hold.processorAuthId);
   return candidates[0];
 }
 
@@ -194,7 +197,7 @@ const beforeReport = (told: string) => `
       SELECT seen.*, state_before,
         EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id) AS is_told,
         coalesce(was_needed, status IN (${SQL.open})
-          OR status = 'AUTHORIZED' AND processor_auth_id = hold_id AND coalesce(processor_name, '') IN ('', hold_name)) AS needs_it
+          OR status = 'AUTHORIZED' AND processor_auth_id = hold_id) AS needs_it
       FROM seen
       LEFT JOIN LATERAL (
         SELECT state AS state_before, is_needed AS was_needed FROM auth_holds AS hold
@@ -291,14 +294,17 @@ export const REPORT_END = operation({
                 THEN greatest(excluded.ended_amount_cents, hold.ended_amount_cents)
               ELSE hold.ended_amount_cents END,
             closed_by = coalesce(
-              CASE WHEN ${ranked('excluded.state')} <= ${ranked('hold.state')} THEN hold.closed_by END,
-              (SELECT closing_person FROM input)),
+              CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN NULL
+                   WHEN hold.state = 'captured' AND excluded.state = 'captured'
+                     AND excluded.ended_amount_cents > coalesce(hold.ended_amount_cents, 0) THEN NULL
+                   ELSE hold.closed_by END,
+              CASE WHEN NOT hold.is_needed THEN (SELECT closing_person FROM input) END),
             last_event_sequence = excluded.last_event_sequence
       RETURNING hold.*
     ), event AS (${appendEvent(input, {
       from: WITH_HOLD,
       id: 'new_event_id',
-      metadata: `${metadataOf} || jsonb_strip_nulls(jsonb_build_object('closed_by', closing_person))`,
+      metadata: `${metadataOf} || jsonb_strip_nulls(jsonb_build_object('closed_by', CASE WHEN NOT hold.is_needed THEN closing_person END))`,
     })}
     )
     ${AFTER_REPORT}`,

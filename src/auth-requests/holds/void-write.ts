@@ -55,8 +55,7 @@ const IS_MEANT = (request: string) => `
  */
 export const isStray = (request: string): string => `(
   hold.state = 'held' AND ${request}.status NOT IN (${SQL.open})
-    AND NOT (${request}.status = 'AUTHORIZED' AND ${request}.processor_auth_id = hold.processor_auth_id
-             AND coalesce(${request}.processor_name, '') IN ('', hold.processor_name)))`;
+    AND NOT (${request}.status = 'AUTHORIZED' AND ${request}.processor_auth_id = hold.processor_auth_id))`;
 
 const EVENT_ID = eventIdOf('fencing_token', 'hold_name', 'hold_id', 'write_key');
 

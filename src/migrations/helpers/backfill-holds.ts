@@ -60,7 +60,6 @@ export const BACKFILL_HOLDS = `
     event record;
     -- The request so far, and its holds.
     status_now text;
-    its_name text;
     its_id text;
     its_currency text;
     holds auth_holds[];
@@ -100,7 +99,6 @@ export const BACKFILL_HOLDS = `
       LOOP
         IF event.is_first THEN
           status_now := 'PENDING';
-          its_name := NULL;
           its_id := NULL;
           its_currency := CASE event.event_type
             WHEN 'AuthRequestCreated' THEN pg_temp.read_protobuf_field(event.event_data, 5) END;
@@ -124,10 +122,7 @@ export const BACKFILL_HOLDS = `
         stays := event.metadata ? 'status_after' AND status_now NOT IN ('PENDING', 'PROCESSING');
         closed := status_now IN ('FAILED', 'VOIDED', 'EXPIRED');
         IF answer = 'AUTHORIZED' AND (NOT stays OR its_id IS NULL) THEN
-          its_name := nullif(said.name, '');
           its_id := nullif(said.id, '');
-        ELSIF answer = 'DENIED' AND NOT stays AND NOT closed THEN
-          its_name := nullif(said.name, '');
         END IF;
         status_now := CASE
           WHEN event.event_type = 'AuthRequestExpired' AND (status_now = 'VOIDED' OR NOT closed) THEN 'EXPIRED'
@@ -195,7 +190,7 @@ export const BACKFILL_HOLDS = `
             hold.is_needed := told NOT IN ('voiding', 'void_failed') AND CASE
               WHEN jsonb_typeof(event.metadata -> 'hold_needed') = 'boolean' THEN (event.metadata ->> 'hold_needed')::boolean
               WHEN undecided[i] THEN status_now IN ('PENDING', 'PROCESSING') OR status_now = 'AUTHORIZED'
-                AND (left(coalesce(its_name, ''), 50), coalesce(its_id, '')) = (said.name, said.id)
+                AND coalesce(its_id, '') = said.id
               ELSE hold.is_needed END;
             hold.state := told;
             IF told <> before THEN
@@ -205,7 +200,9 @@ export const BACKFILL_HOLDS = `
           END IF;
 
           IF event.event_type = 'AuthHoldEnded' THEN
-            IF told <> before THEN
+            IF told <> before
+              OR told = 'captured' AND said.ended = 'captured' AND said.cents > coalesce(hold.ended_amount_cents, 0)
+            THEN
               hold.closed_by := NULL;
             END IF;
             IF jsonb_typeof(event.metadata -> 'closed_by') = 'string' THEN
@@ -258,11 +255,14 @@ export const BACKFILL_HOLDS = `
         END IF;
 
         IF event.is_last THEN
-          FOR i IN SELECT number FROM generate_subscripts(holds, 1) AS number WHERE undecided[number] LOOP
+          FOR i IN
+            SELECT number FROM generate_subscripts(holds, 1) AS number
+            WHERE undecided[number] OR holds[number].is_needed
+          LOOP
             hold := holds[i];
             hold.is_needed := status_now IN ('PENDING', 'PROCESSING') OR status_now = 'AUTHORIZED'
-              AND (left(coalesce(its_name, ''), 50), coalesce(its_id, '')) = (hold.processor_name, hold.processor_auth_id);
-            IF NOT hold.is_needed
+              AND coalesce(its_id, '') = hold.processor_auth_id;
+            IF undecided[i] AND NOT hold.is_needed
               AND coalesce(hold.hold_expires_at, hold.authorized_at + life_days * interval '1 day') > now()
             THEN
               hold.state := 'voiding';

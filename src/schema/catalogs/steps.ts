@@ -316,7 +316,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 @@ -53,0 +88,2 @@ table auth_request_state with (fillfactor=80)
 +  column sweeps integer not null default 0
 +  column swept_at timestamp with time zone
-@@ -132,0 +169,48 @@ sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 92233720368
+@@ -132,0 +169,49 @@ sequence payment_events_id_seq bigint start 1 increment 1 range 1 to 92233720368
 +function guard_auth_holds
 +CREATE OR REPLACE FUNCTION guard_auth_holds()
 + RETURNS trigger
@@ -329,6 +329,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +       (OLD.auth_request_id, OLD.restaurant_id, OLD.processor_name, OLD.processor_auth_id, OLD.first_event_sequence)
 +      OR OLD.is_answered AND (NEW.amount_cents, NEW.currency, NEW.is_answered) IS DISTINCT FROM (OLD.amount_cents, OLD.currency, true)
 +      OR NEW.closed_by IS DISTINCT FROM OLD.closed_by AND OLD.closed_by IS NOT NULL AND NEW.state = OLD.state
++        AND NEW.ended_amount_cents IS NOT DISTINCT FROM OLD.ended_amount_cents
 +    THEN
 +      RAISE EXCEPTION 'what a hold is does not change: request, processor, id, and its amount once a worker has recorded it' USING
 +        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'auth_holds_immutable';
