@@ -29,6 +29,8 @@ test('how long a hold lives is a setting of the DataSource; the session that has
     try {
       await dataSource.query(`SET payment_events_db.hold_life_days = 'is not ours to keep'`);
       await dataSource.query(`RESET payment_events_db.hold_life_days`);
+      // Its comments first.
+      await dataSource.undoLastMigration();
       await dataSource.undoLastMigration();
       const said: string[] = [];
       await migrate(dataSource, { say: (message) => said.push(message) });
