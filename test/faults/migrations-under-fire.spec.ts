@@ -61,9 +61,12 @@ async function legacyFire(): Promise<Fire> {
   };
 }
 
-async function packageFire(): Promise<Fire> {
+/** Operations that know no holds, as all of an earlier version. */
+const fireWithoutHolds = () => packageFire({ answers: false });
+
+async function packageFire(options: { answers?: boolean } = {}): Promise<Fire> {
   const dataSource = await quietDataSource({ url: database.url, poolSize: CLIENTS + 1 });
-  const load = new Load(dataSource, CLIENTS);
+  const load = new Load(dataSource, CLIENTS, options);
   const requests = new AuthRequests(dataSource);
   let [stopping, longestMs] = [false, 0];
   const probe = (async () => {
@@ -147,14 +150,28 @@ test.each([
     under: 'this package',
     from: levelOf('ContractKeysAndIndexes'),
     to: LATEST_LEVEL,
-    light: packageFire,
+    light: fireWithoutHolds,
+  },
+  {
+    of: 'what comes after holds, reverted',
+    under: 'this package',
+    from: LATEST_LEVEL,
+    to: levelOf('AddHolds'),
+    light: () => packageFire(),
+  },
+  {
+    of: 'what comes after holds',
+    under: 'this package',
+    from: levelOf('AddHolds'),
+    to: LATEST_LEVEL,
+    light: () => packageFire(),
   },
   {
     of: 'the end of contract, reverted',
     under: 'this package',
     from: LATEST_LEVEL,
     to: levelOf('ContractKeysAndIndexes'),
-    light: packageFire,
+    light: fireWithoutHolds,
   },
 ])('$of: no operation of $under fails, and no time-out fires', async ({ of, from, to, light }) => {
   await new MigrationChain(database).upTo(from);
@@ -171,7 +188,7 @@ test.each([
 test('a long transaction in the way delays the migration and not the traffic, of which nothing fails', async () => {
   const level = levelOf('ContractChecks');
   await new MigrationChain(database).upTo(level - 1);
-  const fire = await packageFire();
+  const fire = await fireWithoutHolds();
   const holder = await database.connect();
   await holder.query('BEGIN; SELECT FROM auth_request_state LIMIT 1');
 

@@ -3,7 +3,7 @@ import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { PaymentEventsDbError } from '../../../src/errors';
-import { ProcessingLocks } from '../../../src/locks/processing-locks';
+import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { anAuthorization, anAuthorizeCommand, RESTAURANT } from './auth-requests';
 import { type Query } from '../migrations/half-done';
 
@@ -33,7 +33,11 @@ export class Load {
   /** Why it ended before it was stopped. */
   #end: { error: unknown } | undefined;
 
-  constructor(dataSource: DataSource, clients: number) {
+  /** Before there are holds a request is accepted and begun, as an earlier version does it, and not answered. */
+  readonly #answers: boolean;
+
+  constructor(dataSource: DataSource, clients: number, { answers = true } = {}) {
+    this.#answers = answers;
     this.#requests = new AuthRequests(dataSource);
     this.#locks = new ProcessingLocks(dataSource);
     this.#clients = Array.from({ length: clients }, async () => {
@@ -98,13 +102,19 @@ export class Load {
       !(await this.#ask(life, 'AuthAttemptStarted', () => this.#requests.startAttempt(lease, { configVersion: 'v1' })))
     )
       return;
+    if (this.#answers) await this.#answer(life, lease);
+    await this.#ask(life, undefined, () => this.#locks.release(lease));
+  }
+
+  async #answer(life: Life, lease: Lease): Promise<void> {
+    const { restaurantId, authRequestId } = lease;
     const authorization = anAuthorization();
     const result = () => this.#requests.recordAuthorized(lease, authorization);
     if (!(await this.#ask(life, 'AuthResponseReceived', result))) return;
     const idempotencyKey = uuidv4();
-    const undo = () => this.#requests.requestVoid({ ...ref, idempotencyKey, reason: 'customer left' });
+    const command = { restaurantId, authRequestId, idempotencyKey, reason: 'customer left' };
+    const undo = () => this.#requests.requestVoid(command);
     if (Math.random() < 0.5) await this.#ask(life, 'AuthVoidRequested', undo);
-    await this.#ask(life, undefined, () => this.#locks.release(lease));
   }
 
   /** Asks until it is confirmed. What is asked again is written down once, but for a start, which is a new attempt. */
