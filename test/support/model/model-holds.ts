@@ -88,7 +88,8 @@ export class ModelHolds {
     if (!this.request.told.includes(said)) {
       this.request.told.push(said);
       this.#end(id, end, person, null);
-      this.find(id)!.closedBy ??= person;
+      const hold = this.find(id)!;
+      if (!hold.isNeeded) hold.closedBy ??= person;
     }
     return { state: this.find(id)!.state };
   }
@@ -157,6 +158,7 @@ export class ModelHolds {
     if (!known || rankOf(end) > rankOf(hold.state)) {
       Object.assign(hold, { state: end, endedBy: by, endedCents: cents, closedBy: null });
     } else if (end === 'captured') {
+      if ((cents ?? 0) > (hold.endedCents ?? 0)) hold.closedBy = null;
       hold.endedCents = largest(cents, hold.endedCents);
     }
     return hold.state;

@@ -96,9 +96,11 @@ export class ToldHolds {
     const hold = known ?? this.#add(data, before, { cents: amountCents });
     if (!known || rankOf(state) > rankOf(hold.state)) {
       Object.assign(hold, { state, endedBy: source, endedCents: told, closedBy: null });
-    } else if (state === 'captured' && told) hold.endedCents = Math.max(told, hold.endedCents ?? 0);
+    } else if (state === 'captured' && told && told > (hold.endedCents ?? 0)) {
+      Object.assign(hold, { endedCents: told, closedBy: null });
+    }
     // What a processor tells has an id; what a person says has none.
-    if (sourceEventId === '') hold.closedBy ??= source;
+    if (sourceEventId === '' && !hold.isNeeded) hold.closedBy ??= source;
   }
 
   #voidFailed({ data, metadata }: StoredEvent & { type: 'AuthVoidFailed' }): string[] {
