@@ -101,7 +101,7 @@ function summaryOf(answer: unknown): string {
     .join(', ');
 }
 
-/** Where it may begin, so that much happens: from nothing at all to a hold that is being voided. */
+/** Where it may begin, so that much happens: from nothing at all to a hold whose void has failed for good. */
 const BEGINNINGS: Operation[][] = [[]];
 for (const operation of [
   { does: 'authorize', key: 'k1', cents: 100 },
@@ -109,6 +109,7 @@ for (const operation of [
   { does: 'start', request: 'k1', worker: 'w1', version: 'v1', beside: false },
   { does: 'authorized', request: 'k1', worker: 'w1', answer: 'p1' },
   { does: 'void', request: 'k1', key: 'k2', reason: 'left' },
+  { does: 'void failed', request: 'k1', worker: 'w1', hold: 'p1', retryable: false, code: 'A', by: 'outbox' },
 ] as const) {
   BEGINNINGS.push([...BEGINNINGS.at(-1)!, operation]);
 }
