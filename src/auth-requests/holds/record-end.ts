@@ -4,7 +4,8 @@ import { AuthRequestNotFoundError, HoldNotFoundError } from '../../errors';
 import { Text, WholeNumber } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { HoldCommand } from './hold-command';
-import { END_NAMES, findHold, keptUnder, REPORT_END } from './report-hold';
+import { findHold, keptUnder } from './find-hold';
+import { END_NAMES, REPORT_END } from './report-hold';
 import { HOLD_ENDS, type HoldEndState, type HoldState } from './states';
 import { wholeSeconds } from './write-holds';
 

@@ -12,7 +12,7 @@ import { validateCommand } from '../../validation/validate-command';
 import { backOff, isoTime } from '../retry-times';
 import { type HoldState } from './states';
 import { BEFORE_VOID, countEvent, explainVoid, voidColumns, voidInput, VoidWriteCommand } from './void-write';
-import { queueVoids, voidMessage } from './write-holds';
+import { isMeant, queueVoids, voidMessage } from './write-holds';
 
 /** The processor did not void a hold. */
 export class VoidFailureCommand extends VoidWriteCommand {
@@ -109,7 +109,7 @@ const RECORD_VOID_FAILURE = operation({
           void_failures = failures, last_void_error = error_code, next_void_at = next_at,
           last_event_sequence = changed.last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
-      WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
+      WHERE ${isMeant('changed')}
       RETURNING hold.*
     ), event AS (${appendEvent(input, {
       from: `(

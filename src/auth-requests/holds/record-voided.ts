@@ -5,6 +5,7 @@ import { type Lease } from '../../locks/lease';
 import { validateCommand } from '../../validation/validate-command';
 import { type HoldState } from './states';
 import { BEFORE_VOID, countEvent, explainVoid, voidColumns, voidInput, VoidWriteCommand } from './void-write';
+import { isMeant } from './write-holds';
 
 /** The processor has voided a hold. */
 export class VoidedCommand extends VoidWriteCommand {}
@@ -37,7 +38,7 @@ const RECORD_VOIDED = operation({
           ended_amount_cents = CASE hold.state WHEN 'captured' THEN hold.ended_amount_cents ELSE nullif(void_cents, 0) END,
           is_needed = hold.is_needed AND NOT is_stray, last_event_sequence = changed.last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
-      WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
+      WHERE ${isMeant('changed')}
       RETURNING hold.state, hold.is_needed, hold.auth_request_id
     ), event AS (${appendEvent(input, {
       from: 'changed JOIN input USING (auth_request_id, restaurant_id) JOIN hold USING (auth_request_id)',

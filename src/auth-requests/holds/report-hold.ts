@@ -2,7 +2,7 @@ import { IsIn, IsOptional, ValidateIf } from 'class-validator';
 import { bigint, orNull, text, timestamptz, uuid } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
-import { AmbiguousHoldError, AuthRequestNotFoundError, HoldNotFoundError } from '../../errors';
+import { AuthRequestNotFoundError } from '../../errors';
 import { appendEvent, eventMetadata, eventOf } from '../../event-store/append-event';
 import { messageHeaders, messageOf } from '../../outbox/queue-message';
 import { Currency, Instant, Text, Uuid, WholeNumber } from '../../validation/rules';
@@ -10,8 +10,9 @@ import { validateCommand } from '../../validation/validate-command';
 import { TracedCommand } from '../traced-command';
 import { eventIdOf } from '../worker-write';
 import { SQL } from '../statuses';
+import { findOrPlace, keptUnder } from './find-hold';
 import { HOLD_ENDS, type HoldEndState, type HoldState } from './states';
-import { IS_OUTDATED, queueVoids, voidMessage, wholeSeconds } from './write-holds';
+import { IS_OUTDATED, isMeant, mayUse, queueVoids, voidMessage, wholeSeconds } from './write-holds';
 
 /** A processor tells by itself about an authorization: a webhook, a line of a report. */
 export class ReportHoldCommand extends TracedCommand {
@@ -80,83 +81,6 @@ export interface ReportedHold {
   readonly voidQueued: boolean;
 }
 
-/**
- * Exact names first; a legacy service may have left the name out. In the request that is named the id alone tells: a name may be
- * spelled in several ways.
- */
-const FIND_HOLD = operation({
-  name: 'find_hold',
-  input: {
-    wanted_name: text,
-    processor_auth_id: text,
-    wanted_request: orNull(uuid),
-    wanted_restaurant: orNull(uuid),
-  },
-  output: rowsOf<FoundHold>(),
-  sql: `
-    SELECT auth_request_id, restaurant_id, processor_name
-    FROM auth_holds JOIN input USING (processor_auth_id)
-    WHERE (processor_name IN (wanted_name, '') OR auth_request_id = wanted_request)
-      AND auth_request_id = coalesce(wanted_request, auth_request_id)
-      AND restaurant_id = coalesce(wanted_restaurant, restaurant_id)
-    ORDER BY processor_name = wanted_name DESC, processor_name DESC LIMIT 3`,
-});
-
-const FIND_REQUEST = operation({
-  name: 'find_request_of_hold',
-  input: { auth_request_id: uuid, wanted_restaurant: orNull(uuid) },
-  output: rowsOf<Omit<FoundHold, 'processor_name'>>(),
-  sql: `
-    SELECT auth_request_id, restaurant_id FROM auth_request_state JOIN input USING (auth_request_id)
-    WHERE restaurant_id = coalesce(wanted_restaurant, restaurant_id)`,
-});
-
-interface FoundHold {
-  readonly auth_request_id: string;
-  readonly restaurant_id: string;
-  readonly processor_name: string;
-}
-
-/** What names a hold, as far as its processor knows. */
-interface HoldName {
-  readonly authRequestId?: string;
-  readonly restaurantId?: string;
-  readonly processorName: string;
-  readonly processorAuthId: string;
-}
-
-/**
- * The hold that is meant, under the name that it is kept under.
- *
- * @throws AmbiguousHoldError several requests have it
- */
-export async function findHold(session: Session, hold: HoldName): Promise<FoundHold | undefined> {
-  const found = await session.rows(FIND_HOLD, {
-    wanted_name: hold.processorName,
-    processor_auth_id: hold.processorAuthId,
-    wanted_request: hold.authRequestId ?? null,
-    wanted_restaurant: hold.restaurantId ?? null,
-  });
-  const named = found.filter((row) => row.processor_name === hold.processorName);
-  const candidates = named.length > 0 || hold.authRequestId ? found.slice(0, 1) : found;
-  if (named.length > 1 || candidates.length > 1) throw new AmbiguousHoldError(hold.processorName, hold.processorAuthId);
-  return candidates[0];
-}
-
-/** The hold that is meant, or the request that is to have it. */
-async function findOrPlace(session: Session, hold: HoldName): Promise<FoundHold> {
-  const { authRequestId, restaurantId, processorName, processorAuthId } = hold;
-  const known = await findHold(session, hold);
-  if (known) return known;
-  if (!authRequestId) throw new HoldNotFoundError(processorName, processorAuthId);
-  const request = await session.row(FIND_REQUEST, {
-    auth_request_id: authRequestId,
-    wanted_restaurant: restaurantId ?? null,
-  });
-  if (!request) throw new AuthRequestNotFoundError(authRequestId);
-  return { ...request, processor_name: processorName };
-}
-
 interface ReportedRow {
   readonly state: HoldState;
   readonly is_written: boolean;
@@ -196,12 +120,11 @@ const beforeReport = (told: string) => `
     ), before AS (
       SELECT seen.*, state_before,
         EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id) AS is_told,
-        coalesce(was_needed, status IN (${SQL.open})
-          OR status = 'AUTHORIZED' AND processor_auth_id = hold_id) AS needs_it
+        coalesce(was_needed, ${mayUse('seen', 'hold_id')}) AS needs_it
       FROM seen
       LEFT JOIN LATERAL (
         SELECT state AS state_before, is_needed AS was_needed FROM auth_holds AS hold
-        WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (seen.auth_request_id, hold_name, hold_id)
+        WHERE ${isMeant('seen')}
       ) AS hold ON true
       WHERE NOT is_outdated
     ), changed AS (
@@ -219,7 +142,7 @@ const AFTER_REPORT = `
     FROM before LEFT JOIN (SELECT auth_request_id, state FROM hold) AS hold USING (auth_request_id)
     UNION ALL SELECT NULL, false, false, true FROM seen WHERE is_outdated`;
 
-const metadataOf = `jsonb_build_object('hold_state', hold.state, 'hold_needed', hold.is_needed)`;
+const HOLD_METADATA = `jsonb_build_object('hold_state', hold.state, 'hold_needed', hold.is_needed)`;
 const WITH_HOLD = `changed JOIN input USING (auth_request_id, restaurant_id)
          JOIN (SELECT auth_request_id, state, is_needed FROM hold) AS hold USING (auth_request_id)`;
 
@@ -253,7 +176,7 @@ const REPORT_AUTHORIZED = operation({
             hold_expires_at = coalesce(excluded.hold_expires_at, hold.hold_expires_at),
             last_event_sequence = excluded.last_event_sequence
       RETURNING hold.*
-    ), event AS (${appendEvent(input, { from: WITH_HOLD, id: 'new_event_id', metadata: metadataOf })}
+    ), event AS (${appendEvent(input, { from: WITH_HOLD, id: 'new_event_id', metadata: HOLD_METADATA })}
     ), message AS (${queueVoids(input, {
       holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE state_before IS NULL AND state = 'voiding') AS hold`,
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'reported_too_late' ELSE 'not_needed' END`,
@@ -261,6 +184,17 @@ const REPORT_AUTHORIZED = operation({
     )
     ${AFTER_REPORT}`,
 });
+
+/** SQL: what a state counts for: what has not ended nothing. */
+const rankOf = (state: string) =>
+  `coalesce(array_position('{${HOLD_ENDS.toReversed().join(',')}}'::text[], ${state}::text), 0)`;
+
+/** SQL: the end that is told counts for more than what is known of the hold. */
+const COUNTS_MORE = `${rankOf('excluded.state')} > ${rankOf('hold.state')}`;
+
+/** SQL: a capture that is known was of a larger amount. */
+const TELLS_MORE = `(hold.state = 'captured' AND excluded.state = 'captured'
+              AND excluded.ended_amount_cents > coalesce(hold.ended_amount_cents, 0))`;
 
 /**
  * The processor, or a person, says how a hold ended. Ranked captured, voided, lapsed: what counts for more wins, whatever was told before,
@@ -286,34 +220,22 @@ export const REPORT_END = operation({
              told_at, told, needs_it, false, told_cents, source, last_event_sequence, last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
       ON CONFLICT (auth_request_id, processor_name, processor_auth_id) DO UPDATE
-        SET state = CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.state ELSE hold.state END,
-            ended_by = CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.ended_by ELSE hold.ended_by END,
-            ended_amount_cents = CASE
-              WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN excluded.ended_amount_cents
-              WHEN hold.state = 'captured' AND excluded.state = 'captured'
-                THEN greatest(excluded.ended_amount_cents, hold.ended_amount_cents)
-              ELSE hold.ended_amount_cents END,
-            closed_by = coalesce(
-              CASE WHEN ${ranked('excluded.state')} > ${ranked('hold.state')} THEN NULL
-                   WHEN hold.state = 'captured' AND excluded.state = 'captured'
-                     AND excluded.ended_amount_cents > coalesce(hold.ended_amount_cents, 0) THEN NULL
-                   ELSE hold.closed_by END,
-              CASE WHEN NOT hold.is_needed THEN (SELECT closing_person FROM input) END),
+        SET state = CASE WHEN ${COUNTS_MORE} THEN excluded.state ELSE hold.state END,
+            ended_by = CASE WHEN ${COUNTS_MORE} THEN excluded.ended_by ELSE hold.ended_by END,
+            ended_amount_cents = CASE WHEN ${COUNTS_MORE} OR ${TELLS_MORE} THEN excluded.ended_amount_cents
+                                      ELSE hold.ended_amount_cents END,
+            closed_by = coalesce(CASE WHEN ${COUNTS_MORE} OR ${TELLS_MORE} THEN NULL ELSE hold.closed_by END,
+                                 CASE WHEN NOT hold.is_needed THEN (SELECT closing_person FROM input) END),
             last_event_sequence = excluded.last_event_sequence
       RETURNING hold.*
     ), event AS (${appendEvent(input, {
       from: WITH_HOLD,
       id: 'new_event_id',
-      metadata: `${metadataOf} || jsonb_strip_nulls(jsonb_build_object('closed_by', CASE WHEN NOT hold.is_needed THEN closing_person END))`,
+      metadata: `${HOLD_METADATA} || jsonb_strip_nulls(jsonb_build_object('closed_by', CASE WHEN NOT hold.is_needed THEN closing_person END))`,
     })}
     )
     ${AFTER_REPORT}`,
 });
-
-/** SQL: what a state counts for: what has not ended nothing, and else the later in the order of rank the more. */
-function ranked(state: string): string {
-  return `coalesce(array_position('{lapsed,voided,captured}'::text[], ${state}::text), 0)`;
-}
 
 /** How a hold ended, as its event says. */
 export const END_NAMES = { captured: 'CAPTURED', voided: 'VOIDED', lapsed: 'LAPSED' } as const;
@@ -352,8 +274,3 @@ export async function reportHold(session: Session, input: ReportHoldCommand): Pr
   if (!row) throw new AuthRequestNotFoundError(authRequestId);
   return { authRequestId, restaurantId, state: row.state, replayed: !row.is_written, voidQueued: row.void_queued };
 }
-
-/** For the metadata of an event: the name of the hold's row, where it is not that of the message. */
-export const keptUnder = ({ processor_name: name }: FoundHold, processorName: string) => ({
-  hold_name: name === processorName ? undefined : name,
-});

@@ -9,7 +9,7 @@ import { Text } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { HoldCommand } from './hold-command';
 import { type HoldState } from './states';
-import { IS_OUTDATED, queueVoids, voidMessage } from './write-holds';
+import { IS_OUTDATED, isMeant, queueVoids, voidMessage } from './write-holds';
 
 /** A person has a hold voided: one whose void has failed, or one that was too old to be voided by itself. */
 export class RequeueVoidCommand extends HoldCommand {
@@ -55,7 +55,7 @@ const REQUEUE_VOID = operation({
              hold.state IN ('held', 'void_failed') AND NOT hold.is_needed AND NOT is_outdated AS is_sent
       FROM seen CROSS JOIN input
       JOIN auth_holds AS hold
-        ON (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (seen.auth_request_id, hold_name, hold_id)
+        ON ${isMeant('seen')}
     ), changed AS (
       UPDATE auth_request_state AS state
       SET last_event_sequence = before.last_event_sequence + 1, last_event_id = event_id
@@ -67,7 +67,7 @@ const REQUEUE_VOID = operation({
       SET state = 'voiding', void_failures = 0, last_void_error = NULL, next_void_at = NULL, sweeps = 0, swept_at = NULL,
           last_event_sequence = changed.last_event_sequence
       FROM changed JOIN input USING (auth_request_id, restaurant_id)
-      WHERE (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (changed.auth_request_id, hold_name, hold_id)
+      WHERE ${isMeant('changed')}
       RETURNING hold.*
     ), event AS (${appendEvent(input, { id: 'event_id', metadata: `jsonb_build_object('hold_state', 'voiding')` })}
     ), message AS (${queueVoids(input, { holds: 'hold' })}

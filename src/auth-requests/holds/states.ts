@@ -1,5 +1,3 @@
-import { literals } from '../../database/literals';
-
 /** Where a hold can stand, and what may follow. The guard of the table allows this and nothing else. */
 export const HOLD_TRANSITIONS = {
   held: ['voiding', 'voided', 'captured', 'lapsed'],
@@ -24,6 +22,3 @@ export const HOLD_STATES = Object.keys(HOLD_TRANSITIONS) as HoldState[];
 export const HOLD_ENDS = ['captured', 'voided', 'lapsed'] as const;
 /** One of {@link HOLD_ENDS}. */
 export type HoldEndState = (typeof HOLD_ENDS)[number];
-
-/** For SQL: `state IN (${HOLD_SQL.ended})`. */
-export const HOLD_SQL = { ended: literals(HOLD_ENDS) };

@@ -8,9 +8,8 @@ import { type Lease } from '../../locks/lease';
 import { Text } from '../../validation/rules';
 import { TracedCommand } from '../traced-command';
 import { eventIdOf, LEASE, REQUEST, workerColumns, workerInput } from '../worker-write';
-import { SQL } from '../statuses';
 import { type HoldState } from './states';
-import { IS_OUTDATED } from './write-holds';
+import { IS_OUTDATED, isMeant, mayUse } from './write-holds';
 
 /** What a worker says of a void that it has asked the processor for. */
 export abstract class VoidWriteCommand extends TracedCommand {
@@ -45,17 +44,12 @@ export const voidInput = (
   write_key: writeKey,
 });
 
-/** SQL: the hold that `input` names. */
-const IS_MEANT = (request: string) => `
-  (hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (${request}.auth_request_id, hold_name, hold_id)`;
-
 /**
  * SQL: whether the hold is held although its request does not use it: a client of an earlier version, which knows no holds, has
  * closed the request and queued the void. What is said of that void counts as of any other.
  */
-export const isStray = (request: string): string => `(
-  hold.state = 'held' AND ${request}.status NOT IN (${SQL.open})
-    AND NOT (${request}.status = 'AUTHORIZED' AND ${request}.processor_auth_id = hold.processor_auth_id))`;
+export const isStray = (request: string): string =>
+  `(hold.state = 'held' AND NOT ${mayUse(request, 'hold.processor_auth_id')})`;
 
 const EVENT_ID = eventIdOf('fencing_token', 'hold_name', 'hold_id', 'write_key');
 
@@ -75,7 +69,7 @@ export const BEFORE_VOID = `
       JOIN LATERAL (
         SELECT state AS state_before, ${isStray('seen')} AS is_stray, void_failures AS failures_before, next_void_at AS waiting_at,
                hold.amount_cents AS void_cents
-        FROM auth_holds AS hold WHERE ${IS_MEANT('seen')}
+        FROM auth_holds AS hold WHERE ${isMeant('seen')}
       ) AS hold ON true
       WHERE NOT is_outdated
     )`;
@@ -95,7 +89,7 @@ const EXPLAIN_VOID = operation({
   output: rowsOf<{ held: boolean; state: HoldState | null; metadata: unknown }>(),
   sql: `
     SELECT EXISTS (${HELD_LEASE}) AS held,
-      (SELECT state FROM auth_holds AS hold WHERE ${IS_MEANT('input')}) AS state,
+      (SELECT state FROM auth_holds AS hold WHERE ${isMeant('input')}) AS state,
       (SELECT metadata FROM payment_events WHERE event_id = ${EVENT_ID}) AS metadata
     FROM input`,
 });

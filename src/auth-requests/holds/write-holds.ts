@@ -1,6 +1,7 @@
 import { CHANGED } from '../../event-store/append-event';
 import { type MessageColumn, type messageHeaders, queueMessage } from '../../outbox/queue-message';
 import { int64Field, textField } from '../../protobuf/append-fields';
+import { SQL } from '../statuses';
 
 /**
  * SQL, for a part of a statement that has locked the row of a request: whether the row has changed since the statement
@@ -11,6 +12,17 @@ import { int64Field, textField } from '../../protobuf/append-fields';
 export const IS_OUTDATED = `(
   last_event_sequence IS DISTINCT FROM (
     SELECT last_event_sequence FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)))`;
+
+/** SQL: the `hold` that a part with `hold_name` and `hold_id` is about. */
+export const isMeant = (part: string): string =>
+  `(hold.auth_request_id, hold.processor_name, hold.processor_auth_id) = (${part}.auth_request_id, hold_name, hold_id)`;
+
+/**
+ * SQL: whether a request may use a hold: it has no answer yet, or is AUTHORIZED by that one, which is told by the id alone, since a
+ * name may be spelled in several ways.
+ */
+export const mayUse = (request: string, holdId: string): string =>
+  `(${request}.status IN (${SQL.open}) OR ${request}.status = 'AUTHORIZED' AND ${request}.processor_auth_id = ${holdId})`;
 
 /**
  * A part `unneeded`: with the event of `changed` the request has an answer, so that it needs none of its other holds. What
