@@ -1,6 +1,7 @@
 import { IsIn, IsOptional } from 'class-validator';
 import { boolean, orNull, text, timestamptz } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
+import { untilDecided } from '../../database/repeat';
 import { type Session } from '../../database/session';
 import { appendEvent, eventOf } from '../../event-store/append-event';
 import { type EventMetadata } from '../../event-store/event-metadata';
@@ -138,7 +139,7 @@ export async function recordVoidFailure(
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId, errorCode, errorMessage, retryable, retryBy = 'outbox' } = command;
   const writeKey = `VOID_FAILED ${retryable ? 'retryable' : 'for good'} ${errorCode}`;
-  const row = await session.newest(RECORD_VOID_FAILURE, {
+  const failure = {
     ...voidInput(lease, command, writeKey, { retry_by: retryable ? retryBy : undefined }),
     is_retryable: retryable,
     error_code: errorCode,
@@ -151,10 +152,14 @@ export async function recordVoidFailure(
     },
     void_message: voidMessage(authRequestId, restaurantId, 'void_failed'),
     headers: command.headers,
+  };
+  // Neither written nor explained: the hold was reported in between.
+  return await untilDecided(async () => {
+    const row = await session.newest(RECORD_VOID_FAILURE, failure);
+    if (row) return { state: row.state, failures: row.failures, nextRetryAt: row.next_at };
+    const { before } = await explainVoid(session, lease, command, writeKey);
+    return before && recordedBefore(before);
   });
-  if (row) return { state: row.state, failures: row.failures, nextRetryAt: row.next_at };
-  const { state, before } = await explainVoid(session, lease, command, writeKey);
-  return before ? recordedBefore(before) : { state, failures: 0, nextRetryAt: null };
 }
 
 const recordedBefore = ({ hold_state, failures, next_void_at }: EventMetadata): RecordedVoidFailure => ({

@@ -1,4 +1,5 @@
 import { operation, rowsOf } from '../../database/operation';
+import { untilDecided } from '../../database/repeat';
 import { type Session } from '../../database/session';
 import { appendEvent, eventOf } from '../../event-store/append-event';
 import { type Lease } from '../../locks/lease';
@@ -54,11 +55,15 @@ const WRITE_KEY = 'VOIDED';
 export async function recordVoided(session: Session, lease: Lease, input: VoidedCommand): Promise<RecordedVoid> {
   const command = validateCommand(VoidedCommand, input);
   const { processorName, processorAuthId } = command;
-  const row = await session.newest(RECORD_VOIDED, {
+  const voided = {
     ...voidInput(lease, command, WRITE_KEY),
     event: { authRequestId: lease.authRequestId, processorName, processorAuthId, completedAt: new Date() },
+  };
+  // Neither written nor explained: the hold was reported in between.
+  return await untilDecided(async () => {
+    const row = await session.newest(RECORD_VOIDED, voided);
+    if (row) return { state: row.state, replayed: false };
+    const { state, before } = await explainVoid(session, lease, command, WRITE_KEY);
+    return before || state === 'voided' ? { state, replayed: true } : undefined;
   });
-  if (row) return { state: row.state, replayed: false };
-  const { state } = await explainVoid(session, lease, command, WRITE_KEY);
-  return { state, replayed: true };
 }
