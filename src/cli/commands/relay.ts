@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
@@ -11,6 +10,7 @@ import { OutboxRelay } from '../../outbox/outbox-relay';
 import { type RelayHooks } from '../../outbox/relay-reporter';
 import { explainError } from '../explain-error';
 import { causeOf, log } from '../json-log';
+import { runUntilTold } from '../run-until-told';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -54,13 +54,7 @@ export function relayCommand(): Command {
       const publishers = await loadPublishers(publisher);
       const deliver = async (dataSource: PaymentEventsDataSource) => {
         const relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: jsonLog });
-        // Before it says that it has started: who reads that may send one at once.
-        const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-        relay.start();
-        log('started', { schema: schemaOf(dataSource), ...options });
-        const [signal] = (await told) as [string];
-        log('stopping', { signal });
-        await relay.stop();
+        await runUntilTold(relay, { schema: schemaOf(dataSource), ...options });
       };
       await withDataSource(named(readConfig()), deliver, { isSilent: true });
       await closeAll(publishers);

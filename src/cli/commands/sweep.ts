@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { type Config, readConfig } from '../../config';
@@ -10,6 +9,7 @@ import { DEFAULTS, type SweeperOptions } from '../../sweeper/sweeper-options';
 import { type SweeperHooks } from '../../sweeper/sweeper-reporter';
 import { explainError } from '../explain-error';
 import { causeOf, log } from '../json-log';
+import { runUntilTold } from '../run-until-told';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 
@@ -80,13 +80,7 @@ const named = (config: Config): Config => ({
 
 async function run(dataSource: PaymentEventsDataSource, options: SweeperOptions): Promise<void> {
   const sweeper = new Sweeper(dataSource, { ...options, hooks: jsonLog });
-  // Before it says that it has started: who reads that may send one at once.
-  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  sweeper.start();
-  log('started', { schema: schemaOf(dataSource), ...options });
-  const [signal] = (await told) as [string];
-  log('stopping', { signal });
-  await sweeper.stop();
+  await runUntilTold(sweeper, { schema: schemaOf(dataSource), ...options });
 }
 
 /** A turn that has found nothing is no line. */

@@ -1,0 +1,20 @@
+import { once } from 'node:events';
+import { log } from './json-log';
+
+/** What goes on by itself until it is stopped: a relay, a sweeper. */
+interface Worker {
+  start(): void;
+  /** Finishes what is in hand. */
+  stop(): Promise<void>;
+}
+
+/** Has it work until SIGTERM or SIGINT. Logs `started` with some details, and `stopping`. */
+export async function runUntilTold(worker: Worker, details: object): Promise<void> {
+  // Before it says that it has started: who reads that may send one at once.
+  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  worker.start();
+  log('started', details);
+  const [signal] = (await told) as [string];
+  log('stopping', { signal });
+  await worker.stop();
+}
