@@ -4,7 +4,7 @@ import { log } from './json-log';
 /** What goes on by itself until it is stopped: a relay, a sweeper. */
 interface Worker {
   start(): void;
-  /** Finishes what is in hand. */
+  /** Finishes what it has begun. */
   stop(): Promise<void>;
 }
 

@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
 import { HooksNamed, Signal } from '../validation/option-rules';
 import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
+import { Background, jittered, reconnectDelayMs, type Run } from './background';
 import { Brokers } from './brokers';
 import { BrokerUnavailableError, type Publishers } from './delivery';
 import { type RelayHooks, Reporter } from './relay-reporter';
@@ -81,11 +81,10 @@ export class OutboxRelay {
   readonly #brokers: Brokers;
   readonly #settings: Omit<TurnSettings, 'restingTypes'>;
   readonly #options: Required<Omit<RelayOptions, 'hooks' | 'signal'>>;
-  readonly #signal: AbortSignal | undefined;
+  readonly #background: Background;
   readonly #reporter: Reporter;
-  #run: Run | undefined;
   #woken = false;
-  #pause: { readonly end: AbortController; readonly idle: boolean } | undefined;
+  #isIdle = false;
 
   /**
    * @param publishers one for every message, or one a message type; a type without one fails its messages
@@ -96,8 +95,7 @@ export class OutboxRelay {
     requirePublishers(publishers);
     this.#dataSource = dataSource;
     this.#options = { ...DEFAULTS, ...given };
-    this.#signal = signal;
-    signal?.addEventListener('abort', () => void this.stop(), { once: true });
+    this.#background = new Background((run) => this.#loop(run), signal);
     this.#reporter = new Reporter(hooks);
     const { batchSize, maxAttempts, publishTimeoutMs, retryDelayMs, maxRetryDelayMs } = this.#options;
     this.#brokers = new Brokers(publishers, this.#options, (failures) => this.#reconnectDelayMs(failures));
@@ -114,13 +112,7 @@ export class OutboxRelay {
    * again when it has stopped.
    */
   start(): void {
-    if (this.#signal?.aborted || (this.#run && !this.#run.stopping)) return;
-    const run: Run = { stopping: false, ended: Promise.resolve() };
-    const loop = () => this.#loop(run);
-    run.ended = (this.#run ? this.#run.ended.then(loop) : loop()).finally(() => {
-      if (this.#run === run) this.#run = undefined;
-    });
-    this.#run = run;
+    this.#background.start();
   }
 
   /**
@@ -129,16 +121,12 @@ export class OutboxRelay {
    */
   wake(): void {
     this.#woken = true;
-    if (this.#pause?.idle) this.#pause.end.abort();
+    if (this.#isIdle) this.#background.wake();
   }
 
   /** Finishes the current turn and returns: within `publishTimeoutMs` and the time-outs of two statements. */
   async stop(): Promise<void> {
-    const run = this.#run;
-    if (!run) return;
-    run.stopping = true;
-    this.#pause?.end.abort();
-    await run.ended;
+    await this.#background.stop();
   }
 
   /**
@@ -171,20 +159,20 @@ export class OutboxRelay {
         idlePause = results.length > 0 ? 1 : Math.min(this.#options.pollIntervalMs, idlePause * 2);
         // A turn steps over what rests, however much that is: looked for all the time, it would be a load by itself.
         const pause = resting.length > 0 ? Math.max(idlePause, 10 * turnMs) : idlePause;
-        if (results.length === 0 && !this.#woken) await this.#rest(run, pause, true);
+        if (results.length === 0 && !this.#woken) await this.#idle(run, pause);
       } catch (error) {
         // Whatever it was, the process has survived it.
         take = takeTurn;
         this.#reporter.unavailable(error);
         // Its messages rest, and others may go out.
         if (error instanceof BrokerUnavailableError) continue;
-        await this.#rest(run, this.#reconnectDelayMs(++failures), false);
+        await this.#background.rest(run, this.#reconnectDelayMs(++failures));
       }
     }
   }
 
   #reconnectDelayMs(failures: number): number {
-    return jittered(Math.min(this.#options.maxReconnectDelayMs, 50 * 2 ** failures));
+    return reconnectDelayMs(failures, this.#options.maxReconnectDelayMs);
   }
 
   async #turn(take: typeof takeTurn, restingTypes: string[]): Promise<TurnResult[]> {
@@ -195,19 +183,11 @@ export class OutboxRelay {
     return results;
   }
 
-  /** A controller each: AbortSignal.any, on a signal as old as the relay, keeps some memory of every pause. */
-  async #rest(run: Run, milliseconds: number, idle: boolean): Promise<void> {
-    if (run.stopping) return;
-    this.#pause = { end: new AbortController(), idle };
-    await sleep(milliseconds, undefined, { signal: this.#pause.end.signal }).catch(() => undefined);
-    this.#pause = undefined;
+  async #idle(run: Run, milliseconds: number): Promise<void> {
+    this.#isIdle = true;
+    await this.#background.rest(run, milliseconds);
+    this.#isIdle = false;
   }
-}
-
-/** From a start to the stop that ends it. One begins when the one before has ended. */
-interface Run {
-  stopping: boolean;
-  ended: Promise<void>;
 }
 
 const DEFAULTS = {
@@ -219,6 +199,3 @@ const DEFAULTS = {
   maxRetryDelayMs: 300_000,
   maxReconnectDelayMs: 30_000,
 };
-
-/** Half of it, and up to as much again: never at once, never all together. */
-const jittered = (milliseconds: number) => milliseconds * (0.5 + Math.random() / 2);

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
 import { LockHeldError } from '../errors';
 import { ProcessingLocks } from '../locks/processing-locks';
+import { Background, reconnectDelayMs, type Run } from '../outbox/background';
 import { validateOptions } from '../validation/validate-options';
 import { Allowance } from './allowance';
 import { sweep } from './sweep';
@@ -35,13 +35,11 @@ export class Sweeper {
   readonly #dataSource: DataSource;
   readonly #locks: ProcessingLocks;
   readonly #settings: SweeperSettings;
-  readonly #signal: AbortSignal | undefined;
+  readonly #background: Background;
   readonly #reporter: SweeperReporter;
   readonly #allowance: Allowance;
   /** When each task that is switched on is due, by `performance.now()`. */
   readonly #dueAt: Map<SweeperTask, number>;
-  #run: Run | undefined;
-  #pause: AbortController | undefined;
 
   /** @throws ConfigurationError naming each option that is wrong */
   constructor(dataSource: DataSource, options?: SweeperOptions) {
@@ -49,8 +47,7 @@ export class Sweeper {
     this.#dataSource = dataSource;
     this.#locks = new ProcessingLocks(dataSource);
     this.#settings = settings;
-    this.#signal = signal;
-    signal?.addEventListener('abort', () => void this.stop(), { once: true });
+    this.#background = new Background((run) => this.#loop(run), signal);
     this.#reporter = new SweeperReporter(hooks);
     this.#allowance = new Allowance(settings.perMinute);
     const switchedOn = SWEEPER_TASKS.filter((task) => settings[`${task}IntervalMs`] > 0);
@@ -62,22 +59,12 @@ export class Sweeper {
    * again when it has stopped.
    */
   start(): void {
-    if (this.#signal?.aborted || (this.#run && !this.#run.stopping)) return;
-    const run: Run = { stopping: false, ended: Promise.resolve() };
-    const loop = () => this.#loop(run);
-    run.ended = (this.#run ? this.#run.ended.then(loop) : loop()).finally(() => {
-      if (this.#run === run) this.#run = undefined;
-    });
-    this.#run = run;
+    this.#background.start();
   }
 
   /** Finishes the current task, a batch of voids aside, and gives the lease back. */
   async stop(): Promise<void> {
-    const run = this.#run;
-    if (!run) return;
-    run.stopping = true;
-    this.#pause?.abort();
-    await run.ended;
+    await this.#background.stop();
   }
 
   /**
@@ -112,11 +99,11 @@ export class Sweeper {
           failures = 0;
           this.#reporter.recovered();
           this.#reporter.waiting();
-          await this.#rest(run, this.#settings.leaseTtlMs / 3);
+          await this.#background.rest(run, this.#settings.leaseTtlMs / 3);
         } else {
           // Whatever it was, the process has survived it.
           this.#reporter.unavailable(error);
-          await this.#rest(run, this.#reconnectDelayMs(++failures));
+          await this.#background.rest(run, reconnectDelayMs(++failures, this.#settings.maxReconnectDelayMs));
         }
       }
     }
@@ -130,7 +117,7 @@ export class Sweeper {
   /** Turn after turn, until the lease is lost or has been held for an hour. */
   async #sweepUntil(run: Run, lost: AbortSignal, onSuccess: () => void): Promise<void> {
     this.#reporter.working();
-    const wake = () => this.#pause?.abort();
+    const wake = () => this.#background.wake();
     lost.addEventListener('abort', wake);
     try {
       const isEnding = () => run.stopping || lost.aborted;
@@ -141,7 +128,7 @@ export class Sweeper {
         this.#reporter.recovered();
         onSuccess();
         const next = Math.min(began + LONGEST_STRETCH_MS, ...this.#dueAt.values());
-        if (!isEnding()) await this.#rest(run, Math.max(0, next - performance.now()));
+        if (!isEnding()) await this.#background.rest(run, Math.max(0, next - performance.now()));
       }
     } finally {
       lost.removeEventListener('abort', wake);
@@ -169,21 +156,4 @@ export class Sweeper {
       throw error;
     }
   }
-
-  #reconnectDelayMs(failures: number): number {
-    return Math.min(this.#settings.maxReconnectDelayMs, 50 * 2 ** Math.min(failures, 30)) * (0.5 + Math.random() / 2);
-  }
-
-  async #rest(run: Run, milliseconds: number): Promise<void> {
-    if (run.stopping) return;
-    this.#pause = new AbortController();
-    await sleep(milliseconds, undefined, { signal: this.#pause.signal }).catch(() => undefined);
-    this.#pause = undefined;
-  }
-}
-
-/** From a start to the stop that ends it. One begins when the one before has ended. */
-interface Run {
-  stopping: boolean;
-  ended: Promise<void>;
 }
