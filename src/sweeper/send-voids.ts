@@ -1,7 +1,8 @@
+import { holdFields, voidMessage } from '../auth-requests/holds/write-holds';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
-import { int64Field, textField } from '../protobuf/append-fields';
+import { textField } from '../protobuf/append-fields';
 import { dueColumns, hasWaited, isBlocked, isLeased, isQueued } from './due';
 import { type SentVoid } from './sweep-result';
 import { type SweeperSettings } from './sweeper-options';
@@ -59,8 +60,8 @@ const SEND = operation({
     ), message AS (${queueMessage(input, {
       from: 'swept CROSS JOIN input',
       fields: [
-        ...[textField(1, 'auth_request_id::text'), textField(2, 'restaurant_id::text'), textField(5, 'processor_name')],
-        ...[textField(6, 'processor_auth_id'), int64Field(7, 'amount_cents'), textField(8, 'currency')],
+        ...[textField(1, 'auth_request_id::text'), textField(2, 'restaurant_id::text')],
+        holdFields({ name: 'processor_name', id: 'processor_auth_id', cents: 'amount_cents', currency: 'currency' }),
       ].join(' || '),
     })}
     )
@@ -91,9 +92,6 @@ export async function sendVoids(
   const input = voidInput(settings, atMost);
   if (dryRun) return await session.rows(FIND, input);
   // The database completes the message of each.
-  const message = {
-    ...{ authRequestId: '', restaurantId: '', reason: 'not_voided_yet', createdAt: new Date() },
-    ...{ processorName: '', processorAuthId: '', amountCents: 0, currency: '' },
-  };
+  const message = voidMessage('', '', 'not_voided_yet');
   return await session.rows(SEND, { ...input, message, headers: undefined });
 }

@@ -50,6 +50,13 @@ interface VoidInput {
   readonly headers: typeof messageHeaders;
 }
 
+/** SQL: the fields of `void_request_queued` that name a hold, of these columns. */
+export const holdFields = (column: Record<'name' | 'id' | 'cents' | 'currency', string>): string =>
+  [
+    ...[textField(5, column.name), textField(6, column.id), int64Field(7, column.cents)],
+    textField(8, column.currency),
+  ].join(' || ');
+
 interface Voids {
   /** Rows of auth_holds, all of which are to be voided. */
   readonly holds: string;
@@ -78,10 +85,7 @@ export const queueVoids = (
           FROM ${holds}) AS hold USING (auth_request_id)`,
       fields: [
         ...[fields, reason && textField(3, reason)].filter((field) => field !== undefined),
-        textField(5, 'void_name'),
-        textField(6, 'void_id'),
-        int64Field(7, 'void_cents'),
-        textField(8, 'void_currency'),
+        holdFields({ name: 'void_name', id: 'void_id', cents: 'void_cents', currency: 'void_currency' }),
       ].join(' || '),
     },
   );
