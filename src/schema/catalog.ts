@@ -127,7 +127,7 @@ const READ_CATALOG = `
     UNION ALL
     SELECT name, 9, attname || role.grantee || privilege_type, concat_ws(' ', '  grant', privilege_type, 'on column', attname,
       'to', role.grantee, CASE WHEN is_grantable THEN 'with grant option' END)
-    FROM ours JOIN pg_attribute ON attrelid = ours.oid
+    FROM ours JOIN pg_attribute ON attrelid = ours.oid AND NOT attisdropped -- an older server keeps the grants of a dropped column
     CROSS JOIN LATERAL aclexplode(attacl) AS acl
     CROSS JOIN LATERAL (SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(acl.grantee)::text END) AS role (grantee)
     WHERE acl.grantee <> relowner
