@@ -36,6 +36,7 @@ const environment = z.object({
     .regex(/^[\x20-\x7e]{1,63}$/, { error: 'must be 1 to 63 printable ASCII characters' })
     .optional(),
   PAYMENT_EVENTS_DB_POOL_SIZE: wholeNumber(1, 1000).optional(),
+  PAYMENT_EVENTS_DB_COALESCED_STATEMENTS: wholeNumber(0, 1000).optional(),
   PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: timeoutMs(1),
   PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: timeoutMs(0),
   PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: timeoutMs(0),
@@ -95,6 +96,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     schema: data.PAYMENT_EVENTS_DB_SCHEMA,
     applicationName: data.PAYMENT_EVENTS_DB_APPLICATION_NAME,
     poolSize: data.PAYMENT_EVENTS_DB_POOL_SIZE,
+    coalescedStatements: data.PAYMENT_EVENTS_DB_COALESCED_STATEMENTS,
     connectTimeoutMs: data.PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS,
     statementTimeoutMs: data.PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS,
     lockTimeoutMs: data.PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS,

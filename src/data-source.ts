@@ -85,6 +85,14 @@ export class PaymentEventsDataSourceSettings {
   @IsIn(['named', 'unnamed'])
   preparedStatements?: 'named' | 'unnamed';
 
+  /**
+   * Of `authorize` at most so many statements are in flight; what is asked for meanwhile waits for one of them to end, and
+   * travels together in the next. More than `poolSize` count as that; 1 to 8 are about as fast. Default 4; 0: every call has a statement of its own.
+   */
+  @IsOptional()
+  @WholeNumber(0, 1_000)
+  coalescedStatements?: number;
+
   /** How long to wait for another process that migrates the database, before an error: 0 or more. Default 600,000. */
   @IsOptional()
   @WholeNumber(0, LONGEST_TIMER_MS)
@@ -177,6 +185,7 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
       preparedStatements: settings.preparedStatements ?? 'named',
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
+      coalescedStatements: settings.coalescedStatements,
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
       migrationHoldLifeDays: settings.migrationHoldLifeDays,

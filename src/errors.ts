@@ -419,6 +419,16 @@ export class DatabaseUnavailableError extends PaymentEventsDbError {
   }
 }
 
+/** More calls than this process can hold wait for the database already. Nothing was sent. */
+export class OverloadedError extends PaymentEventsDbError {
+  readonly code = 'OVERLOADED';
+  override readonly retryable = true;
+
+  constructor() {
+    super('Too many calls of this process wait for the database already. Nothing was sent: try again later, or elsewhere.');
+  }
+}
+
 /**
  * The user that the connection logged in as may not do that. `object` is the table or the like, where the server says it
  * in English.

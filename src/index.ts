@@ -70,6 +70,7 @@ export {
   NotVoidableError,
   OutboxMessageNotFoundError,
   OutcomeUnknownError,
+  OverloadedError,
   PaymentEventsDbError,
   PermissionDeniedError,
   StalePlanError,

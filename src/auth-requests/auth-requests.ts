@@ -2,7 +2,7 @@ import { type DataSource, type EntityManager } from 'typeorm';
 import { sessionOf } from '../database/session';
 import { type Lease, validLease } from '../locks/lease';
 import { type AuthRequest } from './auth-request';
-import { authorize, type AuthorizeCommand, type AuthorizeReceipt } from './authorize';
+import { authorize, type AuthorizeCommand, type AuthorizeReceipt, takeAlone } from './authorize';
 import { type ClosedAttempts, closeUnanswered, type CloseUnansweredCommand } from './close-unanswered';
 import { expire, type ExpireCommand } from './expire';
 import { expireStale, type ExpireStaleCommand } from './expire-stale';
@@ -20,6 +20,7 @@ import { type FailureCommand, type RecordedFailure, recordFailure } from './reco
 import { type RecordedResult } from './recorded-result';
 import { requestVoid, type VoidCommand, type VoidReceipt } from './request-void';
 import { type Attempt, startAttempt, type StartAttemptCommand } from './start-attempt';
+import { takeTogether } from './take-together';
 
 /**
  * The life of an authorization request. Every operation is one statement that writes its event, the read model and,
@@ -48,10 +49,18 @@ export class AuthRequests {
    * Accepts a request: it is PENDING and its message to the workers goes out. The same key with the same request is
    * answered with the first one's id and its current status.
    *
+   * Calls that would wait for each other travel together, in one statement, and are answered as if each had gone alone:
+   * see `coalescedStatements` of the DataSource's settings.
+   *
    * @throws IdempotencyKeyReuseError the key was used for something else
+   * @throws OverloadedError 10,000 calls of this process wait already
    */
   authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
-    return authorize(sessionOf(this.#dataSource, manager), command);
+    const isAlone = manager !== undefined;
+    return authorize(
+      isAlone ? takeAlone(sessionOf(this.#dataSource, manager)) : takeTogether(this.#dataSource),
+      command,
+    );
   }
 
   /**

@@ -1,13 +1,13 @@
 import { IsOptional } from 'class-validator';
 import { bigint, bytea, jsonb, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
-import { operation } from '../database/operation';
+import { type Encoded, operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { IdempotencyKeyReuseError } from '../errors';
 import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
 import { fingerprint } from '../idempotency/fingerprint';
-import { readKey } from '../idempotency/read-key';
+import { type KeyRef, readKey, type UsedKey } from '../idempotency/read-key';
 import { takeKey } from '../idempotency/take-key';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { JsonObject } from '../validation/json-rules';
@@ -52,7 +52,7 @@ export interface AuthorizeReceipt {
   readonly replayed: boolean;
 }
 
-const ACCEPTED = 'input JOIN key USING (auth_request_id)';
+const TAKEN = 'input JOIN key USING (auth_request_id)';
 
 /** Key first; the rest selects from it, so that either all of it is written or nothing. An unexpired key gives no row. */
 export const AUTHORIZE = operation({
@@ -72,30 +72,53 @@ export const AUTHORIZE = operation({
     message: messageOf('auth_request_queued'),
     headers: messageHeaders,
   },
+  /** Of the form for many. */
+  output: rowsOf<{ auth_request_id: string }>(),
   sql: (input) => `
     WITH key AS (${takeKey(`
       SELECT idempotency_key, restaurant_id, auth_request_id, 'authorize', NULL, request_fingerprint FROM input`)}
       RETURNING auth_request_id
-    ), event AS (${appendEvent(input, { from: ACCEPTED, id: 'event_id', sequence: '1' })}
+    ), event AS (${appendEvent(input, { from: TAKEN, id: 'event_id', sequence: '1' })}
     ), state AS (
       INSERT INTO auth_request_state
         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
          last_event_sequence, last_event_id)
       SELECT auth_request_id, restaurant_id, payment_token, 'PENDING', amount_cents, currency, now(), request_metadata,
              1, event_id
-      FROM ${ACCEPTED}
-    )${queueMessage(input, { from: ACCEPTED })}`,
+      FROM ${TAKEN}
+    )${queueMessage(input, { from: TAKEN })}`,
   many: { orderBy: ['idempotency_key', 'restaurant_id'], returning: 'RETURNING aggregate_id AS auth_request_id' },
 });
 
-export async function authorize(session: Session, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
+/** A request that is ready to be sent. */
+export interface NewRequest extends KeyRef {
+  readonly authRequestId: string;
+  readonly encoded: Encoded;
+}
+
+/** What became its key: taken for it, or it was used before. */
+export type Taken = 'taken' | UsedKey;
+
+/** Writes a request, unless its key is used. */
+export type Take = (request: NewRequest) => Promise<Taken>;
+
+/** Each by a statement of its own. */
+export const takeAlone =
+  (session: Session): Take =>
+  (request) =>
+    untilDecided(async () =>
+      (await session.writeEncoded(AUTHORIZE, request.encoded)) === 1 ? 'taken' : await readKey(session, request),
+    );
+
+export async function authorize(take: Take, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
   const command = validateCommand(AuthorizeCommand, input);
   const restaurantId = command.restaurantId.toLowerCase();
   const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = newId();
   const createdAt = new Date();
   const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
-  const request = {
+  // Here, in the trace that its message is to carry on.
+  const encoded = AUTHORIZE.valuesOf({
     idempotency_key: idempotencyKey,
     restaurant_id: restaurantId,
     auth_request_id: authRequestId,
@@ -117,14 +140,11 @@ export async function authorize(session: Session, input: AuthorizeCommand): Prom
     event_metadata: { correlationId, causationId, idempotency_key: idempotencyKey },
     message: { authRequestId, restaurantId, createdAt },
     headers: command.headers,
-  };
-  return await untilDecided(async () => {
-    if ((await session.write(AUTHORIZE, request)) === 1) return { authRequestId, status: 'PENDING', replayed: false };
-    const key = await readKey(session, { idempotencyKey, restaurantId });
-    if (!key) return undefined;
-    if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
-    return { authRequestId: key.authRequestId, status: key.status as AuthRequestStatus | null, replayed: true };
   });
+  const key = await take({ idempotencyKey, restaurantId, authRequestId, encoded });
+  if (key === 'taken') return { authRequestId, status: 'PENDING', replayed: false };
+  if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
+  return { authRequestId: key.authRequestId, status: key.status as AuthRequestStatus | null, replayed: true };
 }
 
 /** Events carry metadata as text: a string as it is, anything else as JSON. */

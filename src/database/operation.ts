@@ -21,6 +21,9 @@ interface ManySpec<C extends Columns> {
   readonly returning: string;
 }
 
+/** The values of one input as they are sent, in the order of its columns. */
+export type Encoded = unknown[];
+
 declare const ROW: unique symbol;
 
 /** Rows of that shape. Nothing is there at run time. */
@@ -39,14 +42,14 @@ export const rowsOf = <Row>(): RowsOf<Row> => ({});
 export interface Operation<Input, Row> extends RowsOf<Row> {
   /** For one input: `input` is a row of parameters, which the planner puts in their places. */
   readonly one: Statement;
-  readonly valuesOf: (input: Input) => unknown[];
+  readonly valuesOf: (input: Input) => Encoded;
 }
 
 /** An operation that has a form for many inputs as well: there `input` is made of one array a column. */
 export interface ManyOperation<Input, Row> extends Operation<Input, Row> {
   readonly many: Statement;
-  /** @param inputs each with another key than the others */
-  readonly valuesOfMany: (inputs: readonly Input[]) => unknown[];
+  /** @param encoded what `valuesOf` gives for each input, each with another key than the others */
+  readonly valuesOfMany: (encoded: readonly Encoded[]) => unknown[];
 }
 
 /** Every operation that was defined so far, by the name of its statement. */
@@ -88,8 +91,7 @@ export function operation<const C extends Columns, Row>({
     one: statement(name, withInput(body, oneRow(columns))),
     valuesOf: (values: Record<string, unknown>) => names.map((column, index) => encoders[index]!(values[column])),
     many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
-    valuesOfMany: (inputs: readonly Record<string, unknown>[]) =>
-      names.map((column, index) => inputs.map((values) => encoders[index]!(values[column]))),
+    valuesOfMany: (encoded: readonly Encoded[]) => names.map((_, index) => encoded.map((values) => values[index])),
   };
   operations.set(defined.one.name!, defined);
   return defined;
@@ -104,11 +106,21 @@ const oneRow = (columns: TypedColumns) =>
   SELECT ${columns.map(([column, { type }], index) => `$${index + 1}::${type} AS ${column}`).join(', ')}
 )`;
 
-const manyRows = (columns: TypedColumns, orderBy: readonly string[]) => `input AS MATERIALIZED (
-  SELECT * FROM unnest(${columns.map(([, { type }], index) => `$${index + 1}::${type}[]`).join(', ')})
+/**
+ * One input that waits for a lock makes all wait, so that none may for long: for this statement alone, and before it asks
+ * for any, the limit is lowered. A limit that is lower already stays.
+ */
+const manyRows = (columns: TypedColumns, orderBy: readonly string[]) => `bound AS MATERIALIZED (
+  SELECT set_config('lock_timeout', CASE WHEN limit_set::interval BETWEEN '1 ms' AND '${LONGEST_LOCK_WAIT}'
+                                         THEN limit_set ELSE '${LONGEST_LOCK_WAIT}' END, true)
+  FROM current_setting('lock_timeout') AS limit_set
+), input AS MATERIALIZED (
+  SELECT given.* FROM bound, unnest(${columns.map(([, { type }], index) => `$${index + 1}::${type}[]`).join(', ')})
     AS given (${columns.map(([column]) => column).join(', ')})
   ORDER BY ${orderBy.join(', ')}
 )`;
+
+const LONGEST_LOCK_WAIT = '50ms';
 
 function withInput(body: string, input: string): string {
   if (input === '') return body;

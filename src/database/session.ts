@@ -1,7 +1,7 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { DatabaseUnavailableError, OutcomeUnknownError } from '../errors';
 import { queryRunnerOf } from './connections';
-import { type ManyOperation, type Operation } from './operation';
+import { type Encoded, type ManyOperation, type Operation } from './operation';
 import { execute } from './execute';
 import { type Statement } from './statement';
 import { transaction } from './transaction';
@@ -13,7 +13,7 @@ interface Result {
 }
 
 /** Runs one statement somewhere. */
-type Execute = (statement: Statement, values: unknown[]) => Promise<Result>;
+type Execute = (statement: Statement, values: Encoded) => Promise<Result>;
 
 /**
  * Where operations run: in one transaction, the caller's or one of their own, or each by itself on a connection of the
@@ -73,15 +73,20 @@ export class Session {
 
   /** Runs an operation and gives the number of rows that its last part wrote: rows cost both sides more. */
   async write<Input>({ one, valuesOf }: Operation<Input, unknown>, input: NoInfer<Input>): Promise<number> {
-    return (await this.#execute(one, valuesOf(input))).rowCount ?? 0;
+    return await this.writeEncoded({ one }, valuesOf(input));
+  }
+
+  /** The same, for an input that was encoded before: by `valuesOf`. */
+  async writeEncoded({ one }: Pick<Operation<never, unknown>, 'one'>, encoded: Encoded): Promise<number> {
+    return (await this.#execute(one, encoded)).rowCount ?? 0;
   }
 
   /** Runs an operation that has a form for many, for all inputs in one statement, and gives its rows. */
   async rowsOfMany<Input, Row>(
     { many, valuesOfMany }: ManyOperation<Input, Row>,
-    inputs: readonly NoInfer<Input>[],
-  ): Promise<Record<string, unknown>[]> {
-    return (await this.#execute(many, valuesOfMany(inputs))).rows as Record<string, unknown>[];
+    encoded: readonly Encoded[],
+  ): Promise<Row[]> {
+    return (await this.#execute(many, valuesOfMany(encoded))).rows as Row[];
   }
 }
 

@@ -14,6 +14,8 @@ export interface DriverSettings {
   readonly answerTimeoutMs?: number;
   /** How the connections read values, for all of their statements. */
   readonly types?: typeof valueTypes;
+  /** How many statements of calls that travel together may be in flight. Default 4; 0: each call goes by itself. */
+  readonly coalescedStatements?: number;
   /** How long to wait for another process that migrates, in milliseconds. */
   readonly migrationWaitMs?: number;
   /** How long a migration tries for a lock that traffic holds, in milliseconds. */

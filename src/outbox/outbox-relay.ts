@@ -9,7 +9,7 @@ import { BrokerUnavailableError, type Publishers } from './delivery';
 import { type RelayHooks, Reporter } from './relay-reporter';
 import { takeFirstTurn, takeTurn, type TurnResult, type TurnSettings } from './relay-turn';
 import { requirePublishers } from './require-publishers';
-import { traced } from './telemetry';
+import { tracedDelivery } from './telemetry';
 
 /** How an {@link OutboxRelay} works. Every time is in milliseconds. */
 export class RelayOptions {
@@ -177,7 +177,7 @@ export class OutboxRelay {
 
   async #turn(take: typeof takeTurn, restingTypes: string[]): Promise<TurnResult[]> {
     const results = await take(this.#dataSource, { ...this.#settings, restingTypes }, (messages) =>
-      traced(messages, () => this.#brokers.deliver(messages)),
+      tracedDelivery(messages, () => this.#brokers.deliver(messages)),
     );
     this.#reporter.turn(results);
     return results;

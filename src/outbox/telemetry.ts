@@ -2,52 +2,34 @@ import {
   type BatchObservableCallback,
   context,
   type Link,
-  metrics,
   propagation,
-  type Span,
   SpanKind,
-  SpanStatusCode,
+  type SpanOptions,
   trace,
 } from '@opentelemetry/api';
+import { orNothing, ourMeter, traced } from '../database/telemetry';
 import { HasMethods } from '../validation/option-rules';
 import { validateSettings } from '../validation/validate-options';
 import { type Outbox } from './outbox';
 import { type RelayMessage } from './publisher';
 import { type TurnResult } from './relay-turn';
 
-const NAME = 'payment-events-db';
-
 /**
  * Runs a delivery in a span `publish outbox` that links to the trace of each message. Names after the OpenTelemetry
- * semantic conventions for messaging. Without an SDK in the process this costs next to nothing.
- *
- * The delivery is what counts: whatever telemetry throws, it takes place, once, and its outcome is heard.
+ * semantic conventions for messaging.
  */
-export async function traced<T>(messages: readonly RelayMessage[], publish: () => Promise<T>): Promise<T> {
-  const span = orNothing(() => startSpan(messages));
-  let publishing: Promise<T> | undefined;
-  const publishOnce = () => (publishing ??= publish());
-  if (span) void orNothing(() => context.with(trace.setSpan(context.active(), span), publishOnce));
-  try {
-    return await publishOnce();
-  } catch (error) {
-    orNothing(() => span?.setStatus({ code: SpanStatusCode.ERROR }));
-    orNothing(() => span?.setAttribute('error.type', error instanceof Error ? error.name : 'unknown'));
-    throw error;
-  } finally {
-    orNothing(() => span?.end());
-  }
-}
+export const tracedDelivery = <T>(messages: readonly RelayMessage[], publish: () => Promise<T>): Promise<T> =>
+  traced('publish outbox', () => spanOf(messages), publish);
 
-function startSpan(messages: readonly RelayMessage[]): Span {
-  const attributes = {
+const spanOf = (messages: readonly RelayMessage[]): SpanOptions => ({
+  kind: SpanKind.PRODUCER,
+  attributes: {
     'messaging.operation.name': 'publish',
     'messaging.operation.type': 'send',
     'messaging.batch.message_count': messages.length,
-  };
-  const options = { kind: SpanKind.PRODUCER, attributes, links: messages.flatMap(linkTo) };
-  return trace.getTracer(NAME).startSpan('publish outbox', options);
-}
+  },
+  links: messages.flatMap(linkTo),
+});
 
 function linkTo({ headers }: RelayMessage): Link[] {
   const spanContext = orNothing(() => trace.getSpanContext(propagation.extract(context.active(), headers)));
@@ -57,21 +39,12 @@ function linkTo({ headers }: RelayMessage): Link[] {
 /** Counts what went out and what was refused, by message type. They went out, whatever telemetry throws. */
 export function countMessages(results: readonly TurnResult[]): void {
   orNothing(() => {
-    const meter = metrics.getMeter(NAME);
-    const sent = meter.createCounter('messaging.client.sent.messages', { unit: '{message}' });
+    const sent = ourMeter().createCounter('messaging.client.sent.messages', { unit: '{message}' });
     for (const { message, outcome, failed } of results) {
       const attributes = { 'messaging.operation.name': 'publish', 'messaging.message.type': message.messageType };
       sent.add(1, outcome.published ? attributes : { ...attributes, 'error.type': failed ? 'failed' : 'refused' });
     }
   });
-}
-
-function orNothing<T>(ask: () => T): T | undefined {
-  try {
-    return ask();
-  } catch {
-    return undefined;
-  }
 }
 
 class Observed {
@@ -89,7 +62,7 @@ class Observed {
  */
 export function observeOutbox(outbox: Outbox): () => void {
   validateSettings(Observed, { outbox });
-  const meter = metrics.getMeter(NAME);
+  const meter = ourMeter();
   const pending = meter.createObservableGauge('payment_events_db.outbox.pending', { unit: '{message}' });
   const waiting = meter.createObservableGauge('payment_events_db.outbox.waiting', { unit: '{message}' });
   const failed = meter.createObservableGauge('payment_events_db.outbox.failed', { unit: '{message}' });

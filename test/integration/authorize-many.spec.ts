@@ -43,7 +43,7 @@ function aRow(idempotency_key: string = newId()): Request {
 }
 
 const written = async (rows: readonly Request[]) =>
-  (await session.rowsOfMany(AUTHORIZE, rows)).map((row) => row.auth_request_id as string).toSorted();
+  (await session.rowsOfMany(AUTHORIZE, rows.map(AUTHORIZE.valuesOf))).map((row) => row.auth_request_id).toSorted();
 const idsOf = (rows: readonly Request[]) => rows.map(({ auth_request_id }) => auth_request_id).toSorted();
 
 const stored = (rows: readonly Request[]) =>

@@ -77,13 +77,15 @@ SELECT id FROM input`);
       sql: 'INSERT INTO t SELECT id, at FROM input',
       many: { orderBy: ['at', 'id'], returning: 'RETURNING id' },
     });
-    expect(many.many?.text).toBe(`WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[], $2::integer[])
+    expect(many.many?.text).toMatch(/^WITH bound AS MATERIALIZED \(\n {2}SELECT set_config\('lock_timeout'/);
+    expect(many.many?.text).toContain(`input AS MATERIALIZED (
+  SELECT given.* FROM bound, unnest($1::uuid[], $2::integer[])
     AS given (id, at)
   ORDER BY at, id
 )
 INSERT INTO t SELECT id, at FROM input RETURNING id`);
-    expect(many.valuesOfMany([{ id: 'a', at: 1 }, { id: 'b', at: 2 }])).toEqual([['a', 'b'], [1, 2]]); // prettier-ignore
+    const rows = [{ id: 'a', at: 1 }, { id: 'b', at: 2 }]; // prettier-ignore
+    expect(many.valuesOfMany(rows.map(many.valuesOf))).toEqual([['a', 'b'], [1, 2]]); // prettier-ignore
   });
 
   test('prepares another text under another name', () => {

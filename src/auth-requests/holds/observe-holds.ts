@@ -1,4 +1,5 @@
-import { type BatchObservableCallback, metrics } from '@opentelemetry/api';
+import { type BatchObservableCallback } from '@opentelemetry/api';
+import { ourMeter } from '../../database/telemetry';
 import { HasMethods } from '../../validation/option-rules';
 import { validateSettings } from '../../validation/validate-options';
 import { type Holds } from './holds';
@@ -23,7 +24,7 @@ class ObservedHolds {
  */
 export function observeHolds(holds: Holds): () => void {
   validateSettings(ObservedHolds, { holds });
-  const meter = metrics.getMeter('payment-events-db');
+  const meter = ourMeter();
   const count = meter.createObservableGauge('payment_events_db.holds.count', { unit: '{hold}' });
   const amount = meter.createObservableGauge('payment_events_db.holds.amount', { unit: '{minor_unit}' });
   const age = meter.createObservableGauge('payment_events_db.holds.oldest_open_age', { unit: 's' });
