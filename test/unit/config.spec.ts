@@ -110,6 +110,7 @@ describe('readConfig', () => {
       PAYMENT_EVENTS_DB_SCHEMA: 'payments',
       PAYMENT_EVENTS_DB_APPLICATION_NAME: 'worker 7',
       PAYMENT_EVENTS_DB_POOL_SIZE: '20',
+      PAYMENT_EVENTS_DB_COALESCED_STATEMENTS: '0',
       PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: '1000',
       PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: '0',
       PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: '2000',
@@ -125,7 +126,7 @@ describe('readConfig', () => {
       connectTimeoutMS: 1000,
       extra: {
         ...{ statement_timeout: 0, lock_timeout: 2000, idle_in_transaction_session_timeout: 30_000 },
-        ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000, migrationHoldLifeDays: 7 },
+        ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000, migrationHoldLifeDays: 7, coalescedStatements: 0 },
       },
     });
     const { dataSource: pooled } = readConfig({ PAYMENT_EVENTS_DB_TIMEOUTS_VIA: 'role' });

@@ -106,6 +106,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
     ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, migrationHoldLifeDays: 0, logger: 'debug' },
+    coalescedStatements: 0,
   },
   PlanOptions: { to: 'x', direction: 'up' },
   PrefixRef: { serverUrl, prefix: 'p' },
