@@ -1,5 +1,5 @@
 import { createRequire, isBuiltin } from 'node:module';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
@@ -54,6 +54,12 @@ describe('the packed package', () => {
     expect(
       installed.packed.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
     ).toEqual([]);
+  });
+
+  test('takes at most 700 kB, with the documentation and without source maps', async () => {
+    expect((await stat(installed.tarball)).size).toBeLessThanOrEqual(700_000);
+    expect(installed.packed.filter((path) => path.endsWith('.map'))).toEqual([]);
+    expect(installed.packed).toEqual(expect.arrayContaining(['docs/README.md', 'docs/how-to/process-a-request.md']));
   });
 
   test('declares every package that its code imports, and depends on no other', async () => {
