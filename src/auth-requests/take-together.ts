@@ -1,5 +1,6 @@
+import { type Pool } from 'pg';
 import { type DataSource } from 'typeorm';
-import { Coalescer } from '../database/coalescer';
+import { Coalescer, type CoalescerLimits } from '../database/coalescer';
 import { poolOf } from '../database/connections';
 import { untilDecided } from '../database/repeat';
 import { type Session, sessionOf } from '../database/session';
@@ -7,24 +8,26 @@ import { settingsOf } from '../database/settings';
 import { nameOf, readKeys } from '../idempotency/read-key';
 import { AUTHORIZE, type NewRequest, type Take, takeAlone, type Taken } from './authorize';
 
-/** One for all that write on the same pool: whose key is under way, one place must know. */
-const coalescers = new WeakMap<DataSource, Coalescer<NewRequest, Taken>>();
+/** One for all that write on a pool: whose key is under way, one place must know. */
+const coalescers = new WeakMap<Pool, Coalescer<NewRequest, Taken>>();
 
 /** Those that would wait anyway by one statement, which is answered as if each had had its own. */
 export const takeTogether =
   (dataSource: DataSource): Take =>
   async (request) => {
-    const { coalescedStatements = 4 } = settingsOf(dataSource);
-    if (coalescedStatements === 0) return await takeAlone(sessionOf(dataSource))(request);
-    let coalescer = coalescers.get(dataSource);
-    if (!coalescer) coalescers.set(dataSource, (coalescer = coalescerOf(dataSource, coalescedStatements)));
+    const pool = poolOf(dataSource);
+    const statements = Math.min(settingsOf(dataSource).coalescedStatements ?? 4, pool.options.max);
+    if (statements === 0) return await takeAlone(sessionOf(dataSource))(request);
+    let coalescer = coalescers.get(pool);
+    if (!coalescer) {
+      coalescer = coalescerOf(dataSource, { statements, spare: pool.options.max - statements });
+      coalescers.set(pool, coalescer);
+    }
     return await coalescer.call(request);
   };
 
-function coalescerOf(dataSource: DataSource, coalescedStatements: number): Coalescer<NewRequest, Taken> {
+function coalescerOf(dataSource: DataSource, limits: CoalescerLimits): Coalescer<NewRequest, Taken> {
   const session = sessionOf(dataSource);
-  const poolSize = poolOf(dataSource).options.max;
-  const statements = Math.min(coalescedStatements, poolSize);
   return new Coalescer(
     {
       name: 'authorize',
@@ -35,7 +38,7 @@ function coalescerOf(dataSource: DataSource, coalescedStatements: number): Coale
       // What it has taken is its own; a key that was used is used for everybody.
       isShared: (taken) => taken !== 'taken',
     },
-    { statements, spare: poolSize - statements },
+    limits,
   );
 }
 
