@@ -1,15 +1,23 @@
 import fc from 'fast-check';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { Model } from '../support/model/model';
-import { anOperation, anyOperation, describeOperation, type Operation } from '../support/model/model-operations';
+import {
+  anOperation,
+  anOperationOnAKey,
+  anyOperation,
+  describeOperation,
+  type Operation,
+} from '../support/model/model-operations';
 import { System } from '../support/model/model-system';
 import { crowdOf, overlap } from '../support/requests/races';
+import { type Company, refusePoison } from '../support/requests/together';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;
 beforeAll(async () => {
-  crowd = await crowdOf(4, database);
+  crowd = await crowdOf(4, database, { coalescedStatements: 1 });
+  await refusePoison(database);
 });
 afterAll(() => crowd.destroy());
 
@@ -113,6 +121,11 @@ for (const operation of [
 ] as const) {
   BEGINNINGS.push([...BEGINNINGS.at(-1)!, operation]);
 }
+// A hold that was captured while its request is under way: of nothing above can it be told again.
+BEGINNINGS.push([
+  ...BEGINNINGS[3]!,
+  { does: 'report', request: 'k1', names: 'the request', hold: 'p1', told: 'captured', event: 'e1' },
+]);
 // Two requests that the processor tells of under the same id.
 BEGINNINGS.push(
   (['k1', 'k2'] as const).flatMap((request): Operation[] => [
@@ -122,8 +135,14 @@ BEGINNINGS.push(
 );
 const aBeginning = fc.constantFrom(...BEGINNINGS.slice(1));
 
-async function begin(operations: readonly Operation[]): Promise<{ model: Model; real: System }> {
-  const real = new System(database, crowd);
+/** With whom a call of `authorize` travels. */
+const aCompany: fc.Arbitrary<Company> = fc.record({
+  size: fc.constantFrom(2, 3, 8, 32, 128),
+  poisoned: fc.nat(3).map((one) => one === 0),
+});
+
+async function begin(operations: readonly Operation[], company?: Company): Promise<{ model: Model; real: System }> {
+  const real = new System(database, crowd, company);
   const model = new Model();
   for (const { call, answer } of foretell(model, operations)) expect(await real.perform(call)).toEqual(answer);
   return { model, real };
@@ -138,15 +157,23 @@ function foretell(model: Model, operations: readonly Operation[]) {
 }
 
 describe('any sequence of operations', () => {
-  it('does what the model does', async () => {
-    const steps = fc.commands([anyOperation.map((operation) => new Step(operation))], { maxCommands: 25, size: 'max' });
-    await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...BEGINNINGS), steps, (beginning, sequence) =>
-        fc.asyncModelRun(() => begin(beginning), sequence),
+  const play = (operation: fc.Arbitrary<Operation>, company: fc.Arbitrary<Company | undefined>, numRuns: number) => {
+    const steps = fc.commands([operation.map((each) => new Step(each))], { maxCommands: 25, size: 'max' });
+    return fc.assert(
+      fc.asyncProperty(fc.constantFrom(...BEGINNINGS), company, steps, (beginning, travels, sequence) =>
+        fc.asyncModelRun(() => begin(beginning, travels), sequence),
       ),
-      { numRuns: 250 },
+      { numRuns },
     );
+  };
+
+  it('does what the model does', async () => {
+    await play(anyOperation, fc.constant(undefined), 250);
     expect(EVERYTHING_WORTH_SEEING.filter((answer) => !seen.has(answer))).toEqual([]);
+  });
+
+  it('does what the model does where each authorize travels in one statement with 1 to 127 others', async () => {
+    await play(fc.oneof(anOperationOnAKey, anyOperation), aCompany, 60);
   });
 });
 
@@ -157,51 +184,64 @@ function tell(...answers: (() => unknown)[]): unknown[] {
 }
 
 describe('any two operations at once', () => {
-  const aMeeting = fc.record({
-    beginning: aBeginning,
-    before: fc.array(anOperation, { maxLength: 4, size: 'max' }),
-    first: anOperation,
-    second: anOperation,
-    meet: fc.constantFrom('at once', 'the first is committed while the second waits', 'the first is rolled back'),
-  });
+  const aMeetingOf = (operation: fc.Arbitrary<Operation>, company: fc.Arbitrary<Company | undefined>) =>
+    fc.record({
+      beginning: aBeginning,
+      before: fc.array(anOperation, { maxLength: 4, size: 'max' }),
+      first: operation,
+      second: operation,
+      meet: fc.constantFrom('at once', 'the first is committed while the second waits', 'the first is rolled back'),
+      company,
+    });
 
-  it('do what the model does in one order or the other, and nothing of what was rolled back', async () => {
-    let waits = 0;
-    await fc.assert(
-      fc.asyncProperty(aMeeting, async ({ beginning, before, first, second, meet }) => {
-        const history = [...beginning, ...before];
-        const model = new Model();
-        foretell(model, history);
-        const [a, b] = [model.callFor(first), model.callFor(second)];
-        fc.pre(a !== undefined && b !== undefined);
-        const { real } = await begin(history);
+  it.each([
+    ['each by itself', aMeetingOf(anOperation, fc.constant(undefined)), 500, 100],
+    [
+      'each authorize in one statement with others',
+      aMeetingOf(fc.oneof(anOperationOnAKey, anOperation), aCompany),
+      100,
+      2,
+    ],
+  ])(
+    'do what the model does in one order or the other, and nothing of what was rolled back: %s',
+    async (_way, aMeeting, numRuns, leastWaits) => {
+      let waits = 0;
+      await fc.assert(
+        fc.asyncProperty(aMeeting, async ({ beginning, before, first, second, meet, company }) => {
+          const history = [...beginning, ...before];
+          const model = new Model();
+          foretell(model, history);
+          const [a, b] = [model.callFor(first), model.callFor(second)];
+          fc.pre(a !== undefined && b !== undefined);
+          const { real } = await begin(history, company);
 
-        const undone = meet === 'the first is rolled back' && first.does !== 'start';
-        const orders = undone ? [[b]] : [[a, b], [a, b].toReversed()];
-        const explanations = orders.map((order) => {
-          const copy = model.clone();
-          const answers = new Map(order.map((call) => [call, copy.apply(call)]));
-          return { told: [answers.get(a), answers.get(b)], world: copy.world() };
-        });
-        let told: unknown[];
-        // An attempt begins in a transaction of its own.
-        if (meet === 'at once' || first.does === 'start') {
-          told = tell(...(await Promise.all([real.send(a), real.send(b)])));
-        } else {
-          const ending = meet === 'the first is rolled back' ? 'rollback' : 'commit';
-          const held = await overlap(
-            real,
-            (manager) => real.send(a, manager),
-            () => real.send(b),
-            { ending },
-          );
-          waits += Number(held.waited);
-          told = ending === 'commit' ? tell(held.first, held.second) : [undefined, ...tell(held.second)];
-        }
-        expect(explanations).toContainEqual({ told, world: await real.world() });
-      }),
-      { numRuns: 500 },
-    );
-    expect(waits).toBeGreaterThan(100);
-  });
+          const undone = meet === 'the first is rolled back' && first.does !== 'start';
+          const orders = undone ? [[b]] : [[a, b], [a, b].toReversed()];
+          const explanations = orders.map((order) => {
+            const copy = model.clone();
+            const answers = new Map(order.map((call) => [call, copy.apply(call)]));
+            return { told: [answers.get(a), answers.get(b)], world: copy.world() };
+          });
+          let told: unknown[];
+          // An attempt begins in a transaction of its own.
+          if (meet === 'at once' || first.does === 'start') {
+            told = tell(...(await Promise.all([real.send(a), real.send(b)])));
+          } else {
+            const ending = meet === 'the first is rolled back' ? 'rollback' : 'commit';
+            const held = await overlap(
+              real,
+              (manager) => real.send(a, manager),
+              () => real.send(b),
+              { ending },
+            );
+            waits += Number(held.waited);
+            told = ending === 'commit' ? tell(held.first, held.second) : [undefined, ...tell(held.second)];
+          }
+          expect(explanations).toContainEqual({ told, world: await real.world() });
+        }),
+        { numRuns },
+      );
+      expect(waits).toBeGreaterThan(leastWaits);
+    },
+  );
 });

@@ -139,6 +139,12 @@ const OPERATIONS: [weight: number, operation: fc.Arbitrary<Operation>][] = [
   [1, fc.record({ does: fc.constant('forget the key'), key })],
 ];
 
+/** What is decided by a key alone. */
+export const anOperationOnAKey: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ does: fc.constant('authorize'), key, cents: oftenThe(100, 200) }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('forget the key'), key }) },
+);
+
 /** Any operation on one request. */
 export const anOperation: fc.Arbitrary<Operation> = fc.oneof(
   ...OPERATIONS.map(([weight, arbitrary]) => ({ weight, arbitrary })),

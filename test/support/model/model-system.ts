@@ -1,12 +1,14 @@
 import { type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { type AuthorizeCommand, type AuthorizeReceipt } from '../../../src/auth-requests/authorize';
 import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { PaymentEventsDbError } from '../../../src/errors';
 import { type StoredEvent } from '../../../src/event-store/event-store';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { anAuthorization } from '../requests/auth-requests';
+import { authorizeInCompany, type Company } from '../requests/together';
 import { type Call, type Label } from './model';
 import { CENTS_OF, type Key } from './model-operations';
 import { type RequestRecord, requireSound } from '../requests/sound-requests';
@@ -27,6 +29,8 @@ export class System {
   constructor(
     readonly database: DatabaseOfFile,
     readonly dataSource: PaymentEventsDataSource,
+    /** With whom each call of `authorize` travels, unless it is part of a transaction. Default: it goes alone. */
+    readonly company?: Company,
   ) {
     this.#requests = new AuthRequests(dataSource);
     this.#locks = new ProcessingLocks(dataSource);
@@ -60,7 +64,7 @@ export class System {
       case 'authorize': {
         const { key: idempotencyKey, cents: amountCents } = operation;
         const command = { restaurantId, paymentToken: 't', amountCents, currency: 'USD', idempotencyKey };
-        const { authRequestId: id, status, replayed } = await this.#requests.authorize(command, manager);
+        const { authRequestId: id, status, replayed } = await this.#authorize(command, manager);
         return () => {
           if (!replayed && !this.#labelOf(id)) this.#ids.set(this.#nextLabel(operation.key), id);
           return { request: this.#labelOf(id), status, replayed };
@@ -177,6 +181,11 @@ export class System {
         );
         return () => 'done';
     }
+  }
+
+  #authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
+    if (manager || !this.company) return this.#requests.authorize(command, manager);
+    return authorizeInCompany(this.#requests, command, this.company);
   }
 
   /** All of it, in the model's words, and sound. */

@@ -1,11 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EntityManager } from 'typeorm';
-import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
+import {
+  createDataSourceOptions,
+  PaymentEventsDataSource,
+  type PaymentEventsDataSourceSettings,
+} from '../../../src/data-source';
 import { type DatabaseOfFile } from '../database/use-test-database';
 
 /** A DataSource with a connection, already open, for each of many at once. Destroy it in `afterAll`. */
-export async function crowdOf(poolSize: number, database: DatabaseOfFile): Promise<PaymentEventsDataSource> {
-  const options = createDataSourceOptions({ url: database.url, poolSize, connectTimeoutMs: 20_000 });
+export async function crowdOf(
+  poolSize: number,
+  database: DatabaseOfFile,
+  settings: Partial<PaymentEventsDataSourceSettings> = {},
+): Promise<PaymentEventsDataSource> {
+  const options = createDataSourceOptions({ url: database.url, poolSize, connectTimeoutMs: 20_000, ...settings });
   const crowd = await new PaymentEventsDataSource(options).initialize();
   await atOnce(poolSize, () => crowd.query('SELECT pg_sleep(0.2)'));
   return crowd;
