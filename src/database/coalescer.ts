@@ -125,7 +125,7 @@ export class Coalescer<Request, Outcome> {
 
   /** At the end of the turn: until then those come back who have just been answered. */
   #dispatch(): void {
-    if (this.#isDispatching || this.#queue.length === 0) return;
+    if (this.#isDispatching || this.#queue.length === 0 || this.#inFlight >= this.#limits.statements) return;
     this.#isDispatching = true;
     setImmediate(() => {
       this.#isDispatching = false;
@@ -225,6 +225,8 @@ export class Coalescer<Request, Outcome> {
   #wait(call: Call<Request, Outcome>): void {
     this.#queue.push(call);
     this.#watch();
+    // The statement that it waited for may go on for others, and places be free.
+    this.#dispatch();
   }
 
   #leave({ bytes }: Call<Request, Outcome>): void {
