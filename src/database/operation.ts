@@ -12,6 +12,8 @@ interface OperationSpec<C extends Columns, Row> {
   readonly sql: string | ((input: C) => string);
   /** How it is done for many inputs at once, where that gains. */
   readonly many?: ManySpec<C>;
+  /** See {@link Statement}. */
+  readonly answerWithinMs?: number;
 }
 
 interface ManySpec<C extends Columns> {
@@ -81,6 +83,7 @@ export function operation<const C extends Columns, Row>({
   input,
   sql,
   many,
+  answerWithinMs,
 }: OperationSpec<C, Row>): Operation<InputOf<C>, Row> {
   const columns = Object.entries(input) as [string, Column<unknown>][];
   // Apart, since taking a pair to pieces for each value takes as long as encoding it.
@@ -88,7 +91,7 @@ export function operation<const C extends Columns, Row>({
   const encoders = columns.map(([, { encode }]) => encode);
   const body = typeof sql === 'string' ? sql : sql(input);
   const defined = {
-    one: statement(name, withInput(body, oneRow(columns))),
+    one: { ...statement(name, withInput(body, oneRow(columns))), answerWithinMs },
     valuesOf: (values: Record<string, unknown>) => names.map((column, index) => encoders[index]!(values[column])),
     many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
     valuesOfMany: (encoded: readonly Encoded[]) => names.map((_, index) => encoded.map((values) => values[index])),

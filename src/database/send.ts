@@ -24,7 +24,7 @@ interface QueryClass {
 export function send(
   client: PoolClient,
   dataSource: DataSource,
-  { name, text }: Statement,
+  { name, text, answerWithinMs = Infinity }: Statement,
   values?: unknown[],
 ): Promise<QueryResult> {
   const { Query } = client.constructor as unknown as { Query: QueryClass };
@@ -32,7 +32,7 @@ export function send(
   const generation = name === undefined ? undefined : generations.get(name);
   const preparedAs = preparedStatements === 'unnamed' ? undefined : generation ? `${name}_${generation}` : name;
   return new Promise((resolve, reject) => {
-    const answered = expectAnswer(client, answerTimeoutMs);
+    const answered = expectAnswer(client, Math.min(answerTimeoutMs, answerWithinMs));
     const callback: Callback = (error, result) => {
       answered();
       if (!error) return resolve(result);

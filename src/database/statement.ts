@@ -5,6 +5,8 @@ export interface Statement {
   /** Under which it is prepared once a connection: at most 63 bytes, unlike any other text's. Without, each time. */
   readonly name?: string;
   readonly text: string;
+  /** Longest wait for the answer, where that of the DataSource is longer. In milliseconds. */
+  readonly answerWithinMs?: number;
 }
 
 /**
