@@ -19,6 +19,7 @@ export { type RecordedResult } from './auth-requests/recorded-result';
 export { type RecordedFailure } from './auth-requests/record-failure';
 export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void';
 export { type Attempt } from './auth-requests/start-attempt';
+export { type AwaitedRequest, WaitOptions } from './auth-requests/wait-for-result';
 
 export { type Hold } from './auth-requests/holds/hold';
 export { HoldFilter, ListHoldsCommand, type StandingHold } from './auth-requests/holds/list-holds';

@@ -19,14 +19,16 @@ import { type DeniedCommand, recordDenied } from './record-denied';
 import { type FailureCommand, type RecordedFailure, recordFailure } from './record-failure';
 import { type RecordedResult } from './recorded-result';
 import { requestVoid, type VoidCommand, type VoidReceipt } from './request-void';
+import { tellRecorded } from './result-watch';
 import { type Attempt, startAttempt, type StartAttemptCommand } from './start-attempt';
 import { takeTogether } from './take-together';
+import { type AwaitedRequest, waitForResult, type WaitOptions } from './wait-for-result';
 
 /**
  * The life of an authorization request. Every operation is one statement that writes its event, the read model and,
  * where it says so, outbox and idempotency key: all of it or nothing.
  *
- * Each but `startAttempt` takes the manager of an open transaction, to commit with what else the caller writes. Without
+ * Each but `startAttempt` and `waitForResult` takes the manager of an open transaction, to commit with what else the caller writes. Without
  * one it is a transaction of its own. Each may be repeated after a lost answer, and is answered with what the first call
  * did: `authorize` and `requestVoid` by their key; a result, a failure or an expiry by what it says; `startAttempt` by the
  * `eventId` that it is given. Beside the errors named, all throw `InvalidCommandError` before anything is sent, and the
@@ -84,7 +86,9 @@ export class AuthRequests {
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   async recordAuthorized(lease: Lease, command: AuthorizedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return await recordAuthorized(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    const recorded = await recordAuthorized(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    this.#tellRecorded([lease.authRequestId], manager);
+    return recorded;
   }
 
   /**
@@ -94,7 +98,9 @@ export class AuthRequests {
    * @throws AuthRequestStatusError it is PENDING: no attempt was ever begun
    */
   async recordDenied(lease: Lease, command: DeniedCommand, manager?: EntityManager): Promise<RecordedResult> {
-    return await recordDenied(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    const recorded = await recordDenied(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    this.#tellRecorded([lease.authRequestId], manager);
+    return recorded;
   }
 
   /**
@@ -109,7 +115,9 @@ export class AuthRequests {
    * @throws TransactionConflictError other writes of the same lease came in between three times
    */
   async recordFailure(lease: Lease, command: FailureCommand, manager?: EntityManager): Promise<RecordedFailure> {
-    return await recordFailure(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    const recorded = await recordFailure(sessionOf(this.#dataSource, manager), validLease(lease), command);
+    this.#tellRecorded([lease.authRequestId], manager);
+    return recorded;
   }
 
   /**
@@ -119,8 +127,10 @@ export class AuthRequests {
    * @throws NotVoidableError it is DENIED, FAILED, EXPIRED or VOIDED by another key; the key is not used up
    * @throws IdempotencyKeyReuseError the key was used for something else
    */
-  requestVoid(command: VoidCommand, manager?: EntityManager): Promise<VoidReceipt> {
-    return requestVoid(sessionOf(this.#dataSource, manager), command);
+  async requestVoid(command: VoidCommand, manager?: EntityManager): Promise<VoidReceipt> {
+    const receipt = await requestVoid(sessionOf(this.#dataSource, manager), command);
+    this.#tellRecorded([receipt.authRequestId], manager);
+    return receipt;
   }
 
   /**
@@ -130,8 +140,9 @@ export class AuthRequests {
    * @throws AuthRequestNotFoundError
    * @throws AuthRequestStatusError it is settled otherwise
    */
-  expire(command: ExpireCommand, manager?: EntityManager): Promise<void> {
-    return expire(sessionOf(this.#dataSource, manager), command);
+  async expire(command: ExpireCommand, manager?: EntityManager): Promise<void> {
+    await expire(sessionOf(this.#dataSource, manager), command);
+    this.#tellRecorded([command.authRequestId], manager);
   }
 
   /**
@@ -140,13 +151,35 @@ export class AuthRequests {
    *
    * @returns the ids of what it closed
    */
-  expireStale(command: ExpireStaleCommand): Promise<string[]> {
-    return expireStale(sessionOf(this.#dataSource), command);
+  async expireStale(command: ExpireStaleCommand): Promise<string[]> {
+    const expired = await expireStale(sessionOf(this.#dataSource), command);
+    this.#tellRecorded(expired);
+    return expired;
   }
 
   /** One request, or null. */
   get(ref: RequestRef, manager?: EntityManager): Promise<AuthRequest | null> {
     return get(sessionOf(this.#dataSource, manager), ref);
+  }
+
+  /**
+   * Waits until a request is settled, whoever settles it, for `timeoutMs` at most. However many wait in a process, they
+   * share one statement each 10 to 100 ms; a result that this process records by itself, other than in a transaction
+   * of the caller's, is seen at once.
+   *
+   * @returns the request, as read in the end; `settled` says whether there is a result or the time was up
+   * @throws AuthRequestNotFoundError at once
+   * @throws DatabaseUnavailableError and other retryable ones where the database is away when the time is up, at most a
+   *   second after it
+   * @throws DataSourceNotOpenError also where it is closed meanwhile
+   * @throws the reason of the signal, at once
+   *
+   * @example
+   * const { authRequestId } = await requests.authorize(command);
+   * const { settled, status } = await requests.waitForResult({ restaurantId, authRequestId }, { timeoutMs: 3_000 });
+   */
+  waitForResult(ref: RequestRef, options?: WaitOptions): Promise<AwaitedRequest> {
+    return waitForResult(this.#dataSource, ref, options);
   }
 
   /** A restaurant's requests, newest first, a page at a time. */
@@ -180,5 +213,9 @@ export class AuthRequests {
    */
   closeUnanswered(command: CloseUnansweredCommand, manager?: EntityManager): Promise<ClosedAttempts> {
     return closeUnanswered(sessionOf(this.#dataSource, manager), command);
+  }
+  /** What a caller's transaction has written is not there before it commits: those who wait find it by themselves. */
+  #tellRecorded(authRequestIds: readonly string[], manager?: EntityManager): void {
+    if (!manager) tellRecorded(this.#dataSource, authRequestIds);
   }
 }

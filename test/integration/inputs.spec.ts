@@ -132,6 +132,11 @@ const OPERATIONS: Record<string, Prepare> = {
     await aHold(dataSource, 'void_failed');
     return async (changes) => ({ ...(await new Holds(dataSource).stats(changes)), oldestOpenAgeMs: 0 });
   },
+  WaitOptions: async () => {
+    const request = await pending();
+    await requests.expire({ ...request, reason: '' });
+    return (changes) => requests.waitForResult(request, changes);
+  },
   StartAttemptCommand: async () => {
     const { lease } = await aRequest(dataSource);
     return async (changes) => [

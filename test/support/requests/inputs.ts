@@ -156,6 +156,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...traced,
   },
   VoidWriteCommand: { ...hold, ...traced },
+  WaitOptions: { timeoutMs: 1, signal: new AbortController().signal },
   Work: { work: nothing },
 };
 

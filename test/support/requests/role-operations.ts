@@ -141,6 +141,7 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     expire: onRequest((authRequests, ref) => authRequests.expire({ ...ref, reason: 'stale' })),
     expireStale: onRequest((authRequests) => authRequests.expireStale({ olderThanMs: 1 })),
     get: onRequest((authRequests, ref) => authRequests.get(ref)),
+    waitForResult: onRequest((authRequests, ref) => authRequests.waitForResult(ref, { timeoutMs: 20 })),
     list: onRequest((authRequests) => authRequests.list({ restaurantId: RESTAURANT })),
     listStuck: onRequest((authRequests) => authRequests.listStuck({ olderThanMs: 0 })),
     listUnsettled: onRequest((authRequests) => authRequests.listUnsettled({ olderThanMs: 0 })),
