@@ -163,9 +163,9 @@ export class AuthRequests {
   }
 
   /**
-   * Waits until a request is settled, whoever settles it, for `timeoutMs` at most. However many wait in a process, they
-   * share one statement each 10 to 100 ms; a result that this process records by itself, other than in a transaction
-   * of the caller's, is seen at once.
+   * Waits until a request is settled, by this process or another, for `timeoutMs` at most. All who wait in a process share
+   * one statement each 10 to 100 ms, however many they are. A result that this process records is seen at once, unless it
+   * does so in a transaction of the caller's.
    *
    * @returns the request, as read in the end; `settled` says whether there is a result or the time was up
    * @throws AuthRequestNotFoundError at once
