@@ -15,11 +15,11 @@ const database = useTestDatabase();
 const query = <Row>(sql: string, params?: unknown[]) => database.query<Row>(sql, params);
 const requireWhole = async () => expectNothingHalfDone(query, await database.dataSource());
 
-const PROCESSES = 16;
-/** Each with a pool and calls of its own, as a process of its own has: 64 processes take more memory than a test should. */
-const DATA_SOURCES = 4;
-const ROUNDS = 3;
-const KEYS = 32;
+const PROCESSES = 8;
+/** Each with a pool and calls of its own, as a process of its own has: 64 processes take minutes to start on two cores. */
+const DATA_SOURCES = 8;
+const ROUNDS = 8;
+const KEYS = 100;
 
 it(`${PROCESSES * DATA_SOURCES} at once with the same keys, each in an order of its own, never meet a deadlock and make each request once`, async () => {
   // Less than a statement for many waits for a lock: it would give up before anybody looks for a deadlock.
