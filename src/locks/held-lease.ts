@@ -1,5 +1,5 @@
 import { bigint, text, uuid } from '../database/columns';
-import { type Lease } from './lease';
+import { type LeaseRef } from './lease';
 
 /** The columns of an operation's `input` that name a lease. */
 export const leaseColumns = {
@@ -10,7 +10,7 @@ export const leaseColumns = {
 } as const;
 
 /** Their values. */
-export const leaseInput = ({ authRequestId, restaurantId, workerId, fencingToken }: Lease) => ({
+export const leaseInput = ({ authRequestId, restaurantId, workerId, fencingToken }: LeaseRef) => ({
   auth_request_id: authRequestId,
   restaurant_id: restaurantId,
   worker_id: workerId,

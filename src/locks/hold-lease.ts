@@ -1,12 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type Session } from '../database/session';
 import { LockLostError, LockTimeoutError, PaymentEventsDbError } from '../errors';
-import { type Lease, type ProcessingLocks } from './processing-locks';
+import { Callable } from '../validation/option-rules';
+import { validateCommand } from '../validation/validate-command';
+import { type LeaseRef } from './lease';
+import { renewLease } from './lease-writes';
+
+/** What to do under a lease. */
+class Work {
+  @Callable()
+  work: unknown;
+}
+
+/** @throws InvalidCommandError it is no function */
+export const validWork = (work: unknown): void => void validateCommand(Work, { work });
 
 interface Hold {
   readonly ttlMs: number;
   /** From before the database was asked, of `performance.now()`. */
   readonly askedAt: number;
   readonly longestMs: number;
+  /** Gives the lease back in the end. Default: the work does so. */
+  readonly giveBack?: () => Promise<unknown>;
 }
 
 /**
@@ -16,10 +30,10 @@ interface Hold {
  * may still be asking the processor.
  */
 export async function holdLease<T>(
-  locks: ProcessingLocks,
-  lease: Lease,
-  { ttlMs, askedAt, longestMs }: Hold,
-  work: (lease: Lease, signal: AbortSignal) => Promise<T>,
+  session: Session,
+  lease: LeaseRef,
+  { ttlMs, askedAt, longestMs, giveBack = () => Promise.resolve() }: Hold,
+  work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const lost = new AbortController();
   const abort = () => lost.abort(new LockLostError(lease.authRequestId));
@@ -29,7 +43,7 @@ export async function holdLease<T>(
   const renew = async () => {
     const asked = performance.now();
     try {
-      await locks.renew(lease, ttlMs);
+      await renewLease(session, lease, ttlMs);
       clearTimeout(expiry);
       if (!lost.signal.aborted) expiry = setTimeout(abort, remaining(asked));
     } catch (error) {
@@ -39,27 +53,33 @@ export async function holdLease<T>(
   const ticks = setInterval(() => {
     renewal = renewal.then(renew);
   }, ttlMs / 3);
-  const timeUp = new AbortController();
-  const overdue = sleep(longestMs, undefined, { signal: timeUp.signal }).then(() => {
-    const error = new LockTimeoutError(lease.authRequestId, longestMs);
-    lost.abort(error);
-    throw error;
+  let timeUp: NodeJS.Timeout | undefined;
+  const overdue = new Promise<never>((_, reject) => {
+    timeUp = setTimeout(() => {
+      const error = new LockTimeoutError(lease.authRequestId, longestMs);
+      lost.abort(error);
+      reject(error);
+    }, longestMs);
   });
-  overdue.catch(() => undefined);
-  // What cannot be released now expires.
-  const release = () => renewal.then(() => locks.release(lease)).catch(() => undefined);
-  const working = Promise.resolve().then(() => work(lease, lost.signal));
+  const working = Promise.resolve().then(() => work(lost.signal));
   working.catch(() => undefined);
   try {
     return await Promise.race([working, overdue]);
   } finally {
-    timeUp.abort();
+    clearTimeout(timeUp);
     clearInterval(ticks);
     clearTimeout(expiry);
-    if (!(lost.signal.reason instanceof LockTimeoutError)) {
-      const answered = new AbortController();
-      await Promise.race([release(), sleep(ttlMs / 3, undefined, { signal: answered.signal }).catch(() => undefined)]);
-      answered.abort();
-    }
+    // What cannot be given back now expires.
+    if (!(lost.signal.reason instanceof LockTimeoutError)) await atMost(ttlMs / 3, renewal.then(giveBack));
   }
+}
+
+/** Waits until something has ended, however it did, and no longer than so many milliseconds. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work.catch(() => undefined), over]);
+  clearTimeout(timer);
 }

@@ -1,22 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
-import { Callable } from '../validation/option-rules';
 import { BigInteger, LARGEST_BIGINT, Text, Uuid, WholeNumber } from '../validation/rules';
-import { newId } from '../database/new-id';
-import { float8, integer, uuid } from '../database/columns';
-import { operation, rowsOf } from '../database/operation';
+import { integer } from '../database/columns';
+import { operation } from '../database/operation';
 import { repeatOnce } from '../database/repeat';
 import { sessionOf, writeInBatches } from '../database/session';
-import { AuthRequestNotFoundError, LockHeldError, LockLostError } from '../errors';
+import { AuthRequestNotFoundError, LockHeldError } from '../errors';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
-import { IS_SAME, leaseColumns, leaseInput } from './held-lease';
-import { holdLease } from './hold-lease';
-import { type Lease, validLease } from './lease';
+import { holdLease, validWork } from './hold-lease';
+import { type Lease, validLease, wantedLease } from './lease';
+import { acquireLease, isOfAnother, releaseLease, renewLease } from './lease-writes';
 
-export { type Lease } from './lease';
+export { type Lease, newFencingToken } from './lease';
 
 /** Who wants to work on what, and for how long. */
 export class AcquireCommand {
@@ -54,18 +50,6 @@ export class HoldOptions {
   longestMs?: number;
 }
 
-/** A process id alone is 1 in every container. */
-const THIS_PROCESS = `${hostname().slice(0, 100)}/${process.pid}/${newId()}`;
-
-/** What to do under a lease. */
-class Work {
-  @Callable()
-  work: unknown;
-}
-
-/** A fencing token: 62 random bits. */
-export const newFencingToken = (): bigint => randomBytes(8).readBigUInt64BE() >> 2n;
-
 /** What a purge of leases may be told. */
 export class PurgeLocksOptions {
   /** How many a transaction: 1 to 10,000. Default 1,000. */
@@ -73,57 +57,6 @@ export class PurgeLocksOptions {
   @WholeNumber(1, 10_000)
   batchSize?: number;
 }
-
-/**
- * clock_timestamp() throughout: now() stands still in a caller's transaction. After waiting for a worker's write, which
- * holds the row FOR SHARE, or for another acquire, WHERE and SET are evaluated on the row as it is then. The caller has
- * drawn the token: a caller that finds it in the row has taken this lease before. A request of another restaurant is left
- * alone; one that is not there yet may be locked.
- */
-const ACQUIRE = operation({
-  name: 'acquire_lock',
-  input: { ...leaseColumns, ttl_ms: float8 },
-  output: rowsOf<{ fencing_token: string; expires_at: Date }>(),
-  sql: `
-    INSERT INTO auth_processing_locks AS held
-      (auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at)
-    SELECT auth_request_id, restaurant_id, worker_id, fencing_token, clock_timestamp(),
-           clock_timestamp() + ttl_ms * interval '1 millisecond'
-    FROM input
-    WHERE NOT EXISTS (SELECT FROM auth_request_state AS state
-                      WHERE state.auth_request_id = input.auth_request_id AND state.restaurant_id <> input.restaurant_id)
-    ON CONFLICT (auth_request_id) DO UPDATE
-      SET restaurant_id = excluded.restaurant_id, worker_id = excluded.worker_id, fencing_token = excluded.fencing_token,
-          locked_at = clock_timestamp(), expires_at = clock_timestamp() + (SELECT ttl_ms FROM input) * interval '1 millisecond'
-      WHERE held.expires_at <= clock_timestamp()
-         OR held.fencing_token = excluded.fencing_token AND held.worker_id = excluded.worker_id
-    RETURNING fencing_token, expires_at`,
-});
-
-const IS_OF_ANOTHER = operation({
-  name: 'lock_of_another_restaurant',
-  input: { auth_request_id: uuid, restaurant_id: uuid },
-  sql: `
-    SELECT FROM auth_request_state AS state JOIN input USING (auth_request_id)
-    WHERE state.restaurant_id <> input.restaurant_id`,
-});
-
-const RENEW = operation({
-  name: 'renew_lock',
-  input: { ...leaseColumns, ttl_ms: float8 },
-  output: rowsOf<{ expires_at: Date }>(),
-  sql: `
-    UPDATE auth_processing_locks AS held SET expires_at = clock_timestamp() + ttl_ms * interval '1 millisecond'
-    FROM input
-    WHERE ${IS_SAME} AND held.expires_at > clock_timestamp()
-    RETURNING held.expires_at`,
-});
-
-const RELEASE = operation({
-  name: 'release_lock',
-  input: leaseColumns,
-  sql: `DELETE FROM auth_processing_locks AS held USING input WHERE ${IS_SAME}`,
-});
 
 /** Rows that somebody is taking over at this moment are left to them. */
 const PURGE = operation({
@@ -167,23 +100,13 @@ export class ProcessingLocks {
    */
   async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
     const command = validateCommand(AcquireCommand, input);
-    const { authRequestId, restaurantId, ttlMs } = command;
-    const { workerId = THIS_PROCESS, fencingToken = newFencingToken() } = command;
+    const lease = wantedLease(command);
     const session = sessionOf(this.#dataSource, manager);
-    const ref = { auth_request_id: authRequestId, restaurant_id: restaurantId };
-    const ask = () => session.row(ACQUIRE, { ...ref, worker_id: workerId, fencing_token: fencingToken, ttl_ms: ttlMs });
-    const row = await (session.isCallers ? ask() : repeatOnce(ask));
-    if (!row) {
-      if (await session.row(IS_OF_ANOTHER, ref)) throw new AuthRequestNotFoundError(authRequestId);
-      return null;
-    }
-    return Object.freeze({
-      restaurantId: restaurantId.toLowerCase(),
-      authRequestId: authRequestId.toLowerCase(),
-      workerId,
-      fencingToken: BigInt(row.fencing_token),
-      expiresAt: row.expires_at,
-    });
+    const ask = () => acquireLease(session, lease, command.ttlMs);
+    const expiresAt = await (session.isCallers ? ask() : repeatOnce(ask));
+    if (expiresAt) return Object.freeze({ ...lease, expiresAt });
+    if (await isOfAnother(session, lease)) throw new AuthRequestNotFoundError(lease.authRequestId);
+    return null;
   }
 
   /**
@@ -195,10 +118,8 @@ export class ProcessingLocks {
   async renew(given: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
     const lease = validLease(given);
     validateCommand(AcquireCommand, { ...lease, ttlMs });
-    const session = sessionOf(this.#dataSource, manager);
-    const row = await session.row(RENEW, { ...leaseInput(lease), ttl_ms: ttlMs });
-    if (!row) throw new LockLostError(lease.authRequestId);
-    return Object.freeze({ ...lease, expiresAt: row.expires_at });
+    const expiresAt = await renewLease(sessionOf(this.#dataSource, manager), lease, ttlMs);
+    return Object.freeze({ ...lease, expiresAt });
   }
 
   /**
@@ -208,7 +129,7 @@ export class ProcessingLocks {
    * @throws InvalidCommandError
    */
   async release(lease: Lease, manager?: EntityManager): Promise<boolean> {
-    return (await sessionOf(this.#dataSource, manager).write(RELEASE, leaseInput(validLease(lease)))) > 0;
+    return await releaseLease(sessionOf(this.#dataSource, manager), validLease(lease));
   }
 
   /**
@@ -238,11 +159,14 @@ export class ProcessingLocks {
   ): Promise<T> {
     const command = validateCommand(AcquireCommand, ref);
     const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateOptions(HoldOptions, options);
-    validateCommand(Work, { work });
+    validWork(work);
     const askedAt = performance.now();
     const lease = await this.acquire(command);
     if (!lease) throw new LockHeldError(command.authRequestId);
-    return await holdLease(this, lease, { ttlMs: command.ttlMs, askedAt, longestMs }, work);
+    const session = sessionOf(this.#dataSource);
+    const giveBack = () => releaseLease(session, lease);
+    const held = { ttlMs: command.ttlMs, askedAt, longestMs, giveBack };
+    return await holdLease(session, lease, held, (signal) => work(lease, signal));
   }
 
   /**
