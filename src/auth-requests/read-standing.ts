@@ -4,7 +4,7 @@ import { UndecodableEventError, UnknownEventTypeError } from '../errors';
 import { decodeEvent, type PaymentEventBody } from '../event-store/event-codec';
 import { type EventMetadata, fromColumn } from '../event-store/event-metadata';
 import { HELD_LEASE, leaseColumns, leaseInput } from '../locks/held-lease';
-import { type Lease } from '../locks/lease';
+import { type LeaseRef } from '../locks/lease';
 import { type AuthRequestStatus } from './statuses';
 
 /** Where a request stands, for a write that found nothing to change. */
@@ -88,7 +88,7 @@ const READ_STANDING = operation({
     ORDER BY event.sequence_number`,
 });
 
-export async function readStanding(session: Session, lease: Lease): Promise<Standing> {
+export async function readStanding(session: Session, lease: LeaseRef): Promise<Standing> {
   const lines = await session.rows(READ_STANDING, leaseInput(lease));
   const line = lines[0]!;
   return {

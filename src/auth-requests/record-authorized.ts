@@ -1,10 +1,10 @@
 import { IsOptional } from 'class-validator';
 import { bigint, orNull, text, timestamptz } from '../database/columns';
-import { operation, rowsOf } from '../database/operation';
+import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthorizationConflictError, AuthorizationMismatchError, AuthRequestStatusError } from '../errors';
 import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
-import { type Lease } from '../locks/lease';
+import { type LeaseRef } from '../locks/lease';
 import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Currency, Instant, Text, WholeNumber } from '../validation/rules';
@@ -16,12 +16,13 @@ import { type AuthRequestStatus, SQL } from './statuses';
 import {
   ATTEMPTS_AFTER,
   eventIdOf,
-  LEASE,
+  type LeaseAfter,
   RecordCommand,
   REQUEST,
   versionsAfter,
   workerColumns,
   workerInput,
+  workerWrite,
   writeUnderLease,
 } from './worker-write';
 
@@ -73,7 +74,7 @@ export class AuthorizedCommand extends RecordCommand {
  * Holds are read in this statement's snapshot, which has them all where it is not outdated: see {@link IS_OUTDATED}. What the same
  * lease writes at the same time has the same event id.
  */
-const RECORD_AUTHORIZED = operation({
+const RECORD_AUTHORIZED = workerWrite({
   name: 'record_authorized',
   input: {
     ...workerColumns,
@@ -89,8 +90,8 @@ const RECORD_AUTHORIZED = operation({
     headers: messageHeaders,
   },
   output: rowsOf<{ status: AuthRequestStatus; void_queued: boolean; is_outdated: boolean }>(),
-  sql: (input) => `
-    WITH lease AS (${LEASE}
+  sql: (input, lease) => `
+    WITH lease AS (${lease.held}
     ), request AS (${REQUEST}
     ), meant AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated, is_named OR status = 'PROCESSING' OR status = 'AUTHORIZED' AND processor_auth_id IS NULL AS needs_it,
@@ -170,15 +171,16 @@ const RECORD_AUTHORIZED = operation({
             FROM unneeded WHERE state = 'held') AS hold`,
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'voided_during_authorization' ELSE 'not_needed' END`,
     })}
-    )
+    )${lease.release}
     SELECT status, void_queued, false AS is_outdated FROM changed
     UNION ALL SELECT status, false, true FROM meant WHERE is_outdated`,
 });
 
 export async function recordAuthorized(
   session: Session,
-  lease: Lease,
+  lease: LeaseRef,
   input: AuthorizedCommand,
+  after: LeaseAfter = 'kept',
 ): Promise<RecordedResult> {
   const command = validateCommand(AuthorizedCommand, input);
   const { authRequestId, restaurantId } = lease;
@@ -219,9 +221,8 @@ export async function recordAuthorized(
     void_message: voidMessage(authRequestId, restaurantId, ''),
     headers: command.headers,
   } as const;
-  const written = await writeUnderLease(session, lease, RECORD_AUTHORIZED, answer, (standing) =>
-    recordedBefore(standing, authRequestId, command),
-  );
+  const repeated = (standing: Standing) => recordedBefore(standing, authRequestId, command);
+  const written = await writeUnderLease(session, lease, RECORD_AUTHORIZED[after], answer, repeated, after);
   if (written.row) return { status: written.row.status, replayed: false, voidQueued: written.row.void_queued };
   if (written.repeat) return written.repeat;
   const { standing } = written;

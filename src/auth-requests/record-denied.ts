@@ -1,10 +1,10 @@
 import { IsOptional } from 'class-validator';
 import { text } from '../database/columns';
-import { operation, rowsOf } from '../database/operation';
+import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
 import { appendEvent, eventOf } from '../event-store/append-event';
-import { type Lease } from '../locks/lease';
+import { type LeaseRef } from '../locks/lease';
 import { messageHeaders, messageOf } from '../outbox/queue-message';
 import { TextMap } from '../validation/json-rules';
 import { Text } from '../validation/rules';
@@ -16,12 +16,13 @@ import { type AuthRequestStatus } from './statuses';
 import {
   ATTEMPTS_AFTER,
   eventIdOf,
-  LEASE,
+  type LeaseAfter,
   RecordCommand,
   REQUEST,
   versionsAfter,
   workerColumns,
   workerInput,
+  workerWrite,
   writeUnderLease,
 } from './worker-write';
 
@@ -48,7 +49,7 @@ export class DeniedCommand extends RecordCommand {
  * A settled request keeps its status and its row; the event says what the processor answered, and closes the attempt. What
  * the processor has told of by itself meanwhile is voided, since nobody will use it.
  */
-const RECORD_DENIED = operation({
+const RECORD_DENIED = workerWrite({
   name: 'record_denied',
   input: {
     ...workerColumns,
@@ -60,8 +61,8 @@ const RECORD_DENIED = operation({
     headers: messageHeaders,
   },
   output: rowsOf<{ status: AuthRequestStatus; is_outdated: boolean }>(),
-  sql: (input) => `
-    WITH lease AS (${LEASE}
+  sql: (input, lease) => `
+    WITH lease AS (${lease.held}
     ), request AS (${REQUEST}
     ), seen AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated FROM request
@@ -86,12 +87,17 @@ const RECORD_DENIED = operation({
       metadata: `jsonb_strip_nulls(jsonb_build_object('attempt', own, 'status_after', status, ${unneededIn()}))`,
     })}
     ), message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
-    )
+    )${lease.release}
     SELECT status, false AS is_outdated FROM changed
     UNION ALL SELECT status, true FROM seen WHERE is_outdated`,
 });
 
-export async function recordDenied(session: Session, lease: Lease, input: DeniedCommand): Promise<RecordedResult> {
+export async function recordDenied(
+  session: Session,
+  lease: LeaseRef,
+  input: DeniedCommand,
+  after: LeaseAfter = 'kept',
+): Promise<RecordedResult> {
   const command = validateCommand(DeniedCommand, input);
   const { authRequestId } = lease;
   const { processorName, denialCode = '', denialReason = '' } = command;
@@ -120,9 +126,8 @@ export async function recordDenied(session: Session, lease: Lease, input: Denied
       receivedAt: new Date(),
     },
   } as const;
-  const written = await writeUnderLease(session, lease, RECORD_DENIED, answer, (standing) =>
-    recordedBefore(standing, command.attempt, processorName, denialCode),
-  );
+  const repeated = (standing: Standing) => recordedBefore(standing, command.attempt, processorName, denialCode);
+  const written = await writeUnderLease(session, lease, RECORD_DENIED[after], answer, repeated, after);
   if (written.row) return { status: written.row.status, replayed: false, voidQueued: false };
   if (written.repeat) return written.repeat;
   throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordDenied');

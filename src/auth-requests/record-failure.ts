@@ -1,10 +1,10 @@
 import { IsIn, IsOptional } from 'class-validator';
 import { boolean, orNull, text, timestamptz } from '../database/columns';
-import { operation, rowsOf } from '../database/operation';
+import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthRequestStatusError } from '../errors';
 import { appendEvent, CHANGED, eventOf } from '../event-store/append-event';
-import { type Lease } from '../locks/lease';
+import { type LeaseRef } from '../locks/lease';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { int64Field } from '../protobuf/append-fields';
 import { Flag, Instant, Text } from '../validation/rules';
@@ -16,12 +16,13 @@ import { type AuthRequestStatus, SQL } from './statuses';
 import {
   ATTEMPTS_AFTER,
   eventIdOf,
-  LEASE,
+  type LeaseAfter,
   RecordCommand,
   REQUEST,
   versionsAfter,
   workerColumns,
   workerInput,
+  workerWrite,
   writeUnderLease,
 } from './worker-write';
 
@@ -104,7 +105,7 @@ const WAITING_AT = `
  *
  * Where the request is FAILED now, nobody will use what the processor has told of by itself: it is voided.
  */
-const RECORD_FAILURE = operation({
+const RECORD_FAILURE = workerWrite({
   name: 'record_failure',
   input: {
     ...workerColumns,
@@ -120,8 +121,8 @@ const RECORD_FAILURE = operation({
     headers: messageHeaders,
   },
   output: rowsOf<FailedRow>(),
-  sql: (input) => `
-    WITH lease AS (${LEASE}
+  sql: (input, lease) => `
+    WITH lease AS (${lease.held}
     ), request AS (${REQUEST}
     ), retry AS MATERIALIZED (
       SELECT *, CASE WHEN needs_message THEN (${WAITING_AT}) END AS waiting_at, ${IS_OUTDATED} AS is_outdated
@@ -164,12 +165,17 @@ const RECORD_FAILURE = operation({
     })}
     ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
     ), void_message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
-    )
+    )${lease.release}
     SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
     UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,
 });
 
-export async function recordFailure(session: Session, lease: Lease, input: FailureCommand): Promise<RecordedFailure> {
+export async function recordFailure(
+  session: Session,
+  lease: LeaseRef,
+  input: FailureCommand,
+  after: LeaseAfter = 'kept',
+): Promise<RecordedFailure> {
   const command = validateCommand(FailureCommand, input);
   const { authRequestId, restaurantId } = lease;
   const { errorCode, errorMessage, retryable, retryBy = 'outbox', outcome } = command;
@@ -196,10 +202,9 @@ export async function recordFailure(session: Session, lease: Lease, input: Failu
     void_message: voidMessage(authRequestId, restaurantId, 'failed'),
     headers: command.headers,
   };
+  const repeated = (standing: Standing) => recordedBefore(standing, command);
   const write = (isFurther: boolean) =>
-    writeUnderLease(session, lease, RECORD_FAILURE, { ...failure, is_further: isFurther }, (standing) =>
-      recordedBefore(standing, command),
-    );
+    writeUnderLease(session, lease, RECORD_FAILURE[after], { ...failure, is_further: isFurther }, repeated, after);
   let written = await write(false);
   // Where the attempt has had another failure, this one is of no attempt.
   if ('standing' in written && hasFailed(written.standing)) written = await write(true);

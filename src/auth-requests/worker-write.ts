@@ -1,11 +1,12 @@
 import { IsOptional } from 'class-validator';
-import { integer, orNull } from '../database/columns';
-import { type Operation } from '../database/operation';
+import { type Columns, type InputOf, integer, orNull } from '../database/columns';
+import { type Operation, operation, type RowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { AuthRequestNotFoundError, ConstraintViolationError, LockLostError, TransactionConflictError } from '../errors';
 import { eventMetadata } from '../event-store/append-event';
-import { HELD_LEASE, leaseColumns, leaseInput } from '../locks/held-lease';
-import { type Lease } from '../locks/lease';
+import { HELD_LEASE, IS_SAME, leaseColumns, leaseInput } from '../locks/held-lease';
+import { type LeaseRef } from '../locks/lease';
+import { releaseLease } from '../locks/lease-writes';
 import { WholeNumber } from '../validation/rules';
 import { readStanding, type Standing } from './read-standing';
 import { TracedCommand } from './traced-command';
@@ -32,7 +33,7 @@ export const workerColumns = {
 
 /** Their values. */
 export const workerInput = (
-  lease: Lease,
+  lease: LeaseRef,
   command: TracedCommand & { readonly attempt?: number },
   metadata: Record<string, unknown> = {},
 ) => ({
@@ -54,6 +55,54 @@ export const workerInput = (
  */
 export const LEASE = `${HELD_LEASE}
   FOR SHARE`;
+
+/** What becomes of the lease with a write: the worker keeps it, or the statement gives it back. */
+export type LeaseAfter = 'kept' | 'released';
+
+/** The parts of a worker's write that differ by that. */
+interface LeaseParts {
+  /** The body of the part `lease`. */
+  readonly held: string;
+  /** Follows the last part. */
+  readonly release: string;
+}
+
+const KEPT: LeaseParts = { held: LEASE, release: '' };
+
+/**
+ * FOR UPDATE from the start: two of the same at once, each with FOR SHARE, would wait for each other when they delete. The
+ * lease goes where the write has changed the request, and only there.
+ */
+const RELEASED: LeaseParts = {
+  held: `${HELD_LEASE}
+  FOR UPDATE`,
+  release: `, released AS (
+      DELETE FROM auth_processing_locks AS held USING input, (SELECT auth_request_id AS written FROM changed) AS changed
+      WHERE ${IS_SAME} AND held.auth_request_id = written
+    )`,
+};
+
+/** A worker's write in both forms: one text, two statements. */
+export type WorkerWrite<Input, Row> = Readonly<Record<LeaseAfter, Operation<Input, Row>>>;
+
+interface WorkerWriteSpec<C extends Columns, Row> {
+  readonly name: string;
+  readonly input: C;
+  readonly output: RowsOf<Row>;
+  /** Its last part but the result is followed by `lease.release`, which reads the part `changed`. */
+  readonly sql: (input: C, lease: LeaseParts) => string;
+}
+
+/** Defines a worker's write: see `operation`. */
+export const workerWrite = <const C extends Columns, Row>({
+  name,
+  input,
+  output,
+  sql,
+}: WorkerWriteSpec<C, Row>): WorkerWrite<InputOf<C>, Row> => ({
+  kept: operation({ name, input, output, sql: (columns) => sql(columns, KEPT) }),
+  released: operation({ name: `${name}_and_release`, input, output, sql: (columns) => sql(columns, RELEASED) }),
+});
 
 const IS_OWN = 'attempt_token = fencing_token AND coalesce(said_attempt, attempt) = attempt';
 
@@ -102,41 +151,44 @@ type Written<Row, Repeat> =
 /**
  * Runs a worker's write. Where it changed nothing, a second statement, which sees what has been committed meanwhile,
  * tells why; where an event of that id is there by now, too. `repeated` looks whether the write is there already, before
- * lease and status count.
+ * lease and status count: then a lease that is to be released is, by a statement of its own.
  *
  * @throws LockLostError, AuthRequestNotFoundError
  * @throws TransactionConflictError in a transaction of the caller's, which the same write elsewhere has aborted
  */
 export async function writeUnderLease<Input, Row extends object, Repeat>(
   session: Session,
-  lease: Lease,
+  lease: LeaseRef,
   write: Operation<Input, Row>,
   input: NoInfer<Input>,
   repeated: (standing: Standing, idTaken: boolean) => Repeat | undefined,
+  after: LeaseAfter = 'kept',
 ): Promise<Written<Row, Repeat>> {
-  const row = await writeOnce(session, write, input);
-  if (row && row !== ID_TAKEN) return { row };
+  const { row, idTaken } = await writeOnce(session, write, input);
+  if (row) return { row };
   const standing = await readStanding(session, lease);
-  const repeat = repeated(standing, row === ID_TAKEN);
-  if (repeat !== undefined) return { repeat };
+  const repeat = repeated(standing, idTaken);
+  if (repeat !== undefined) {
+    if (after === 'released') await releaseLease(session, lease);
+    return { repeat };
+  }
   if (!standing.held) throw new LockLostError(lease.authRequestId);
   if (standing.status === null) throw new AuthRequestNotFoundError(lease.authRequestId);
   return { standing };
 }
 
-async function writeOnce<Input, Row extends object>(
+/** Runs a worker's write, and says where an event of its id is there already. */
+export async function writeOnce<Input, Row extends object>(
   session: Session,
   write: Operation<Input, Row>,
   input: NoInfer<Input>,
-): Promise<Row | typeof ID_TAKEN | undefined> {
+): Promise<{ readonly row?: Row; readonly idTaken: boolean }> {
   try {
-    return await session.newest(write, input);
+    return { row: await session.newest(write, input), idTaken: false };
   } catch (error) {
     const written = error instanceof ConstraintViolationError && error.constraint === 'payment_events_event_id_key';
     if (!written) throw error;
     if (session.isCallers) throw new TransactionConflictError('23505');
-    return ID_TAKEN;
+    return { idTaken: true };
   }
 }
-
-const ID_TAKEN = Symbol('an event of that id is there');

@@ -1,18 +1,18 @@
 import { IsIn, IsOptional } from 'class-validator';
 import { boolean, orNull, text, timestamptz } from '../../database/columns';
-import { operation, rowsOf } from '../../database/operation';
-import { untilDecided } from '../../database/repeat';
+import { rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
 import { appendEvent, eventOf } from '../../event-store/append-event';
 import { type EventMetadata } from '../../event-store/event-metadata';
-import { type Lease } from '../../locks/lease';
+import { type LeaseRef } from '../../locks/lease';
 import { messageHeaders, messageOf } from '../../outbox/queue-message';
 import { int64Field } from '../../protobuf/append-fields';
 import { Flag, Instant, Text } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { backOff, isoTime } from '../retry-times';
+import { type LeaseAfter, workerWrite } from '../worker-write';
 import { type HoldState } from './states';
-import { BEFORE_VOID, countEvent, explainVoid, voidColumns, voidInput, VoidWriteCommand } from './void-write';
+import { beforeVoid, countEvent, voidColumns, voidInput, VoidWriteCommand, writeVoid } from './void-write';
 import { isMeant, queueVoids, voidMessage } from './write-holds';
 
 /** The processor did not void a hold. */
@@ -77,7 +77,7 @@ const IS_WAITING = `
  * A hold that has ended meanwhile keeps its state and has the event. The same failure under the same lease is one. A message
  * is written where none waits for its time.
  */
-const RECORD_VOID_FAILURE = operation({
+const RECORD_VOID_FAILURE = workerWrite({
   name: 'record_void_failure',
   input: {
     ...voidColumns,
@@ -90,8 +90,8 @@ const RECORD_VOID_FAILURE = operation({
     headers: messageHeaders,
   },
   output: rowsOf<FailedRow>(),
-  sql: (input) => `
-    WITH ${BEFORE_VOID}, decided AS (
+  sql: (input, lease) => `
+    WITH ${beforeVoid(lease.held)}, decided AS (
       SELECT *, is_retryable AND state_before = 'voiding' AS tries_again, coalesce(${IS_WAITING}, false) AS waits,
              failures_before + 1 AS failures
       FROM before
@@ -125,15 +125,16 @@ const RECORD_VOID_FAILURE = operation({
       holds: `(SELECT hold.* FROM hold JOIN changed USING (auth_request_id) WHERE queues_void) AS hold`,
       dueAt: 'next_at',
     })}
-    )
+    )${lease.release}
     SELECT state, failures, next_at, false AS is_outdated FROM hold JOIN changed USING (auth_request_id)
     UNION ALL SELECT NULL, NULL, NULL, true FROM seen WHERE is_outdated`,
 });
 
 export async function recordVoidFailure(
   session: Session,
-  lease: Lease,
+  lease: LeaseRef,
   input: VoidFailureCommand,
+  after: LeaseAfter = 'kept',
 ): Promise<RecordedVoidFailure> {
   const command = validateCommand(VoidFailureCommand, input);
   const { authRequestId, restaurantId } = lease;
@@ -153,13 +154,17 @@ export async function recordVoidFailure(
     void_message: voidMessage(authRequestId, restaurantId, 'void_failed'),
     headers: command.headers,
   };
-  // Neither written nor explained: the hold was reported in between.
-  return await untilDecided(async () => {
-    const row = await session.newest(RECORD_VOID_FAILURE, failure);
-    if (row) return { state: row.state, failures: row.failures, nextRetryAt: row.next_at };
-    const { before } = await explainVoid(session, lease, command, writeKey);
-    return before && recordedBefore(before);
-  });
+  return await writeVoid(
+    session,
+    lease,
+    {
+      write: RECORD_VOID_FAILURE,
+      input: failure,
+      written: (row) => ({ state: row.state, failures: row.failures, nextRetryAt: row.next_at }),
+      repeated: (before) => before && recordedBefore(before),
+    },
+    after,
+  );
 }
 
 const recordedBefore = ({ hold_state, failures, next_void_at }: EventMetadata): RecordedVoidFailure => ({

@@ -1,11 +1,11 @@
-import { operation, rowsOf } from '../../database/operation';
-import { untilDecided } from '../../database/repeat';
+import { rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
 import { appendEvent, eventOf } from '../../event-store/append-event';
-import { type Lease } from '../../locks/lease';
+import { type LeaseRef } from '../../locks/lease';
 import { validateCommand } from '../../validation/validate-command';
+import { type LeaseAfter, workerWrite } from '../worker-write';
 import { type HoldState } from './states';
-import { BEFORE_VOID, countEvent, explainVoid, voidColumns, voidInput, VoidWriteCommand } from './void-write';
+import { beforeVoid, countEvent, voidColumns, voidInput, VoidWriteCommand, writeVoid } from './void-write';
 import { isMeant } from './write-holds';
 
 /** The processor has voided a hold. */
@@ -23,12 +23,12 @@ export interface RecordedVoid {
  * A hold that is voided already says so: nothing is written. One that lapsed was voided for all that
  * is known now. One that was captured stays so, and has the event.
  */
-const RECORD_VOIDED = operation({
+const RECORD_VOIDED = workerWrite({
   name: 'record_voided',
   input: { ...voidColumns, event: eventOf('AuthVoidCompleted') },
   output: rowsOf<{ state: HoldState; is_outdated: boolean }>(),
-  sql: (input) => `
-    WITH ${BEFORE_VOID}, changed AS (${countEvent(
+  sql: (input, lease) => `
+    WITH ${beforeVoid(lease.held)}, changed AS (${countEvent(
       `(SELECT * FROM before WHERE state_before <> 'voided')`,
       'void_cents, worker_id, is_stray',
     )}
@@ -45,25 +45,32 @@ const RECORD_VOIDED = operation({
       from: 'changed JOIN input USING (auth_request_id, restaurant_id) JOIN hold USING (auth_request_id)',
       metadata: `jsonb_build_object('hold_state', state, 'hold_needed', is_needed)`,
     })}
-    )
+    )${lease.release}
     SELECT state, false AS is_outdated FROM hold
     UNION ALL SELECT NULL, true FROM seen WHERE is_outdated`,
 });
 
-const WRITE_KEY = 'VOIDED';
-
-export async function recordVoided(session: Session, lease: Lease, input: VoidedCommand): Promise<RecordedVoid> {
+export async function recordVoided(
+  session: Session,
+  lease: LeaseRef,
+  input: VoidedCommand,
+  after: LeaseAfter = 'kept',
+): Promise<RecordedVoid> {
   const command = validateCommand(VoidedCommand, input);
   const { processorName, processorAuthId } = command;
   const voided = {
-    ...voidInput(lease, command, WRITE_KEY),
+    ...voidInput(lease, command, 'VOIDED'),
     event: { authRequestId: lease.authRequestId, processorName, processorAuthId, completedAt: new Date() },
   };
-  // Neither written nor explained: the hold was reported in between.
-  return await untilDecided(async () => {
-    const row = await session.newest(RECORD_VOIDED, voided);
-    if (row) return { state: row.state, replayed: false };
-    const { state, before } = await explainVoid(session, lease, command, WRITE_KEY);
-    return before || state === 'voided' ? { state, replayed: true } : undefined;
-  });
+  return await writeVoid(
+    session,
+    lease,
+    {
+      write: RECORD_VOIDED,
+      input: voided,
+      written: ({ state }): RecordedVoid => ({ state, replayed: false }),
+      repeated: (before, state) => (before || state === 'voided' ? { state, replayed: true } : undefined),
+    },
+    after,
+  );
 }

@@ -1,13 +1,15 @@
-import { text } from '../../database/columns';
+import { type InputOf, text } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
+import { untilDecided } from '../../database/repeat';
 import { type Session } from '../../database/session';
 import { HoldNotFoundError, LockLostError } from '../../errors';
 import { type EventMetadata, fromColumn } from '../../event-store/event-metadata';
-import { HELD_LEASE, leaseColumns, leaseInput } from '../../locks/held-lease';
-import { type Lease } from '../../locks/lease';
+import { HELD_LEASE, leaseColumns } from '../../locks/held-lease';
+import { type LeaseRef } from '../../locks/lease';
+import { releaseLease } from '../../locks/lease-writes';
 import { Text } from '../../validation/rules';
 import { TracedCommand } from '../traced-command';
-import { eventIdOf, LEASE, REQUEST, workerColumns, workerInput } from '../worker-write';
+import { eventIdOf, type LeaseAfter, REQUEST, workerColumns, workerInput, type WorkerWrite } from '../worker-write';
 import { type HoldState } from './states';
 import { IS_OUTDATED, isMeant, mayUse } from './write-holds';
 
@@ -33,7 +35,7 @@ export const voidColumns = {
 
 /** Their values. */
 export const voidInput = (
-  lease: Lease,
+  lease: LeaseRef,
   command: VoidWriteCommand,
   writeKey: string,
   metadata: Record<string, unknown> = {},
@@ -57,8 +59,8 @@ const EVENT_ID = eventIdOf('fencing_token', 'hold_name', 'hold_id', 'write_key')
  * The parts that a worker's write about a void begins with: lease, request, and in `before` the hold as the snapshot has it, which
  * is right where that is not outdated.
  */
-export const BEFORE_VOID = `
-    lease AS (${LEASE}
+export const beforeVoid = (lease: string): string => `
+    lease AS (${lease}
     ), request AS (${REQUEST}
     ), seen AS (
       SELECT *, ${IS_OUTDATED} AS is_outdated FROM request
@@ -83,9 +85,11 @@ export const countEvent = (before: string, returning: string) => `
         AND NOT EXISTS (SELECT FROM payment_events WHERE event_id = new_event_id)
       RETURNING state.auth_request_id, state.restaurant_id, state.last_event_sequence, state.last_event_id, ${returning}`;
 
+const explainColumns = { ...leaseColumns, hold_name: text, hold_id: text, write_key: text } as const;
+
 const EXPLAIN_VOID = operation({
   name: 'explain_void',
-  input: { ...leaseColumns, hold_name: text, hold_id: text, write_key: text },
+  input: explainColumns,
   output: rowsOf<{ held: boolean; state: HoldState | null; metadata: unknown }>(),
   sql: `
     SELECT EXISTS (${HELD_LEASE}) AS held,
@@ -94,25 +98,38 @@ const EXPLAIN_VOID = operation({
     FROM input`,
 });
 
+interface VoidWrite<Input, Row, Result> {
+  readonly write: WorkerWrite<Input, Row>;
+  readonly input: NoInfer<Input>;
+  readonly written: (row: Row) => Result;
+  /**
+   * What it came to before, where the same was written then (its event's metadata), or the hold's state leaves nothing to
+   * write.
+   */
+  readonly repeated: (before: EventMetadata | undefined, state: HoldState) => Result | undefined;
+}
+
 /**
- * Why a write about a void has changed nothing, as committed by now: the same was written before (its event's metadata),
- * before the lease counts; or the hold's state leaves nothing to write.
+ * Runs a worker's write about a void. Where it changed nothing, a second statement looks why, as committed by now: what
+ * was written before counts before the lease does. Neither written nor explained, the hold was reported in between.
  *
  * @throws LockLostError, HoldNotFoundError
  */
-export async function explainVoid(
+export async function writeVoid<Input extends InputOf<typeof explainColumns>, Row extends object, Result>(
   session: Session,
-  lease: Lease,
-  command: VoidWriteCommand,
-  writeKey: string,
-): Promise<{ readonly state: HoldState; readonly before: EventMetadata | undefined }> {
-  const row = await session.row(EXPLAIN_VOID, {
-    ...leaseInput(lease),
-    ...{ hold_name: command.processorName, hold_id: command.processorAuthId, write_key: writeKey },
+  lease: LeaseRef,
+  { write, input, written, repeated }: VoidWrite<Input, Row, Result>,
+  after: LeaseAfter,
+): Promise<Result> {
+  return await untilDecided(async () => {
+    const row = await session.newest(write[after], input);
+    if (row) return written(row);
+    const { held, state, metadata } = (await session.row(EXPLAIN_VOID, input))!;
+    const before = metadata === null ? undefined : fromColumn(metadata);
+    if (!before && !held) throw new LockLostError(lease.authRequestId);
+    if (state === null) throw new HoldNotFoundError(input.hold_name, input.hold_id);
+    const result = repeated(before, state);
+    if (result && after === 'released') await releaseLease(session, lease);
+    return result;
   });
-  const { held, state, metadata } = row!;
-  const before = metadata === null ? undefined : fromColumn(metadata);
-  if (!before && !held) throw new LockLostError(lease.authRequestId);
-  if (state === null) throw new HoldNotFoundError(command.processorName, command.processorAuthId);
-  return { state, before };
 }
