@@ -1,3 +1,4 @@
+export { type AskProcessor, AttemptCommand, type AttemptResult, type ProcessorAnswer } from './auth-requests/attempt';
 export { AuthRequests } from './auth-requests/auth-requests';
 export { type AuthorizeReceipt } from './auth-requests/authorize';
 export { AuthorizeCommand } from './auth-requests/authorize';
@@ -18,7 +19,7 @@ export { type UnsettledRequest } from './auth-requests/find-requests';
 export { type RecordedResult } from './auth-requests/recorded-result';
 export { type RecordedFailure } from './auth-requests/record-failure';
 export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void';
-export { type Attempt } from './auth-requests/start-attempt';
+export { type Attempt, type BegunAttempt, type NothingToDo } from './auth-requests/start-attempt';
 export { type AwaitedRequest, WaitOptions } from './auth-requests/wait-for-result';
 
 export { type Hold } from './auth-requests/holds/hold';
@@ -36,6 +37,12 @@ export {
 } from './data-source';
 
 export * from './entities';
+export {
+  AttemptVoidCommand,
+  type AttemptVoidResult,
+  type VoidAnswer,
+  type VoidAtProcessor,
+} from './auth-requests/holds/attempt-void';
 export { Holds } from './auth-requests/holds/holds';
 export { RecordEndCommand } from './auth-requests/holds/record-end';
 export { type RecordedVoidFailure, VoidFailureCommand } from './auth-requests/holds/record-void-failure';
@@ -43,7 +50,7 @@ export { type RecordedVoid, VoidedCommand } from './auth-requests/holds/record-v
 export { type ReportedHold, ReportHoldCommand } from './auth-requests/holds/report-hold';
 export { type RequeuedVoid, RequeueVoidCommand } from './auth-requests/holds/requeue-void';
 export { HOLD_ENDS, HOLD_STATES, type HoldEndState, type HoldState } from './auth-requests/holds/states';
-export { ToVoidCommand, type Voiding } from './auth-requests/holds/to-void';
+export { type HoldToVoid, type NothingToVoid, ToVoidCommand, type Voiding } from './auth-requests/holds/to-void';
 export { AUTH_REQUEST_STATUSES, type AuthRequestStatus } from './auth-requests/statuses';
 export { type Processor, PROCESSORS } from './entities/restaurant-payment-config.entity';
 

@@ -1,6 +1,7 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { sessionOf } from '../database/session';
 import { type Lease, validLease } from '../locks/lease';
+import { type AskProcessor, attempt, type AttemptCommand, type AttemptResult } from './attempt';
 import { type AuthRequest } from './auth-request';
 import { authorize, type AuthorizeCommand, type AuthorizeReceipt, takeAlone } from './authorize';
 import { type ClosedAttempts, closeUnanswered, type CloseUnansweredCommand } from './close-unanswered';
@@ -28,7 +29,8 @@ import { type AwaitedRequest, waitForResult, type WaitOptions } from './wait-for
  * The life of an authorization request. Every operation is one statement that writes its event, the read model and,
  * where it says so, outbox and idempotency key: all of it or nothing.
  *
- * Each but `startAttempt` and `waitForResult` takes the manager of an open transaction, to commit with what else the caller writes. Without
+ * Each but `attempt`, `startAttempt` and `waitForResult` takes the manager of an open transaction, to commit with what else the
+ * caller writes. Without
  * one it is a transaction of its own. Each may be repeated after a lost answer, and is answered with what the first call
  * did: `authorize` and `requestVoid` by their key; a result, a failure or an expiry by what it says; `startAttempt` by the
  * `eventId` that it is given. Beside the errors named, all throw `InvalidCommandError` before anything is sent, and the
@@ -63,6 +65,44 @@ export class AuthRequests {
       isAlone ? takeAlone(sessionOf(this.#dataSource, manager)) : takeTogether(this.#dataSource),
       command,
     );
+  }
+
+  /**
+   * A worker's whole cycle, by two statements: takes the lease and begins an attempt, has `ask` ask the processor while it
+   * renews the lease, records the answer and gives the lease back with it. Resolved, acknowledge the message; rejected, have it
+   * delivered again.
+   *
+   * No answer can be forgotten. What `ask` throws is recorded as a failure whose outcome is unknown, to be tried again (its code, or
+   * `WORKER_ERROR`; of its text only the error's name), and this rejects with it. So is an answer that is not valid or
+   * none, and this rejects with `InvalidCommandError`. An authorization that is refused is kept as a hold and fails the request
+   * for good, so that it is voided. A write of the answer that the database does not take is made again for as long as the
+   * lease is held.
+   *
+   * The lease is given back by the statement that records, never without it. Where that does not come about it expires,
+   * and the attempt stays open.
+   *
+   * @throws LockHeldError retryable: another worker is on it
+   * @throws LockLostError the lease was lost meanwhile: nothing was recorded
+   * @throws LockTimeoutError it took longer than `longestMs`. What `ask` still answers is recorded as long as the lease is held
+   * @throws AuthRequestNotFoundError, AuthorizationMismatchError, AuthorizationConflictError
+   *
+   * @example
+   * const result = await requests.attempt(
+   *   { restaurantId, authRequestId, configVersion: 'v1', ttlMs: 30_000 },
+   *   async (attempt, signal) => {
+   *     const charge = await stripe.authorize(attempt, { idempotencyKey: attempt.authRequestId, signal });
+   *     if (charge.declined) return { outcome: 'denied', processorName: 'stripe', denialCode: charge.code };
+   *     return {
+   *       outcome: 'authorized', processorName: 'stripe', processorAuthId: charge.id,
+   *       authorizedAmountCents: charge.amount, currency: attempt.currency,
+   *     };
+   *   },
+   * );
+   */
+  async attempt(command: AttemptCommand, ask: AskProcessor): Promise<AttemptResult> {
+    const result = await attempt(sessionOf(this.#dataSource), command, ask);
+    this.#tellRecorded([command.authRequestId]);
+    return result;
   }
 
   /**

@@ -1,19 +1,20 @@
 import { IsOptional } from 'class-validator';
-import { boolean, float8, text, uuid } from '../database/columns';
+import { boolean, type Columns, float8, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
 import { repeatOnce } from '../database/repeat';
 import { type Session } from '../database/session';
-import { EventIdConflictError } from '../errors';
+import { AuthRequestNotFoundError, EventIdConflictError, LockHeldError } from '../errors';
 import { appendEvent, eventOf } from '../event-store/append-event';
-import { type Lease } from '../locks/lease';
+import { type LeaseRef } from '../locks/lease';
+import { releaseLease, takeLease } from '../locks/lease-writes';
 import { textField } from '../protobuf/append-fields';
 import { Flag, LONGEST_AGE_MS, Text, Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
-import { type Standing } from './read-standing';
-import { type AuthRequestStatus, SQL } from './statuses';
+import { readStanding, type Standing } from './read-standing';
+import { type AuthRequestStatus, isOpen, SQL } from './statuses';
 import { TracedCommand } from './traced-command';
-import { LEASE, REQUEST, workerColumns, workerInput, writeUnderLease } from './worker-write';
+import { LEASE, REQUEST, workerColumns, workerInput, writeOnce, writeUnderLease } from './worker-write';
 
 /** A worker is about to ask the processor. */
 export class StartAttemptCommand extends TracedCommand {
@@ -46,35 +47,38 @@ export class StartAttemptCommand extends TracedCommand {
   eventId?: string;
 }
 
+/** An attempt that was begun: the processor is to be asked. */
+export interface BegunAttempt {
+  /**
+   * `proceed`: ask the processor. `settle`: an earlier attempt was never answered; ask again, under its
+   * configuration version and the same processor idempotency key (the authRequestId), and record the answer.
+   */
+  readonly outcome: 'proceed' | 'settle';
+  readonly status: AuthRequestStatus;
+  /** The version to ask under. Where it settles it may be another than the one that was given. */
+  readonly configVersion: string;
+  /** The number of the event that began this attempt. */
+  readonly attempt: number;
+  readonly paymentToken: string;
+  readonly amountCents: number;
+  readonly currency: string;
+  readonly metadata: Record<string, unknown>;
+  /** Attempts that have failed and were to be tried again. */
+  readonly retryCount: number;
+  /** The versions under which earlier attempts are open; an empty one stands for attempts of legacy services. */
+  readonly unansweredVersions: readonly string[];
+}
+
+/** No attempt was begun: acknowledge the message. */
+export interface NothingToDo {
+  readonly outcome: 'nothing_to_do';
+  readonly status: AuthRequestStatus;
+  /** There where an attempt was never answered and nobody can be asked: `listUnsettled` has it, for a person. */
+  readonly attemptOpen?: true;
+}
+
 /** What a worker is to do. */
-export type Attempt =
-  | {
-      /**
-       * `proceed`: ask the processor. `settle`: an earlier attempt was never answered; ask again, under its
-       * configuration version and the same processor idempotency key (the authRequestId), and record the answer.
-       */
-      readonly outcome: 'proceed' | 'settle';
-      readonly status: AuthRequestStatus;
-      /** The version to ask under. Where it settles it may be another than the one that was given. */
-      readonly configVersion: string;
-      /** The number of the event that began this attempt. */
-      readonly attempt: number;
-      readonly paymentToken: string;
-      readonly amountCents: number;
-      readonly currency: string;
-      readonly metadata: Record<string, unknown>;
-      /** Attempts that have failed and were to be tried again. */
-      readonly retryCount: number;
-      /** The versions under which earlier attempts are open; an empty one stands for attempts of legacy services. */
-      readonly unansweredVersions: readonly string[];
-    }
-  | {
-      /** Nothing was written: acknowledge the message. */
-      readonly outcome: 'nothing_to_do';
-      readonly status: AuthRequestStatus;
-      /** There where an attempt was never answered and nobody can be asked: `listUnsettled` has it, for a person. */
-      readonly attemptOpen?: true;
-    };
+export type Attempt = BegunAttempt | NothingToDo;
 
 interface StartedRow {
   status: AuthRequestStatus;
@@ -96,19 +100,21 @@ interface StartedRow {
  * which had no key, and whose age therefore does not matter. A current attempt that is open moves its version to the
  * unanswered ones.
  */
-const START_ATTEMPT = operation({
-  name: 'start_attempt',
-  input: {
-    ...workerColumns,
-    config_version: text,
-    beside_unanswered: boolean,
-    settle_within_ms: float8,
-    event_id: uuid,
-    event: eventOf('AuthAttemptStarted'),
-  },
-  output: rowsOf<StartedRow>(),
-  sql: (input) => `
-    WITH lease AS (${LEASE}
+const startUnder = <const C extends Columns>({ name, input, lease }: { name: string; input: C; lease: string }) =>
+  operation({
+    name,
+    input: {
+      ...workerColumns,
+      ...input,
+      config_version: text,
+      beside_unanswered: boolean,
+      settle_within_ms: float8,
+      event_id: uuid,
+      event: eventOf('AuthAttemptStarted'),
+    },
+    output: rowsOf<StartedRow>(),
+    sql: (columns) => `
+    WITH lease AS (${lease}
     ), request AS (${REQUEST}
     ), decided AS (
       SELECT *,
@@ -140,42 +146,94 @@ const START_ATTEMPT = operation({
       FROM decided
       WHERE state.auth_request_id = decided.auth_request_id AND version IS NOT NULL
       RETURNING state.*, version, versions_after
-    ), event AS (${appendEvent(input, {
+    ), event AS (${appendEvent(columns, {
       fields: textField(3, 'version'),
       metadata: `jsonb_build_object('attempt', attempt, 'status_after', status)`,
     })}
     )
     SELECT status, attempt, version, payment_token, amount_cents, currency, metadata, retry_count, versions_after
     FROM changed`,
+  });
+
+const START_ATTEMPT = startUnder({ name: 'start_attempt', input: {}, lease: LEASE });
+
+/**
+ * Takes the lease and begins the attempt. The lease is taken before the request's row is touched, as in every write of a worker;
+ * which of the two comes first is not the snapshot's to decide. It only spares a lease, where the request is settled and
+ * nothing is open: what is so stays so.
+ */
+const BEGIN_ATTEMPT = startUnder({
+  name: 'begin_attempt',
+  input: { ttl_ms: float8 },
+  lease: takeLease(`EXISTS (SELECT FROM auth_request_state AS seen
+                  WHERE seen.auth_request_id = input.auth_request_id AND seen.restaurant_id = input.restaurant_id
+                    AND (seen.status IN (${SQL.open}) OR seen.attempt_open))`),
 });
 
-export async function startAttempt(session: Session, lease: Lease, input: StartAttemptCommand): Promise<Attempt> {
-  const command = validateCommand(StartAttemptCommand, input);
-  const { configVersion, besideUnanswered = false } = command;
-  const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
-  const { authRequestId, workerId } = lease;
-  const eventId = command.eventId?.toLowerCase() ?? newId();
-  const start = {
-    ...workerInput(lease, command),
-    config_version: configVersion,
-    beside_unanswered: besideUnanswered,
-    settle_within_ms: settleWithinMs,
-    event_id: eventId,
+const startInput = (lease: LeaseRef, command: StartAttemptCommand, eventId: string) => ({
+  ...workerInput(lease, command),
+  config_version: command.configVersion,
+  beside_unanswered: command.besideUnanswered ?? false,
+  settle_within_ms: command.settleWithinMs ?? StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS,
+  event_id: eventId,
+  event: {
+    ...{ authRequestId: lease.authRequestId, workerId: lease.workerId, startedAt: new Date() },
     // The statement completes the message: it decides which version the attempt goes by.
-    event: { authRequestId, workerId, restaurantPaymentConfigVersion: '', startedAt: new Date() },
-  };
+    restaurantPaymentConfigVersion: '',
+  },
+});
+
+export async function startAttempt(session: Session, lease: LeaseRef, input: StartAttemptCommand): Promise<Attempt> {
+  const command = validateCommand(StartAttemptCommand, input);
+  const { configVersion } = command;
+  const eventId = command.eventId?.toLowerCase() ?? newId();
+  const start = startInput(lease, command, eventId);
   const written = await repeatOnce(() =>
     writeUnderLease(session, lease, START_ATTEMPT, start, (standing, idTaken) =>
       startedBefore(standing, eventId, configVersion, idTaken),
     ),
   );
   if (written.row) return started(written.row, configVersion);
-  if (written.repeat) return written.repeat;
-  const { status, attemptOpen } = written.standing;
-  return { outcome: 'nothing_to_do', status: status!, ...(attemptOpen && { attemptOpen }) };
+  return written.repeat ?? nothingToDo(written.standing.status!, written.standing);
 }
 
-const started = (row: StartedRow, configVersion: string): Attempt => ({
+/**
+ * Takes a lease that nobody else has had, and begins an attempt under it. Where there is nothing to do, the lease is not
+ * kept: it was not taken, or is released by a statement of its own, since no statement deletes a row that it has made.
+ *
+ * @throws LockHeldError, AuthRequestNotFoundError
+ */
+export async function beginAttempt(
+  session: Session,
+  lease: LeaseRef,
+  command: StartAttemptCommand & { readonly ttlMs: number },
+): Promise<Attempt> {
+  const { configVersion, ttlMs } = command;
+  const { authRequestId } = lease;
+  const eventId = newId();
+  const begin = { ...startInput(lease, command, eventId), ttl_ms: ttlMs };
+  return await repeatOnce(async () => {
+    const { row, idTaken } = await writeOnce(session, BEGIN_ATTEMPT, begin);
+    if (row) return started(row, configVersion);
+    const standing = await readStanding(session, lease);
+    const { held, status, attemptOpen } = standing;
+    // The first call's answer was lost. Where its lease is as well, somebody else asks.
+    const repeat = held ? startedBefore(standing, eventId, configVersion, idTaken) : undefined;
+    if (repeat) return repeat;
+    if (held) await releaseLease(session, lease);
+    if (status === null) throw new AuthRequestNotFoundError(authRequestId);
+    if (!held && (isOpen(status) || attemptOpen)) throw new LockHeldError(authRequestId);
+    return nothingToDo(status, standing);
+  });
+}
+
+const nothingToDo = (status: AuthRequestStatus, { attemptOpen }: Standing): NothingToDo => ({
+  outcome: 'nothing_to_do',
+  status,
+  ...(attemptOpen && { attemptOpen }),
+});
+
+const started = (row: StartedRow, configVersion: string): BegunAttempt => ({
   outcome: outcomeOf(row.status, row.version, configVersion),
   status: row.status,
   configVersion: row.version,
@@ -195,7 +253,7 @@ const outcomeOf = (status: AuthRequestStatus, version: string, asked: string) =>
  * What the first call of that event id was told, as long as its attempt is the current one and open: then whatever comes of
  * asking again is an answer to it. Else the lease decides, and where it is held there is nothing left to do.
  */
-function startedBefore(standing: Standing, eventId: string, asked: string, idTaken: boolean): Attempt | undefined {
+function startedBefore(standing: Standing, eventId: string, asked: string, idTaken: boolean): BegunAttempt | undefined {
   const event = standing.events.find((each) => each.eventId === eventId);
   if (event?.type !== 'AuthAttemptStarted' || !event.own) {
     if (idTaken) throw new EventIdConflictError(eventId);

@@ -144,6 +144,27 @@ const OPERATIONS: Record<string, Prepare> = {
       await whole(lease.authRequestId),
     ];
   },
+  AttemptCommand: async () => {
+    const request = await pending();
+    const command = { ...request, configVersion: 'v1', ttlMs: 60_000 };
+    const denied = { outcome: 'denied', processorName: 'stripe' } as const;
+    return async (changes) => [
+      await requests.attempt({ ...command, ...changes }, () => Promise.resolve(denied)),
+      await whole(request.authRequestId),
+    ];
+  },
+  AttemptVoidCommand: async () => {
+    const { lease } = await voiding();
+    await locks.release(lease);
+    const { restaurantId, authRequestId } = lease;
+    const command = { restaurantId, authRequestId, ttlMs: 60_000 };
+    return async (changes) => [
+      await new Holds(dataSource).attemptVoid({ ...command, ...changes }, () =>
+        Promise.resolve({ outcome: 'voided' } as const),
+      ),
+      await whole(authRequestId),
+    ];
+  },
   AuthorizedCommand: async () => {
     const lease = await started();
     const required = { processorName: 'stripe', processorAuthId: 'pi', authorizedAmountCents: 1050, currency: 'USD' };
@@ -344,7 +365,7 @@ const alike = (result: unknown): unknown =>
 
 /** What has nothing of its own that may be left out, or needs a server, a broker or roles of its own. */
 const ELSEWHERE =
-  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
+  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|LeasedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
 
 const ofTracing = ['correlationId', 'causationId', 'headers'];
 const withOptions = inputClasses().filter((Class) =>

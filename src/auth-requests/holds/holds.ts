@@ -1,6 +1,7 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { sessionOf } from '../../database/session';
 import { type Lease, validLease } from '../../locks/lease';
+import { attemptVoid, type AttemptVoidCommand, type AttemptVoidResult, type VoidAtProcessor } from './attempt-void';
 import { type HoldFilter, listHolds, type ListHoldsCommand, type StandingHold } from './list-holds';
 import { recordEnd, type RecordEndCommand } from './record-end';
 import { recordVoidFailure, type RecordedVoidFailure, type VoidFailureCommand } from './record-void-failure';
@@ -16,7 +17,7 @@ import { holdStats, type HoldStats, type HoldStatsCommand, holdTotals, type Hold
  * A hold that no request needs is `voiding`, with a message to the workers, until a worker or the processor tells how it ended.
  *
  * Every write is one statement under the lock of the request's row, writes its event with it, and may be repeated after a
- * lost answer. Each but `toVoid` takes the manager of an open transaction. Beside the errors named, all throw
+ * lost answer. Each but `attemptVoid` and `toVoid` takes the manager of an open transaction. Beside the errors named, all throw
  * `InvalidCommandError` before anything is sent, and the retryable `DatabaseUnavailableError`, `DatabaseTimeoutError` and
  * `TransactionConflictError`.
  *
@@ -49,6 +50,28 @@ export class Holds {
    */
   report(command: ReportHoldCommand, manager?: EntityManager): Promise<ReportedHold> {
     return reportHold(sessionOf(this.#dataSource, manager), command);
+  }
+
+  /**
+   * Voids a hold, by two statements: takes the lease where there is something to void, has `ask` ask the processor while it
+   * renews the lease, records the answer and gives the lease back with it. Resolved, acknowledge the message; rejected, have it
+   * delivered again. What `ask` throws, and an answer that is not valid or none, is recorded as a failure to be tried again, and this
+   * rejects with it: see `AuthRequests.attempt`.
+   *
+   * @throws LockHeldError retryable: another worker is on it
+   * @throws HoldNotFoundError retryable: the hold is not there
+   * @throws LockLostError the lease was lost meanwhile: nothing was recorded
+   * @throws LockTimeoutError it took longer than `longestMs`. What `ask` still answers is recorded as long as the lease is held
+   *
+   * @example
+   * await holds.attemptVoid({ ...message, ttlMs: 30_000 }, async (hold, signal) => {
+   *   const answer = await stripe.cancel(hold.processorAuthId, { signal });
+   *   if (answer.canceled) return { outcome: 'voided' };
+   *   return { outcome: 'failed', errorCode: answer.code, errorMessage: '', retryable: false };
+   * });
+   */
+  async attemptVoid(command: AttemptVoidCommand, ask: VoidAtProcessor): Promise<AttemptVoidResult> {
+    return await attemptVoid(sessionOf(this.#dataSource), command, ask);
   }
 
   /**

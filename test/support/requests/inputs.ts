@@ -15,14 +15,19 @@ const traced = { correlationId: 'c', causationId: 'd', headers: { a: 'b' } };
 const serverUrl = 'postgresql://localhost/d';
 const nothing = () => undefined;
 const hold = { processorName: 'stripe', processorAuthId: 'pi' };
+const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, ...traced };
 
 /** One of each, with all that it may have. */
 const EXAMPLES: Record<string, Record<string, unknown>> = {
   AcquireCommand: { ...ref, workerId: 'w', ttlMs: 5_000, fencingToken: 1n },
   AdoptOptions: { legacyTimeZone: 'UTC', dryRun: true, say: nothing },
   AmqpPublisherOptions: { url: 'amqp://localhost', exchange: '', routingKey: nothing, socketOptions: {} },
+  AnswerToAttempt: { outcome: 'denied' },
+  AnswerToVoid: { outcome: 'voided' },
   AppendCommand: { ...ref, expectedSequence: 0, events: [{ type: 'AuthRequestExpired', data: {}, eventId: id }] },
   AppendOptions: { metadata: { correlationId: 'c' } },
+  AttemptCommand: { ...leased, configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0 },
+  AttemptVoidCommand: { ...leased, ...hold },
   AuthorizeCommand: {
     ...{ restaurantId: id, paymentToken: 't', amountCents: 1050, currency: 'EUR', idempotencyKey: 'k' },
     ...{ metadata: { a: [1, null, { b: 'c' }] }, ...traced },
@@ -86,6 +91,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   IterateOptions: { from: 1, batchSize: 1 },
   KeepOptions: { minutes: 1 },
   Lease: { ...ref, workerId: 'w', fencingToken: 1n, expiresAt: new Date() },
+  LeasedCommand: leased,
   ListCommand: { restaurantId: id, limit: 1, after: `0_${id}` },
   ListHoldsCommand: {
     ...{

@@ -5,6 +5,7 @@ import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type RequestRef } from '../../../src/auth-requests/queries';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
+import { AuthorizationMismatchError } from '../../../src/errors';
 import { EventStore } from '../../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../../src/idempotency/idempotency-keys';
 import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
@@ -117,6 +118,21 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       await authRequests.requestVoid(command);
       return authRequests.requestVoid(command);
     }),
+    attempt: async (user, prepared) => {
+      const { authRequestId } = await new AuthRequests(prepared).authorize(anAuthorizeCommand());
+      const command = { restaurantId: RESTAURANT, authRequestId, configVersion: 'v1', ttlMs: 60_000 };
+      const failure = { errorCode: 'timeout', errorMessage: '', retryable: true, outcome: 'unknown' } as const;
+      const authorized = { outcome: 'authorized', ...anAuthorization() } as const;
+      const mismatching = { ...authorized, authorizedAmountCents: 2_000 };
+      for (const answer of [failure, mismatching, authorized]) {
+        await new AuthRequests(user)
+          .attempt(command, () => Promise.resolve(answer))
+          .catch((error: unknown) => {
+            if (!(error instanceof AuthorizationMismatchError)) throw error;
+          });
+      }
+      return new AuthRequests(user).attempt(command, () => Promise.resolve(authorized));
+    },
     startAttempt: onLease((authRequests, lease) => authRequests.startAttempt(lease, { configVersion: 'v1' })),
     recordAuthorized: onLease(async (authRequests, lease) => {
       const command = anAuthorization();
@@ -158,6 +174,19 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
         sourceEventId: '2',
       });
     }),
+    attemptVoid: async (user, prepared) => {
+      const failed = { errorCode: 'E', errorMessage: '', retryable: true };
+      const answers = [{ outcome: 'failed', ...failed }, { outcome: 'voided' }, { outcome: 'captured' }] as const;
+      for (const answer of answers) {
+        await onHold(async (_, lease, hold) => {
+          await new ProcessingLocks(prepared).release(lease);
+          const { restaurantId, authRequestId } = lease;
+          const command = { restaurantId, authRequestId, ...hold, ttlMs: 60_000 };
+          await new Holds(user).attemptVoid(command, () => Promise.resolve(answer));
+          await new Holds(user).attemptVoid(command, () => Promise.resolve(answer));
+        })(user, prepared);
+      }
+    },
     toVoid: onHold((holds, lease, hold) => holds.toVoid(lease, hold)),
     recordVoided: onHold(async (holds, lease, hold) => {
       await holds.recordVoided(lease, hold);
