@@ -5,8 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { recordAuthorized } from '../../src/auth-requests/record-authorized';
+import { recordDenied } from '../../src/auth-requests/record-denied';
+import { recordFailure } from '../../src/auth-requests/record-failure';
 import { type VoidReceipt } from '../../src/auth-requests/request-void';
+import { beginAttempt } from '../../src/auth-requests/start-attempt';
 import { type PaymentEventsDataSource } from '../../src/data-source';
+import { sessionOf } from '../../src/database/session';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, crowdOf, eventually, outcomeOf, overlap } from '../support/requests/races';
@@ -31,7 +36,8 @@ const aVoid = (authRequestId: string) => ({
   idempotencyKey: uuidv4(),
   reason: 'customer left',
 });
-const anAnswer = ({ authRequestId }: Lease) => anAuthorization({ processorAuthId: `pi_${authRequestId}` });
+const anAnswer = ({ authRequestId }: { authRequestId: string }) =>
+  anAuthorization({ processorAuthId: `pi_${authRequestId}` });
 const aFailure = (retryable: boolean, outcome: 'nothing_held' | 'unknown') => ({
   errorCode: 'TIMEOUT',
   errorMessage: '',
@@ -55,7 +61,9 @@ const CLOSINGS = {
 type Closing = keyof typeof CLOSINGS;
 
 /** A worker delivered the request again: asks the processor, which knows it by its id, until there is nothing to do. */
-async function deliverAgain(lease: Lease): Promise<void> {
+async function deliverAgain(given: Lease): Promise<void> {
+  // Where it was released, it is taken again.
+  const lease = (await locks.acquire({ ...given, ttlMs: 60_000 }))!;
   for (let times = 0; times < 3; times++) {
     const attempt = await requests.startAttempt(lease, { configVersion: 'v1' });
     if (attempt.outcome === 'nothing_to_do') return;
@@ -65,12 +73,21 @@ async function deliverAgain(lease: Lease): Promise<void> {
 }
 
 describe('a worker and a closing that meet at one request', () => {
-  type Write = (lease: Lease, manager?: EntityManager) => Promise<unknown>;
-  const start: Write = (lease) => requests.startAttempt(lease, { configVersion: 'v1' });
+  /** By a statement of its own, or by the one that takes or releases the lease as well. */
+  type Form = 'alone' | 'with its lease';
+  type Write = (lease: Lease, form: Form, manager?: EntityManager) => Promise<unknown>;
+  const after = (form: Form) => (form === 'alone' ? 'kept' : 'released');
+  const start: Write = async (lease, form) => {
+    if (form === 'alone') return await requests.startAttempt(lease, { configVersion: 'v1' });
+    await locks.release(lease);
+    return await beginAttempt(sessionOf(crowd), lease, { configVersion: 'v1', ttlMs: 60_000 });
+  };
   const fail =
     (...failure: Parameters<typeof aFailure>): Write =>
-    (lease, manager) =>
-      requests.recordFailure(lease, aFailure(...failure), manager);
+    (lease, form, manager) =>
+      recordFailure(sessionOf(crowd, manager), lease, aFailure(...failure), after(form));
+
+  const aDenial = { processorName: 'stripe', denialCode: '05' };
 
   /** What the worker writes, what it is told where it comes first, and where it comes second. */
   const WRITES: [
@@ -93,13 +110,13 @@ describe('a worker and a closing that meet at one request', () => {
     ],
     [
       'an authorization',
-      (lease, manager) => requests.recordAuthorized(lease, anAnswer(lease), manager),
+      (lease, form, manager) => recordAuthorized(sessionOf(crowd, manager), lease, anAnswer(lease), after(form)),
       { told: { status: 'AUTHORIZED', voidQueued: false }, status: 'AUTHORIZED' },
       { told: { voidQueued: true }, released: true },
     ],
     [
       'a denial',
-      (lease, manager) => requests.recordDenied(lease, { processorName: 'stripe', denialCode: '05' }, manager),
+      (lease, form, manager) => recordDenied(sessionOf(crowd, manager), lease, aDenial, after(form)),
       { told: { status: 'DENIED' }, status: 'DENIED' },
       { told: { voidQueued: false } },
     ],
@@ -129,18 +146,20 @@ describe('a worker and a closing that meet at one request', () => {
     ],
   ];
   const CASES = Object.keys(CLOSINGS).flatMap((closing) =>
-    WRITES.map(([name, ...expected]) => [name, closing as Closing, ...expected] as const),
+    (['alone', 'with its lease'] as const).flatMap((form) =>
+      WRITES.map(([name, ...expected]) => [name, form, closing as Closing, ...expected] as const),
+    ),
   );
 
   it.each(CASES)(
-    '%s waits for the %s before it, and does not undo it',
-    async (name, closing, write, _first, second) => {
+    '%s, %s, waits for the %s before it, and does not undo it',
+    async (name, form, closing, write, _first, second) => {
       const { authRequestId, lease } = await aRequest(crowd, { started: name !== 'the start of an attempt' });
       const { to, close } = CLOSINGS[closing];
       const { second: told, waited } = await overlap(
         { database, dataSource: crowd },
         (manager) => close(authRequestId, manager),
-        () => write(lease),
+        () => write(lease, form),
       );
       expect(waited).toBe(true);
       expect(told).toMatchObject({ ...second.told, status: to });
@@ -151,7 +170,7 @@ describe('a worker and a closing that meet at one request', () => {
     },
   );
 
-  it.each(CASES)('%s holds the %s off, which then goes by it', async (name, closing, write, first) => {
+  it.each(CASES)('%s, %s, holds the %s off, which then goes by it', async (name, form, closing, write, first) => {
     const { authRequestId, lease } = await aRequest(crowd, { started: name !== 'the start of an attempt' });
     const { to, close } = CLOSINGS[closing];
     const {
@@ -160,7 +179,7 @@ describe('a worker and a closing that meet at one request', () => {
       waited,
     } = await overlap(
       { database, dataSource: crowd },
-      (manager) => write(lease, manager),
+      (manager) => write(lease, form, manager),
       () => outcomeOf(close(authRequestId)),
     );
     // An attempt begins in a transaction of its own.
@@ -191,38 +210,48 @@ describe('a worker and a closing that meet at one request', () => {
 describe('a closing thrown into a running attempt', () => {
   const pause = () => (Math.random() < 0.5 ? undefined : delay(Math.random() * 4));
 
-  /** One attempt, with a closing let loose, unawaited, right before one of its steps or after the last. */
-  async function attempt(closing: Closing, at: number) {
+  /** One attempt, by single calls or by one, with a closing let loose, unawaited, right before one of its steps or after the last. */
+  async function attempt(closing: Closing, at: number, form: 'single calls' | 'one call') {
     const { authRequestId } = await requests.authorize(anAuthorizeCommand());
-    const lease = await locks.acquire({ restaurantId: RESTAURANT, authRequestId, workerId: 'w1', ttlMs: 60_000 });
+    const ref = { restaurantId: RESTAURANT, authRequestId, workerId: 'w1', ttlMs: 60_000 };
     let closed: Promise<unknown> = Promise.resolve();
     let asked = false;
-    const steps = [
-      async () => {
-        const { outcome } = await requests.startAttempt(lease!, { configVersion: 'v1' });
-        asked = outcome !== 'nothing_to_do';
-      },
-      pause,
-      async () => {
-        if (!asked) return;
-        if (Math.random() < 0.2) await requests.recordFailure(lease!, aFailure(false, 'unknown'));
-        else await requests.recordAuthorized(lease!, anAnswer(lease!));
-      },
-      () => undefined,
-    ];
-    for (const [index, step] of steps.entries()) {
-      if (index === at) closed = outcomeOf(CLOSINGS[closing].close(authRequestId));
-      await step();
+    const before = (step: number) => {
+      if (step === at) closed = outcomeOf(CLOSINGS[closing].close(authRequestId));
+    };
+    const isUnknown = Math.random() < 0.2;
+    before(0);
+    if (form === 'one call') {
+      await requests.attempt({ ...ref, configVersion: 'v1' }, async ({ authRequestId }) => {
+        asked = true;
+        before(1);
+        await pause();
+        before(2);
+        if (isUnknown) return aFailure(false, 'unknown');
+        return { outcome: 'authorized', ...anAnswer({ authRequestId }) };
+      });
+    } else {
+      const lease = (await locks.acquire(ref))!;
+      const { outcome } = await requests.startAttempt(lease, { configVersion: 'v1' });
+      asked = outcome !== 'nothing_to_do';
+      before(1);
+      await pause();
+      before(2);
+      if (asked && isUnknown) await requests.recordFailure(lease, aFailure(false, 'unknown'));
+      else if (asked) await requests.recordAuthorized(lease, anAnswer(lease));
+      await locks.release(lease);
     }
+    before(3);
     const outcome = await closed;
-    await deliverAgain(lease!);
+    await deliverAgain((await locks.acquire(ref))!);
     return { authRequestId, asked, closing, outcome };
   }
 
   it('never leaves money held for a closed request, and never releases it twice', async () => {
     const attempts = [];
-    for (let round = 0; round < 40; round++) {
-      attempts.push(...(await atOnce(16, (index) => attempt(index % 2 ? 'void' : 'expiry', (index >> 1) % 4))));
+    for (let round = 0; round < 60; round++) {
+      const form = round % 2 ? 'one call' : 'single calls';
+      attempts.push(...(await atOnce(16, (index) => attempt(index % 2 ? 'void' : 'expiry', (index >> 1) % 4, form))));
     }
     const records = new Map(
       (

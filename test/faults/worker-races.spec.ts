@@ -1,7 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type EntityManager } from 'typeorm';
+import { type ProcessorAnswer } from '../../src/auth-requests/attempt';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { recordAuthorized } from '../../src/auth-requests/record-authorized';
+import { type RecordedResult } from '../../src/auth-requests/recorded-result';
 import { type PaymentEventsDataSource } from '../../src/data-source';
-import { LockLostError } from '../../src/errors';
+import { sessionOf } from '../../src/database/session';
+import { LockHeldError, LockLostError } from '../../src/errors';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, comeToWait, crowdOf, eventually, outcomeOf, overlap } from '../support/requests/races';
@@ -32,46 +37,91 @@ const aFailure = (retryable: boolean) => ({
   outcome: chance(0.5) ? ('nothing_held' as const) : ('unknown' as const),
 });
 
-describe(`${WORKERS} workers that fight for ${REQUESTS} requests`, () => {
-  /** Each acquisition under a worker id of its own, so that every event tells under which lease it was written. */
-  const leases = new Map<string, Lease>();
-  /** The leases under which a result was acknowledged, and those under which one was refused. */
+interface Ref {
+  readonly restaurantId: string;
+  readonly authRequestId: string;
+  readonly workerId: string;
+}
+
+const answerOf = (authRequestId: string): ProcessorAnswer => {
+  const dice = Math.random();
+  const yes = anAuthorization({ processorAuthId: `pi_${authRequestId}` });
+  if (dice < 0.4) return { outcome: 'authorized', ...yes };
+  if (dice < 0.6) return { outcome: 'denied', processorName: 'stripe', denialCode: '05' };
+  return aFailure(dice < 0.9);
+};
+
+/** What time does to the lease of a process that was stopped, and renews nothing. */
+const lapse = ({ authRequestId, workerId }: Ref) =>
+  database.query(
+    `UPDATE auth_processing_locks
+     SET locked_at = clock_timestamp() - interval '1 minute', expires_at = clock_timestamp()
+     WHERE auth_request_id = $1 AND worker_id = $2`,
+    [authRequestId, workerId],
+  );
+
+/** A worker's cycle, of one that may be slow, forgetful or dead: it sleeps past its lease, does not release. */
+const CYCLES: Record<string, (ref: Ref) => Promise<'taken' | 'settled' | 'recorded'>> = {
+  async 'by single calls'(ref) {
+    const lease = await locks.acquire({ ...ref, ttlMs: TTL_MS });
+    if (!lease) return 'taken';
+    const { outcome } = await requests.startAttempt(lease, { configVersion: 'v1' });
+    if (outcome !== 'nothing_to_do') {
+      if (chance(0.15)) await delay(TTL_MS + Math.random() * TTL_MS);
+      await record(lease);
+    }
+    if (chance(0.8)) await locks.release(lease);
+    return outcome === 'nothing_to_do' ? 'settled' : 'recorded';
+  },
+  async 'by one call'(ref) {
+    const command = { ...ref, ttlMs: 10_000, configVersion: 'v1' };
+    const attempt = requests.attempt(command, async ({ authRequestId }) => {
+      if (chance(0.15)) {
+        await lapse(ref);
+        await delay(Math.random() * TTL_MS);
+      }
+      return answerOf(authRequestId);
+    });
+    const outcome = await attempt.then(
+      (result) => result.outcome,
+      (error: unknown) => {
+        if (error instanceof LockHeldError) return 'taken';
+        throw error;
+      },
+    );
+    if (outcome === 'taken') return outcome;
+    return outcome === 'nothing_to_do' ? 'settled' : 'recorded';
+  },
+};
+
+async function record(lease: Lease): Promise<void> {
+  const answer = answerOf(lease.authRequestId);
+  if (answer.outcome === 'authorized') await requests.recordAuthorized(lease, answer);
+  else if (answer.outcome === 'denied') await requests.recordDenied(lease, answer);
+  else await requests.recordFailure(lease, answer);
+}
+
+describe.each(Object.keys(CYCLES))(`${WORKERS} workers that fight for ${REQUESTS} requests %s`, (how) => {
+  /**
+   * The leases under which a result was acknowledged, and those under which one was refused: each of a worker id of its own,
+   * which the events tell.
+   */
   const recorded: string[] = [];
   const refused: string[] = [];
   let records: RequestRecord[];
 
-  /** As a worker that may be slow, forgetful or dead: sleeps past its lease, asks twice, does not release. */
   async function work(worker: number, open: Set<string>): Promise<void> {
     for (let turn = 0; open.size > 0; turn++) {
       const authRequestId = [...open][Math.floor(Math.random() * open.size)]!;
-      const workerId = `${worker}/${turn}`;
-      const lease = await locks.acquire({ restaurantId: RESTAURANT, authRequestId, workerId, ttlMs: TTL_MS });
-      if (!lease) continue;
-      leases.set(workerId, lease);
+      const workerId = `${how} ${worker}/${turn}`;
       try {
-        const attempt = await requests.startAttempt(lease, { configVersion: 'v1' });
-        if (attempt.outcome === 'nothing_to_do') {
-          open.delete(authRequestId);
-        } else {
-          if (chance(0.15)) await delay(TTL_MS + Math.random() * TTL_MS);
-          await record(lease);
-          recorded.push(workerId);
-        }
-        if (chance(0.8)) await locks.release(lease);
+        const outcome = await CYCLES[how]!({ restaurantId: RESTAURANT, authRequestId, workerId });
+        if (outcome === 'settled') open.delete(authRequestId);
+        if (outcome === 'recorded') recorded.push(workerId);
       } catch (error) {
         if (!(error instanceof LockLostError)) throw error;
         refused.push(workerId);
       }
-    }
-  }
-  async function record(lease: Lease): Promise<void> {
-    const dice = Math.random();
-    if (dice < 0.4) {
-      await requests.recordAuthorized(lease, anAuthorization({ processorAuthId: `pi_${lease.authRequestId}` }));
-    } else if (dice < 0.6) {
-      await requests.recordDenied(lease, { processorName: 'stripe', denialCode: '05' });
-    } else {
-      await requests.recordFailure(lease, aFailure(dice < 0.9));
     }
   }
 
@@ -79,7 +129,10 @@ describe(`${WORKERS} workers that fight for ${REQUESTS} requests`, () => {
     const receipts = await atOnce(REQUESTS, () => requests.authorize(anAuthorizeCommand()));
     const open = new Set(receipts.map(({ authRequestId }) => authRequestId));
     await atOnce(WORKERS, (worker) => work(worker, open));
-    records = await requireSound(database);
+    records = await requireSound(
+      database,
+      receipts.map(({ authRequestId }) => authRequestId),
+    );
   });
 
   const isResult = (event: { type: string }) => ['AuthResponseReceived', 'AuthAttemptFailed'].includes(event.type);
@@ -112,11 +165,24 @@ describe(`${WORKERS} workers that fight for ${REQUESTS} requests`, () => {
   });
 
   it('hold leases under tokens that were never given twice', () => {
-    expect(new Set([...leases.values()].map(({ fencingToken }) => fencingToken)).size).toBe(leases.size);
+    const begun = records.flatMap(({ events }) => events.filter(({ type }) => type === 'AuthAttemptStarted'));
+    expect(new Set(begun.map(({ metadata }) => metadata.fencing_token)).size).toBe(begun.length);
   });
 });
 
-describe('a write under a lease', () => {
+type Write = (lease: Lease, manager?: EntityManager) => Promise<RecordedResult>;
+
+const WRITES: [name: string, write: Write][] = [
+  ['a write under a lease', (lease, manager) => requests.recordAuthorized(lease, anAuthorization(), manager)],
+  [
+    'a write that releases its lease',
+    (lease, manager) => recordAuthorized(sessionOf(crowd, manager), lease, anAuthorization(), 'released'),
+  ],
+];
+
+describe.each(WRITES)('%s', (name, write) => {
+  const releases = name === 'a write that releases its lease';
+
   /** A lease that runs out by itself while its request is worked on. */
   async function aShortLease() {
     const { authRequestId, lease: long } = await aRequest(crowd, { started: true });
@@ -138,7 +204,7 @@ describe('a write under a lease', () => {
   it('is refused once the lease has run out, though nobody has taken it over', async () => {
     const { authRequestId, lease } = await aShortLease();
     expect(await hasExpired(authRequestId)).toBe(true);
-    expect(await outcomeOf(requests.recordAuthorized(lease, anAuthorization()))).toBe('LockLostError');
+    expect(await outcomeOf(write(lease))).toBe('LockLostError');
     expect(await requireSound(database, [authRequestId])).toMatchObject([{ status: 'PROCESSING', attemptOpen: true }]);
   });
 
@@ -147,7 +213,7 @@ describe('a write under a lease', () => {
     const { second, waited } = await overlap(
       { database, dataSource: crowd },
       async (manager) => {
-        await requests.recordAuthorized(lease, anAuthorization(), manager);
+        await write(lease, manager);
         expect(await hasExpired(authRequestId)).toBe(true);
       },
       () => takeOver(authRequestId),
@@ -155,6 +221,9 @@ describe('a write under a lease', () => {
     expect(waited).toBe(true);
     expect(await requests.startAttempt(second!, { configVersion: 'v1' })).toMatchObject({ outcome: 'settle' });
   });
+
+  const leasesOf = (authRequestId: string) =>
+    database.query('SELECT FROM auth_processing_locks WHERE auth_request_id = $1', [authRequestId]);
 
   it('holds off a release and a renewal as well', async () => {
     const changes: ((lease: Lease) => Promise<unknown>)[] = [
@@ -165,11 +234,24 @@ describe('a write under a lease', () => {
       const { lease } = await aRequest(crowd, { started: true });
       const { waited } = await overlap(
         { database, dataSource: crowd },
-        (manager) => requests.recordDenied(lease, { processorName: 'stripe' }, manager),
-        () => change(lease),
+        (manager) => write(lease, manager),
+        () => outcomeOf(change(lease)),
       );
       expect(waited).toBe(true);
     }
+  });
+
+  it('waits for a renewal, and then writes under the lease that was renewed', async () => {
+    const { authRequestId, lease } = await aRequest(crowd, { started: true });
+    const { second, waited } = await overlap(
+      { database, dataSource: crowd },
+      (manager) => locks.renew(lease, 60_000, manager),
+      () => write(lease),
+    );
+    expect(waited).toBe(true);
+    expect(second).toMatchObject({ status: 'AUTHORIZED', replayed: false });
+    expect(await leasesOf(authRequestId)).toHaveLength(releases ? 0 : 1);
+    await requireSound(database, [authRequestId]);
   });
 
   it.each(['commit', 'rollback'] as const)('waits for the lease to change hands, and for its %s', async (ending) => {
@@ -181,7 +263,7 @@ describe('a write under a lease', () => {
         const { restaurantId } = lease;
         await locks.acquire({ restaurantId, authRequestId, workerId: 'w2', ttlMs: 60_000 }, manager);
       },
-      () => outcomeOf(requests.recordAuthorized(lease, anAuthorization())),
+      () => outcomeOf(write(lease)),
       { ending },
     );
     expect(waited).toBe(true);
@@ -195,7 +277,7 @@ describe('a write under a lease', () => {
     const holder = await database.connect();
     await holder.query('BEGIN');
     await holder.query('SELECT FROM auth_request_state WHERE auth_request_id = $1 FOR UPDATE', [authRequestId]);
-    const late = requests.recordAuthorized(lease, anAuthorization());
+    const late = write(lease);
     const expired = await hasExpired(authRequestId);
     const next = takeOver(authRequestId).then((taken) => requests.startAttempt(taken!, { configVersion: 'v1' }));
     const waiting = await comeToWait(database, 2);

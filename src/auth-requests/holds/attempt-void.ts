@@ -25,9 +25,6 @@ export class AttemptVoidCommand extends LeasedCommand {
   processorAuthId?: string;
 }
 
-type OfHold = 'processorName' | 'processorAuthId';
-type Report = Omit<ReportHoldCommand, OfHold | 'authRequestId' | 'restaurantId' | 'told' | 'source' | 'sourceEventId'>;
-
 /**
  * What the processor said, or why it said nothing. Each may carry `correlationId`, `causationId` and `headers` of its own;
  * default: those of the command.
@@ -37,9 +34,12 @@ type Report = Omit<ReportHoldCommand, OfHold | 'authRequestId' | 'restaurantId' 
  * - `captured`, `lapsed`: how it has ended instead, which counts as a report of the processor.
  */
 export type VoidAnswer =
-  | ({ readonly outcome: 'voided' } & Omit<VoidedCommand, OfHold>)
-  | ({ readonly outcome: 'failed' } & Omit<VoidFailureCommand, OfHold>)
-  | ({ readonly outcome: 'captured' | 'lapsed' } & Report);
+  | ({ readonly outcome: 'voided' } & Omit<VoidedCommand, 'processorName' | 'processorAuthId'>)
+  | ({ readonly outcome: 'failed' } & Omit<VoidFailureCommand, 'processorName' | 'processorAuthId'>)
+  | ({ readonly outcome: 'captured' | 'lapsed' } & Pick<
+      ReportHoldCommand,
+      'amountCents' | 'currency' | 'at' | 'correlationId' | 'causationId' | 'headers'
+    >);
 
 /** What the call came to: what was recorded, with the outcome that the answer said, or that there was nothing to do. */
 export type AttemptVoidResult =
