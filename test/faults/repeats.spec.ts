@@ -1,7 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type DataSource } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { recordAuthorized } from '../../src/auth-requests/record-authorized';
+import { recordDenied } from '../../src/auth-requests/record-denied';
+import { recordFailure } from '../../src/auth-requests/record-failure';
 import { type PaymentEventsDataSource } from '../../src/data-source';
+import { sessionOf } from '../../src/database/session';
 import { AuthRequestNotFoundError, EventIdConflictError, LockLostError, LockTimeoutError } from '../../src/errors';
 import { type Lease, newFencingToken, ProcessingLocks } from '../../src/locks/processing-locks';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
@@ -22,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => crowd.destroy());
 
-type Write = (requests: AuthRequests, lease: Lease) => Promise<object | void>;
+type Write = (dataSource: DataSource, lease: Lease) => Promise<object | void>;
 
 const processorAuthId = 'pi_the_same';
 const failure = { errorCode: 'TIMEOUT', errorMessage: 'of now' };
@@ -34,22 +39,31 @@ const WRITES: [name: string, makeWrite: () => Write][] = [
     'startAttempt with its event id',
     () => {
       const id = eventId();
-      return (by, lease) => by.startAttempt(lease, { configVersion: 'v1', eventId: id });
+      return (by, lease) => new AuthRequests(by).startAttempt(lease, { configVersion: 'v1', eventId: id });
     },
   ],
-  ['recordAuthorized', () => (by, lease) => by.recordAuthorized(lease, anAuthorization({ processorAuthId }))],
-  ['recordDenied', () => (by, lease) => by.recordDenied(lease, { processorName: 'stripe', denialCode: '05' })],
-  ...[true, false].flatMap((retryable) =>
-    (['not_asked', 'unknown', 'nothing_held'] as const).map((outcome): [string, () => Write] => [
-      `recordFailure, ${retryable ? 'retryable' : 'terminal'}, ${outcome}`,
-      () => (by, lease) => by.recordFailure(lease, { ...failure, retryable, outcome }),
-    ]),
-  ),
+  ...(['kept', 'released'] as const).flatMap((after): [string, () => Write][] => {
+    const how = after === 'kept' ? '' : ' that releases the lease';
+    const denial = { processorName: 'stripe', denialCode: '05' };
+    return [
+      [
+        `recordAuthorized${how}`,
+        () => (by, lease) => recordAuthorized(sessionOf(by), lease, anAuthorization({ processorAuthId }), after),
+      ],
+      [`recordDenied${how}`, () => (by, lease) => recordDenied(sessionOf(by), lease, denial, after)],
+      ...[true, false].flatMap((retryable) =>
+        (['not_asked', 'unknown', 'nothing_held'] as const).map((outcome): [string, () => Write] => [
+          `recordFailure${how}, ${retryable ? 'retryable' : 'terminal'}, ${outcome}`,
+          () => (by, lease) => recordFailure(sessionOf(by), lease, { ...failure, retryable, outcome }, after),
+        ]),
+      ),
+    ];
+  }),
   [
     'expire',
     () =>
       (by, { restaurantId, authRequestId }) =>
-        by.expire({ restaurantId, authRequestId, reason: 'late' }),
+        new AuthRequests(by).expire({ restaurantId, authRequestId, reason: 'late' }),
   ],
 ];
 
@@ -79,9 +93,9 @@ describe.each(CASES)('%s of a request %s', (_name, _what, makeWrite, close) => {
   it('made again under the same lease is answered as the first time, and writes nothing', async () => {
     const { authRequestId, lease, before } = await prepared();
     const write = makeWrite();
-    const first = await write(requests, lease);
+    const first = await write(crowd, lease);
     for (let again = 0; again < 3; again++) {
-      expect(withoutReplayed(await write(requests, lease))).toEqual(withoutReplayed(first));
+      expect(withoutReplayed(await write(crowd, lease))).toEqual(withoutReplayed(first));
     }
     expect(await eventCount(authRequestId)).toBe(before + 1);
   });
@@ -89,7 +103,7 @@ describe.each(CASES)('%s of a request %s', (_name, _what, makeWrite, close) => {
   it('made again by another process after its lease was taken over is answered as the first time', async () => {
     const { authRequestId, lease, before } = await prepared();
     const write = makeWrite();
-    const first = await write(requests, lease);
+    const first = await write(crowd, lease);
     await locks.release(lease);
     await locks.acquire({ restaurantId: RESTAURANT, authRequestId, ttlMs: 60_000 });
     const other = await quietDataSource({ url: database.url });
@@ -100,7 +114,7 @@ describe.each(CASES)('%s of a request %s', (_name, _what, makeWrite, close) => {
         fencingToken: BigInt(written.fencingToken),
         expiresAt: new Date(written.expiresAt),
       };
-      expect(withoutReplayed(await write(new AuthRequests(other), revived))).toEqual(withoutReplayed(first));
+      expect(withoutReplayed(await write(other, revived))).toEqual(withoutReplayed(first));
     } finally {
       await other.destroy();
     }
@@ -111,7 +125,7 @@ describe.each(CASES)('%s of a request %s', (_name, _what, makeWrite, close) => {
     for (let round = 0; round < 5; round++) {
       const { authRequestId, lease, before } = await prepared();
       const write = makeWrite();
-      const answers = await atOnce(8, () => write(requests, lease));
+      const answers = await atOnce(8, () => write(crowd, lease));
       expect(new Set(answers.map((answer) => JSON.stringify(withoutReplayed(answer)))).size).toBe(1);
       expect(await eventCount(authRequestId)).toBe(before + 1);
     }
