@@ -1,7 +1,12 @@
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Holds } from '../../src/auth-requests/holds/holds';
+import { recordVoidFailure } from '../../src/auth-requests/holds/record-void-failure';
+import { recordVoided } from '../../src/auth-requests/holds/record-voided';
+import { recordAuthorized } from '../../src/auth-requests/record-authorized';
+import { type LeaseAfter } from '../../src/auth-requests/worker-write';
 import { type PaymentEventsDataSource } from '../../src/data-source';
+import { sessionOf } from '../../src/database/session';
 import { LockLostError, PaymentEventsDbError } from '../../src/errors';
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { Proxy } from '../support/database/proxy';
@@ -36,19 +41,38 @@ const report =
     return new Holds(by).report({ ...refOf(subject), ...ofHold(subject), ...said });
   };
 const failVoid =
-  (retryable: boolean): Write =>
+  (retryable: boolean, after: LeaseAfter = 'kept'): Write =>
   (by, subject) => {
     const failure = { ...ofHold(subject), errorCode: 'TIMEOUT', errorMessage: '', retryable };
-    return new Holds(by).recordVoidFailure(subject.lease, failure);
+    return recordVoidFailure(sessionOf(by), subject.lease, failure, after);
   };
+
+/** What a worker writes of holds, in either form. */
+const workersWrites = (after: LeaseAfter): [name: string, standing: Standing, makeWrite: () => Write][] => {
+  const how = after === 'kept' ? '' : ' that releases the lease';
+  return [
+    [
+      `recordVoided${how}`,
+      'being voided',
+      () => (by, subject) => recordVoided(sessionOf(by), subject.lease, ofHold(subject), after),
+    ],
+    [`recordVoidFailure${how}, retryable`, 'being voided', () => failVoid(true, after)],
+    [`recordVoidFailure${how}, for good`, 'being voided', () => failVoid(false, after)],
+    [
+      `recordAuthorized${how}`,
+      'under way',
+      () => (by, subject) =>
+        recordAuthorized(sessionOf(by), subject.lease, anAuthorization({ processorAuthId: subject.id }), after),
+    ],
+  ];
+};
 
 /** All that writes of holds, each a call that may be made again: of a request under way with a hold, or of a hold further on. */
 const WRITES: [name: string, standing: Standing, makeWrite: () => Write][] = [
   ['report, authorized', 'under way', () => report('authorized', 'evt_1')],
   ['report, captured', 'being voided', () => report('captured', 'evt_1')],
-  ['recordVoided', 'being voided', () => (by, subject) => new Holds(by).recordVoided(subject.lease, ofHold(subject))],
-  ['recordVoidFailure, retryable', 'being voided', () => failVoid(true)],
-  ['recordVoidFailure, for good', 'being voided', () => failVoid(false)],
+  ...workersWrites('kept'),
+  ...workersWrites('released'),
   [
     'requeueVoid',
     'failed',
@@ -67,12 +91,6 @@ const WRITES: [name: string, standing: Standing, makeWrite: () => Write][] = [
       const idempotencyKey = uuidv4();
       return (by, subject) => new AuthRequests(by).requestVoid({ ...refOf(subject), idempotencyKey, reason: 'left' });
     },
-  ],
-  [
-    'recordAuthorized',
-    'under way',
-    () => (by, subject) =>
-      new AuthRequests(by).recordAuthorized(subject.lease, anAuthorization({ processorAuthId: subject.id })),
   ],
   ['expire', 'under way', () => (by, subject) => new AuthRequests(by).expire({ ...refOf(subject), reason: 'late' })],
 ];
@@ -97,7 +115,7 @@ const withoutRepeat = (answer: object | void) =>
   answer && { ...answer, replayed: undefined, queued: undefined, voidQueued: undefined };
 
 describe.each(WRITES)('%s of a hold of a request %s', (name, standing, makeWrite) => {
-  const isOfWorker = name.startsWith('recordVoid');
+  const isOfWorker = /^record(Void|Authorized)/.test(name);
 
   it('made again is answered as the first time, and writes nothing', async () => {
     const subject = await aSubject(standing);
@@ -127,9 +145,9 @@ describe.each(WRITES)('%s of a hold of a request %s', (name, standing, makeWrite
     await locks.release(subject.lease);
     await locks.acquire({ ...refOf(subject), ttlMs: 60_000 });
     const write = makeWrite()(crowd, subject);
-    if (isOfWorker || name === 'recordAuthorized') await expect(write).rejects.toThrow(LockLostError);
+    if (isOfWorker) await expect(write).rejects.toThrow(LockLostError);
     else await write;
-    expect(await eventCount(subject)).toBe(before + Number(!isOfWorker && name !== 'recordAuthorized'));
+    expect(await eventCount(subject)).toBe(before + Number(!isOfWorker));
   });
 
   it('made many times at once is written once, and all are told the same', async () => {
