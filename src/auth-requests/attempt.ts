@@ -45,10 +45,13 @@ export type ProcessorAnswer =
   | ({ readonly outcome: 'denied' } & Omit<DeniedCommand, 'attempt'>)
   | Omit<FailureCommand, 'attempt'>;
 
-/** What the call came to: what was recorded, with the outcome that the answer said, or that there was nothing to do. */
+/**
+ * What the call came to: what was recorded, with the outcome that the answer said, or that there was nothing to do. `error` is
+ * what was thrown instead of an answer, or says what is wrong with the answer; the failure is recorded for it.
+ */
 export type AttemptResult =
   | ({ readonly outcome: 'authorized' | 'denied' } & RecordedResult)
-  | ({ readonly outcome: FailureCommand['outcome'] } & RecordedFailure)
+  | ({ readonly outcome: FailureCommand['outcome']; readonly error?: unknown } & RecordedFailure)
   | NothingToDo;
 
 /** Asks the processor. The signal aborts when the lease is lost or the time is over: stop asking then. */
@@ -96,7 +99,7 @@ export async function attempt(session: Session, input: AttemptCommand, ask: AskP
         const isForGood = error instanceof AuthorizationMismatchError || error instanceof AuthorizationConflictError;
         const unknown = { ...failure, retryable: !isForGood, outcome: 'unknown' };
         const recorded = commandOf(FailureCommand, unknown, command, { attempt: begun.attempt });
-        await recordFailure(session, lease, recorded, 'released');
+        return { outcome: 'unknown', ...(await recordFailure(session, lease, recorded, 'released')), error };
       },
     },
   );

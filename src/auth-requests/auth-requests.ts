@@ -69,14 +69,14 @@ export class AuthRequests {
 
   /**
    * A worker's whole cycle, by two statements: takes the lease and begins an attempt, has `ask` ask the processor while it
-   * renews the lease, records the answer and gives the lease back with it. Resolved, acknowledge the message; rejected, have it
-   * delivered again.
+   * renews the lease, records the answer and gives the lease back with it. It resolves where something is recorded, or there is
+   * nothing to do: acknowledge the message. It rejects where nothing was recorded: have it delivered again.
    *
-   * No answer can be forgotten. What `ask` throws is recorded as a failure whose outcome is unknown, to be tried again (its code, or
-   * `WORKER_ERROR`; of its text only the error's name), and this rejects with it. So is an answer that is not valid or
-   * none, and this rejects with `InvalidCommandError`. An authorization that is refused is kept as a hold and fails the request
-   * for good, so that it is voided. A write of the answer that the database does not take is made again for as long as the
-   * lease is held.
+   * No answer can be forgotten. What `ask` throws is recorded as a failure whose outcome is unknown, whose retry waits (its code, or
+   * `WORKER_ERROR`; of its text only the error's name), and is the result's `error`. So is an answer that is not valid or
+   * none, by an `InvalidCommandError`. An authorization that is refused, by an `AuthorizationMismatchError` or an
+   * `AuthorizationConflictError`, is kept as a hold and fails the request for good, so that it is voided. A write of the
+   * answer that the database does not take is made again for as long as the lease is held.
    *
    * The lease is given back by the statement that records, never without it. Where that does not come about it expires,
    * and the attempt stays open.
@@ -84,7 +84,7 @@ export class AuthRequests {
    * @throws LockHeldError retryable: another worker is on it
    * @throws LockLostError the lease was lost meanwhile: nothing was recorded
    * @throws LockTimeoutError it took longer than `longestMs`. What `ask` still answers is recorded as long as the lease is held
-   * @throws AuthRequestNotFoundError, AuthorizationMismatchError, AuthorizationConflictError
+   * @throws AuthRequestNotFoundError; what `ask` has thrown, where the failure could not be recorded
    *
    * @example
    * const result = await requests.attempt(

@@ -62,12 +62,13 @@ interface Asking<Answer, Result> {
   /** Records what it said, and gives the lease back with it. */
   readonly record: (answer: Answer) => Promise<Result>;
   /** Records that it was not heard, or that what it said was refused with an error, and gives the lease back with it. */
-  readonly fail: (failure: Failure, error: unknown, answer: Answer | undefined) => Promise<unknown>;
+  readonly fail: (failure: Failure, error: unknown, answer: Answer | undefined) => Promise<Result>;
 }
 
 /**
  * Asks a processor under a lease and records what came of it: the answer, or what was thrown instead of it. The lease is
- * given back by what records, and by nothing else.
+ * given back by what records, and by nothing else. Rejects where nothing was recorded, and only there: who has the message
+ * delivered again after a failure that is recorded, and whose retry waits, would have the processor asked twice.
  */
 export async function askUnderLease<Answer, Result>(
   session: Session,
@@ -76,12 +77,17 @@ export async function askUnderLease<Answer, Result>(
   { ask, record, fail }: Asking<Answer, Result>,
 ): Promise<Result> {
   return await holdLease(session, lease, { ttlMs, askedAt, longestMs }, async (signal) => {
-    const failed = async (error: unknown, answer?: Answer): Promise<never> => {
-      // Where that cannot be recorded either, the attempt stays open, and its lease expires.
-      await insist(signal, () => fail(failureOf(error), error, answer)).catch(() => undefined);
-      throw error;
-    };
-    const answer = await ask(signal).catch((error: unknown) => failed(error));
+    const failed = (error: unknown, answer?: Answer): Promise<Result> =>
+      insist(signal, () => fail(failureOf(error), error, answer)).catch(() => {
+        // Where that cannot be recorded either, the attempt stays open, and its lease expires.
+        throw error;
+      });
+    let answer: Answer;
+    try {
+      answer = await ask(signal);
+    } catch (error) {
+      return await failed(error);
+    }
     return await insist(signal, () => record(answer)).catch((error: unknown) => {
       if (isPassing(error) || error instanceof LockLostError) throw error;
       return failed(error, answer);

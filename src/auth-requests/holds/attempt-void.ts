@@ -41,10 +41,13 @@ export type VoidAnswer =
       'amountCents' | 'currency' | 'at' | 'correlationId' | 'causationId' | 'headers'
     >);
 
-/** What the call came to: what was recorded, with the outcome that the answer said, or that there was nothing to do. */
+/**
+ * What the call came to: what was recorded, with the outcome that the answer said, or that there was nothing to do. `error` is
+ * what was thrown instead of an answer, or says what is wrong with the answer; the failure is recorded for it.
+ */
 export type AttemptVoidResult =
   | ({ readonly outcome: 'voided' } & RecordedVoid)
-  | ({ readonly outcome: 'failed' } & RecordedVoidFailure)
+  | ({ readonly outcome: 'failed'; readonly error?: unknown } & RecordedVoidFailure)
   | ({ readonly outcome: 'captured' | 'lapsed' } & ReportedHold)
   | NothingToVoid;
 
@@ -98,9 +101,9 @@ export async function attemptVoid(
           }
         }
       },
-      async fail(failure) {
+      async fail(failure, error) {
         const failed = commandOf(VoidFailureCommand, { ...failure, retryable: true }, command, named);
-        await recordVoidFailure(session, lease, failed, 'released');
+        return { outcome: 'failed', ...(await recordVoidFailure(session, lease, failed, 'released')), error };
       },
     },
   );
