@@ -20,7 +20,7 @@ import {
 import { type Lease, ProcessingLocks } from '../../src/locks/processing-locks';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
-import { eventually } from '../support/requests/races';
+import { eventually, overlap } from '../support/requests/races';
 import { requireSound } from '../support/requests/sound-requests';
 
 const database = useTestDatabase();
@@ -177,6 +177,22 @@ describe('where there is nothing to do, nobody is asked and no lease is kept:', 
     expect(await requests.attempt(command, ask)).toEqual(nothing);
     expect(await leasesOf(command)).toEqual([{ worker_id: 'voider' }]);
     expect(ask).not.toHaveBeenCalled();
+  });
+
+  it('at a request that is settled, without a wait for a worker that writes under its lease', async () => {
+    const command = await aCommand();
+    await requests.attempt(command, answering(denied));
+    await locks.acquire({ ...command, workerId: 'voider' });
+    const ask = answering(authorized());
+    const { second, waited } = await overlap(
+      { database, dataSource },
+      (manager) =>
+        manager.query('SELECT FROM auth_processing_locks WHERE auth_request_id = $1 FOR UPDATE', [
+          command.authRequestId,
+        ]),
+      () => requests.attempt(command, ask),
+    );
+    expect({ second, waited }).toEqual({ second: { outcome: 'nothing_to_do', status: 'DENIED' }, waited: false });
   });
 
   it('where the processor has forgotten the key of what is open', async () => {
