@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Holds } from '../../../src/auth-requests/holds/holds';
-import { type Voiding } from '../../../src/auth-requests/holds/to-void';
+import { type VoidAnswer } from '../../../src/auth-requests/holds/attempt-void';
+import { type HoldState } from '../../../src/auth-requests/holds/states';
+import { type HoldToVoid } from '../../../src/auth-requests/holds/to-void';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
@@ -14,7 +16,6 @@ import { ANSWER_MS, CALM, dice, happens, insist, isPassing, PROCESSOR, work } fr
 const TTL_MS = CALM ? 30_000 : 6_000;
 /** How often a write is made again under its lease before the message is left for the next worker. */
 const TRIES = 4;
-type Task = Extract<Voiding, { outcome: 'void' }>;
 
 /** Carries out what messages ask for: has the processor void holds, and writes down what came of it. */
 void work(3, async (dataSource) => {
@@ -26,10 +27,13 @@ void work(3, async (dataSource) => {
     const message = decodeOutboxMessage(messageType, Buffer.from(payload, 'base64'));
     if (message.type !== 'void_request_queued') throw new Error(`It got a message ${message.type}.`);
     const { restaurantId, authRequestId, processorName, processorAuthId } = message.data;
+    const hold = { processorName, processorAuthId };
+    const ref = { restaurantId, authRequestId };
     try {
-      return await locks.withLock({ restaurantId, authRequestId, ttlMs: TTL_MS }, async (lease, signal) => {
-        const task = await insist(() => holds.toVoid(lease, { processorName, processorAuthId }), TRIES);
-        return task.outcome === 'void' ? await carryOut(holds, lease, task, signal) : 'done';
+      if (dice.chance(0.5)) return await inOneCall(holds, { ...ref, ...hold });
+      return await locks.withLock({ ...ref, ttlMs: TTL_MS }, async (lease, signal) => {
+        const task = await insist(() => holds.toVoid(lease, hold), TRIES);
+        return task.outcome === 'void' ? await stepByStep(holds, lease, task, signal) : 'done';
       });
     } catch (error) {
       const isLost = error instanceof LockLostError || error instanceof LockTimeoutError;
@@ -40,45 +44,78 @@ void work(3, async (dataSource) => {
   });
 });
 
-async function carryOut(holds: Holds, lease: Lease, task: Task, signal: AbortSignal): Promise<'done' | 'later'> {
-  const { authRequestId } = lease;
+/** How a worker that has a message ends. */
+type End = 'done' | 'later';
+
+/** As "Void a hold in a worker" has it. */
+async function inOneCall(
+  holds: Holds,
+  message: { restaurantId: string; authRequestId: string; processorName: string; processorAuthId: string },
+): Promise<End> {
+  let asked: { answer: VoidAnswer; task: HoldToVoid } | undefined;
+  const result = await holds.attemptVoid({ ...message, ttlMs: TTL_MS }, async (task, signal) => {
+    const answer = await answerOf(task, signal);
+    asked = { answer, task };
+    return answer;
+  });
+  if (!asked || result.outcome === 'nothing_to_do') return 'done';
+  sayRecorded(message.authRequestId, asked.task, asked.answer, result);
+  return endOf(asked.answer);
+}
+
+/** By the single calls, each made again by itself. */
+async function stepByStep(holds: Holds, lease: Lease, task: HoldToVoid, signal: AbortSignal): Promise<End> {
+  const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId } = task;
   const hold = { processorName, processorAuthId };
-  const correlationId = randomUUID();
+  const answer = await answerOf(task, signal);
+  const recorded = await insist<{ state: HoldState; replayed?: boolean }>(() => {
+    if (answer.outcome === 'voided') return holds.recordVoided(lease, { ...answer, ...hold });
+    if (answer.outcome === 'failed') return holds.recordVoidFailure(lease, { ...answer, ...hold });
+    const source = { source: 'voider', sourceEventId: `${answer.outcome} ${answer.amountCents}` };
+    return holds.report({ ...answer, ...hold, authRequestId, restaurantId, told: answer.outcome, ...source });
+  }, TRIES);
+  sayRecorded(authRequestId, task, answer, recorded);
+  return endOf(answer);
+}
 
-  const fail = async (errorCode: string, retryable: boolean) => {
-    const retryBy = happens(0.2) ? 'broker' : 'outbox';
-    const nextRetryAt = new Date(Date.now() + dice.between(0, CALM ? 300 : 3_000));
-    const failure = { ...hold, errorCode, errorMessage: '', retryable, retryBy, nextRetryAt, correlationId } as const;
-    const { state: holdState } = await insist(() => holds.recordVoidFailure(lease, failure), TRIES);
-    say({ did: 'fail to void', authRequestId, processorAuthId, holdState, how: errorCode, correlationId });
-    // At times it rejects the message all the same, though the next one is in the outbox.
-    return retryable && (retryBy === 'broker' || happens(0.1)) ? 'later' : 'done';
-  };
-  if (happens(0.1)) return await fail('NOT_ASKED', true);
-  if (happens(0.05)) return await fail('NO_SUCH_ACCOUNT', false);
+const DID = { voided: 'void a hold', failed: 'fail to void', captured: 'report', lapsed: 'report' } as const;
+
+function sayRecorded(
+  authRequestId: string,
+  { processorAuthId }: HoldToVoid,
+  answer: VoidAnswer,
+  { state: holdState, replayed }: { state: HoldState; replayed?: boolean },
+): void {
+  const { outcome, correlationId } = answer;
+  const how = outcome === 'failed' && { how: answer.errorCode };
+  const told = { did: DID[outcome], authRequestId, processorAuthId, holdState, ...how };
+  say({ ...told, ...(!replayed && { correlationId: correlationId! }) });
+}
+
+/** At times it rejects the message all the same, though the next one is in the outbox. */
+const endOf = (answer: VoidAnswer): End =>
+  answer.outcome === 'failed' && answer.retryable && (answer.retryBy === 'broker' || happens(0.1)) ? 'later' : 'done';
+
+/** Asks, and says what came of it. */
+async function answerOf({ processorAuthId }: HoldToVoid, signal: AbortSignal): Promise<VoidAnswer> {
+  const correlationId = randomUUID();
+  const failed = (errorCode: string, retryable: boolean): VoidAnswer => ({
+    ...{ outcome: 'failed', errorCode, errorMessage: '', retryable, correlationId },
+    retryBy: happens(0.2) ? 'broker' : 'outbox',
+    nextRetryAt: new Date(Date.now() + dice.between(0, CALM ? 300 : 3_000)),
+  });
+  if (happens(0.1)) return failed('NOT_ASKED', true);
+  if (happens(0.05)) return failed('NO_SUCH_ACCOUNT', false);
   if (happens(0.05)) await delay(dice.between(0, 2 * TTL_MS));
   const limits = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
   const question = ask<{ state: Ending; endedCents: number }>(`${PROCESSOR}/void`, { id: processorAuthId }, limits);
   const answer = await question.catch(() => undefined);
-  if (!answer) return await fail('NO_ANSWER', !happens(0.1));
+  if (!answer) return failed('NO_ANSWER', !happens(0.1));
   // A worker that does not look whether it still has its lease is told when it writes.
   if (dice.chance(0.5)) signal.throwIfAborted();
-  if (answer.state === 'voided') {
-    const { state: holdState, replayed } = await insist(
-      () => holds.recordVoided(lease, { ...hold, correlationId }),
-      TRIES,
-    );
-    say({ did: 'void a hold', authRequestId, processorAuthId, holdState, ...(!replayed && { correlationId }) });
-    return 'done';
-  }
+  const { state, endedCents: amountCents } = answer;
+  if (state === 'voided') return { outcome: state, correlationId };
   // It has ended otherwise: that is a failure for good, or told as the processor would.
-  if (dice.chance(0.5)) return await fail(answer.state.toUpperCase(), false);
-  const report = {
-    ...{ ...hold, authRequestId, told: answer.state, amountCents: answer.endedCents, correlationId },
-    ...{ source: 'voider', sourceEventId: `${answer.state} ${answer.endedCents}` },
-  };
-  const { state: holdState, replayed } = await insist(() => holds.report(report), TRIES);
-  say({ did: 'report', authRequestId, processorAuthId, holdState, ...(!replayed && { correlationId }) });
-  return 'done';
+  return dice.chance(0.5) ? failed(state.toUpperCase(), false) : { outcome: state, amountCents, correlationId };
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type ProcessorAnswer } from '../../../src/auth-requests/attempt';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { type FailureCommand } from '../../../src/auth-requests/record-failure';
+import { type FailureCommand, type RecordedFailure } from '../../../src/auth-requests/record-failure';
 import { type RecordedResult } from '../../../src/auth-requests/recorded-result';
-import { type Attempt } from '../../../src/auth-requests/start-attempt';
+import { type BegunAttempt } from '../../../src/auth-requests/start-attempt';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';
 import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
@@ -17,7 +18,13 @@ import { settleWithinMs } from './restaurants';
 const TTL_MS = CALM ? 30_000 : 6_000;
 /** How often a write is made again under its lease before the message is left for the next worker. */
 const TRIES = 4;
-type Begun = Exclude<Attempt, { outcome: 'nothing_to_do' }>;
+
+/** How a worker that has a message ends. */
+type End = 'done' | 'later';
+interface Ref {
+  readonly restaurantId: string;
+  readonly authRequestId: string;
+}
 
 void work(6, async (dataSource) => {
   const requests = new AuthRequests(dataSource);
@@ -27,12 +34,13 @@ void work(6, async (dataSource) => {
     if (happens(0.03)) return 'done';
     const { data } = decodeOutboxMessage(delivery.messageType, Buffer.from(delivery.payload, 'base64'));
     const { restaurantId, authRequestId } = data;
+    const ref = { restaurantId, authRequestId };
     try {
-      return await locks.withLock({ restaurantId, authRequestId, ttlMs: TTL_MS }, (lease, signal) =>
-        process(requests, lease, signal),
-      );
+      if (dice.chance(0.5)) return await inOneCall(requests, ref);
+      return await locks.withLock({ ...ref, ttlMs: TTL_MS }, (lease, signal) => stepByStep(requests, lease, signal));
     } catch (error) {
       const isLost = error instanceof LockLostError || error instanceof LockTimeoutError;
+      if (error instanceof Stumble) return 'later';
       if (!isLost && !isPassing(error)) throw error;
       say({ met: error.code });
       return 'later';
@@ -40,53 +48,95 @@ void work(6, async (dataSource) => {
   });
 });
 
+/** What a worker's own code may throw. */
+class Stumble extends Error {}
+
+const aStart = ({ restaurantId }: Ref) => ({
+  configVersion: dice.pick(['v1', 'v1', 'v2']),
+  besideUnanswered: happens(0.1),
+  settleWithinMs: settleWithinMs(restaurantId),
+  correlationId: randomUUID(),
+});
+
 /** As "Process a request in a worker" has it. */
-async function process(requests: AuthRequests, lease: Lease, signal: AbortSignal): Promise<'done' | 'later'> {
-  const { authRequestId, restaurantId } = lease;
-  const correlationId = randomUUID();
-  const start = {
-    configVersion: dice.pick(['v1', 'v1', 'v2']),
-    besideUnanswered: happens(0.1),
-    settleWithinMs: settleWithinMs(restaurantId),
-    eventId: randomUUID(),
-    correlationId,
-  };
+async function inOneCall(requests: AuthRequests, ref: Ref): Promise<End> {
+  const { authRequestId } = ref;
+  let answer: ProcessorAnswer | undefined;
+  const result = await requests.attempt({ ...ref, ...aStart(ref), ttlMs: TTL_MS }, async (attempt, signal) => {
+    // Without its correlation id, which what is recorded of an error has as well.
+    say({ did: 'start', authRequestId, status: attempt.status, how: attempt.outcome });
+    answer = await answerOf(attempt, authRequestId, signal);
+    if (happens(0.03)) throw new Stumble();
+    return answer;
+  });
+  if (!answer || result.outcome === 'nothing_to_do') return 'done';
+  sayRecorded(authRequestId, answer, result);
+  return endOf(answer);
+}
+
+/** By the single calls, each made again by itself. */
+async function stepByStep(requests: AuthRequests, lease: Lease, signal: AbortSignal): Promise<End> {
+  const { authRequestId } = lease;
+  const start = { ...aStart(lease), eventId: randomUUID() };
   const attempt = await insist(() => requests.startAttempt(lease, start), TRIES);
   if (attempt.outcome === 'nothing_to_do') return 'done';
+  const { correlationId } = start;
   say({ did: 'start', authRequestId, status: attempt.status, correlationId, how: attempt.outcome });
+  const answer = await answerOf(attempt, authRequestId, signal);
+  const recorded = await insist<RecordedResult | RecordedFailure>(() => {
+    if (answer.outcome === 'authorized') return requests.recordAuthorized(lease, answer);
+    if (answer.outcome === 'denied') return requests.recordDenied(lease, answer);
+    return requests.recordFailure(lease, answer);
+  }, TRIES);
+  sayRecorded(authRequestId, answer, recorded);
+  return endOf(answer);
+}
 
-  const fail = async (outcome: FailureCommand['outcome']) => {
-    const retryable = !happens(0.15);
-    const retryBy = happens(0.2) ? 'broker' : 'outbox';
-    const failure = {
-      errorCode: outcome.toUpperCase(),
-      errorMessage: '',
-      retryable,
-      retryBy,
-      nextRetryAt: new Date(Date.now() + dice.between(0, CALM ? 300 : 3_000)),
-      outcome,
-      correlationId: randomUUID(),
-    } as const;
-    const { status } = await insist(() => requests.recordFailure(lease, failure), TRIES);
-    say({ did: 'failed', authRequestId, status, correlationId: failure.correlationId, how: outcome });
-    // At times it rejects the message all the same, though the retry is in the outbox.
-    return retryable && (retryBy === 'broker' || happens(0.1)) ? 'later' : 'done';
-  };
-  if (happens(0.1)) return await fail('not_asked');
+function sayRecorded(
+  authRequestId: string,
+  answer: ProcessorAnswer,
+  recorded: Pick<RecordedResult, 'status'> & Partial<RecordedResult>,
+): void {
+  const { status, replayed, voidQueued } = recorded;
+  const told = { authRequestId, status, ...(!replayed && { correlationId: answer.correlationId! }) };
+  if (answer.outcome === 'denied') return say({ did: 'denied', ...told });
+  if (answer.outcome !== 'authorized') return say({ did: 'failed', ...told, how: answer.outcome });
+  const { processorAuthId } = answer;
+  say({ did: 'authorized', processorAuthId, ...told, ...(voidQueued && { how: 'to be released' }) });
+}
+
+/** At times it rejects the message all the same, though the retry is in the outbox. */
+const endOf = (answer: ProcessorAnswer): End =>
+  'retryable' in answer && answer.retryable && (answer.retryBy === 'broker' || happens(0.1)) ? 'later' : 'done';
+
+/** Asks, and says what came of it. */
+async function answerOf(attempt: BegunAttempt, authRequestId: string, signal: AbortSignal): Promise<ProcessorAnswer> {
+  const correlationId = randomUUID();
+  const failed = (outcome: FailureCommand['outcome']): ProcessorAnswer => ({
+    ...{ outcome, errorCode: outcome.toUpperCase(), errorMessage: '', correlationId, retryable: !happens(0.15) },
+    retryBy: happens(0.2) ? 'broker' : 'outbox',
+    nextRetryAt: new Date(Date.now() + dice.between(0, CALM ? 300 : 3_000)),
+  });
+  if (happens(0.1)) return failed('not_asked');
   // Where nobody wants the money any more, it may look instead of asking for it once more.
   const looks = attempt.outcome === 'settle' && attempt.status !== 'PROCESSING' && dice.chance(0.5);
   const answer = await askProcessor(looks ? 'inquire' : 'authorize', attempt, authRequestId, signal);
-  if (!answer) return await fail('unknown');
+  if (!answer) return failed('unknown');
   // A worker that does not look whether it still has its lease is told when it writes.
   if (dice.chance(0.5)) signal.throwIfAborted();
-  if (answer.state === 'unused' && looks) return await fail('nothing_held');
-  await record(requests, lease, answer);
-  return 'done';
+  const { id, state, amountCents, currency } = answer;
+  if (state === 'unused' && looks) return failed('nothing_held');
+  const processorName = 'stripe';
+  if (state === 'declined' || state === 'unused') {
+    return { outcome: 'denied', processorName, denialCode: state, correlationId };
+  }
+  const yes = { processorName, processorAuthId: id, authorizedAmountCents: amountCents, currency };
+  return { outcome: 'authorized', ...yes, correlationId };
 }
 
 async function askProcessor(
   what: 'inquire' | 'authorize',
-  { configVersion: account, amountCents, currency }: Begun,
+  { configVersion: account, amountCents, currency }: BegunAttempt,
   key: string,
   signal: AbortSignal,
 ): Promise<Line | undefined> {
@@ -95,26 +145,4 @@ async function askProcessor(
   return await ask<Line>(`${PROCESSOR}/${what}`, { account, key, amountCents, currency }, limits).catch(
     () => undefined,
   );
-}
-
-async function record(requests: AuthRequests, lease: Lease, { id, state, amountCents, currency }: Line): Promise<void> {
-  const { authRequestId } = lease;
-  const processorName = 'stripe';
-  const correlationId = randomUUID();
-  const told = ({ status, replayed }: RecordedResult) => ({
-    ...{ authRequestId, status },
-    ...(!replayed && { correlationId }),
-  });
-  if (state === 'declined' || state === 'unused') {
-    const denial = { processorName, denialCode: state, correlationId };
-    return say({ did: 'denied', ...told(await insist(() => requests.recordDenied(lease, denial), TRIES)) });
-  }
-  const yes = { processorName, processorAuthId: id, authorizedAmountCents: amountCents, currency, correlationId };
-  const recorded = await insist(() => requests.recordAuthorized(lease, yes), TRIES);
-  say({
-    did: 'authorized',
-    processorAuthId: id,
-    ...told(recorded),
-    ...(recorded.voidQueued && { how: 'to be released' }),
-  });
 }
