@@ -56,7 +56,7 @@ export const workerInput = (
 export const LEASE = `${HELD_LEASE}
   FOR SHARE`;
 
-/** What becomes of the lease with a write: the worker keeps it, or the statement gives it back. */
+/** With a write the worker keeps the lease, or the statement gives it back. */
 export type LeaseAfter = 'kept' | 'released';
 
 /** The parts of a worker's write that differ by that. */

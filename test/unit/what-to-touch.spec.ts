@@ -63,6 +63,7 @@ const KINDS: Kind[] = [
       'src/cli/commands/requests.ts': 'names the operation of the example as what to do next',
       'src/inspection/next-steps.ts': 'names the operation of the example as what to do next',
       'test/integration/cli-inspect.spec.ts': 'expects that advice',
+      'test/faults/worker-cycle.spec.ts': 'has much meet at one request, the operation of the example as well',
       'test/integration/cli-requests.spec.ts': 'expects that advice',
     },
   },
