@@ -40,7 +40,6 @@ void work(6, async (dataSource) => {
       return await locks.withLock({ ...ref, ttlMs: TTL_MS }, (lease, signal) => stepByStep(requests, lease, signal));
     } catch (error) {
       const isLost = error instanceof LockLostError || error instanceof LockTimeoutError;
-      if (error instanceof Stumble) return 'later';
       if (!isLost && !isPassing(error)) throw error;
       say({ met: error.code });
       return 'later';
@@ -69,7 +68,8 @@ async function inOneCall(requests: AuthRequests, ref: Ref): Promise<End> {
     if (happens(0.03)) throw new Stumble();
     return answer;
   });
-  if (!answer || result.outcome === 'nothing_to_do') return 'done';
+  // What was thrown is a failure by now, and its retry waits.
+  if (!answer || result.outcome === 'nothing_to_do' || 'error' in result) return 'done';
   sayRecorded(authRequestId, answer, result);
   return endOf(answer);
 }
