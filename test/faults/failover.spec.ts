@@ -10,6 +10,7 @@ import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { createTestDatabase } from '../../src/testing';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { expectNothingHalfDone } from '../support/migrations/half-done';
+import { Callers } from '../support/requests/callers';
 import { Load } from '../support/requests/load';
 import { Proxy } from '../support/database/proxy';
 import { quietDataSource } from '../support/database/quiet-data-source';
@@ -147,7 +148,10 @@ it('a failover under load loses nothing that was confirmed, and workers, API and
   const relay = new OutboxRelay(relaying, publisher, { maxReconnectDelayMs: 500, hooks });
   relay.start();
   const load = new Load(api, POOL_SIZE);
+  // Enough for their calls to travel together.
+  const callers = new Callers(api, 60);
   await within(LIMIT_MS, 'the load', load.progress(200));
+  await within(LIMIT_MS, 'the callers', callers.progress(200));
 
   // The address moves to the standby before it is promoted, as it does where nobody waits for anybody.
   await servers.primary.kill();
@@ -160,8 +164,12 @@ it('a failover under load loses nothing that was confirmed, and workers, API and
   await servers.promote();
 
   await within(LIMIT_MS, 'the load', load.progress(300));
-  await load.stop();
-  expect(load.failures.filter((failure) => !(failure instanceof DatabaseUnavailableError))).toEqual([]);
+  await within(LIMIT_MS, 'the callers', callers.progress(300));
+  await Promise.all([load.stop(), callers.stop()]);
+  await callers.expectKept(query);
+  expect(
+    [...load.failures, ...callers.failures].filter((failure) => !(failure instanceof DatabaseUnavailableError)),
+  ).toEqual([]);
   await load.expectKept(query);
   await expectNothingHalfDone(query, api);
   const emptied = (async () => {

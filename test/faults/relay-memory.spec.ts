@@ -1,8 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { setTimeout as delay } from 'node:timers/promises';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { type RelayMessage } from '../../src/outbox/publisher';
+import { memoryInUse } from '../support/processes/memory-in-use';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 /** `npm run test:full` says so. */
@@ -15,18 +13,6 @@ const GROWTH_BYTES = 6_000_000;
 jest.setTimeout(FULL ? 1_200_000 : 60_000);
 
 const database = useTestDatabase();
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-/** What is in use after a collection, buffers outside of the heap included. */
-async function memoryInUse(): Promise<number> {
-  collectGarbage();
-  await delay(10);
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 test(`${MESSAGES} pending messages drain at flat memory`, async () => {
   await database.query(
