@@ -56,14 +56,13 @@ it('a server that is killed while calls travel together keeps all that was confi
   for (const kill of [killServer, terminate, killSession, killServer, terminate, killServer]) {
     await within(LIMIT_MS, 'the callers', callers.progress(4 * CALLERS));
     await delay(Math.random() * 50);
-    const failures = callers.failures.length;
     await kill();
-    await within(LIMIT_MS, 'noticing', callers.failing(failures));
     // Through the DataSource that they began with.
     await within(LIMIT_MS, 'the callers', callers.progress(4 * CALLERS));
   }
   await callers.stop();
 
+  expect(callers.failures.length).toBeGreaterThan(0);
   expect(callers.failures.filter((failure) => !(failure instanceof DatabaseUnavailableError))).toEqual([]);
   await callers.expectKept(query);
   await expectNothingHalfDone(query, dataSource);

@@ -35,11 +35,6 @@ export class Callers {
     while (this.confirmed.size < goal && !this.#stopping) await delay(5);
   }
 
-  /** Waits until more than so many failures have been told. */
-  async failing(failures: number): Promise<void> {
-    while (this.failures.length <= failures && !this.#stopping) await delay(5);
-  }
-
   /** Ends after the current calls. */
   async stop(): Promise<void> {
     this.#stopping = true;
