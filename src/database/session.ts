@@ -22,6 +22,7 @@ type Execute = (statement: Statement, values: Encoded) => Promise<Result>;
 export class Session {
   readonly #execute: Execute;
   readonly #dataSource: DataSource | undefined;
+  readonly #last: [Statement, unknown[]][] = [];
 
   constructor(
     execute: Execute,
@@ -79,6 +80,16 @@ export class Session {
   /** The same, for an input that was encoded before: by `valuesOf`. */
   async writeEncoded({ one }: Pick<Operation<never, unknown>, 'one'>, encoded: Encoded): Promise<number> {
     return (await this.#execute(one, encoded)).rowCount ?? 0;
+  }
+
+  /** Has a transaction of this package's own end with an operation, which is sent together with its COMMIT. */
+  writeLast<Input>({ one, valuesOf }: Operation<Input, unknown>, input: NoInfer<Input>): void {
+    this.#last.push([one, valuesOf(input)]);
+  }
+
+  /** What {@link writeLast} was given, in its order. */
+  get last(): readonly (readonly [Statement, unknown[]])[] {
+    return this.#last;
   }
 
   /** Runs an operation that has a form for many, for all inputs in one statement, and gives its rows. */

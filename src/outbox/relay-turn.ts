@@ -143,10 +143,15 @@ export async function takeTurn(
   settings: TurnSettings,
   deliver: Deliver,
 ): Promise<TurnResult[]> {
-  return await transaction(dataSource, boundsOf(settings), async (session) => {
-    const messages = await claim(session, settings.batchSize, settings);
-    return await deliverAndMark(session, messages, settings, deliver);
-  });
+  return await transaction(
+    dataSource,
+    boundsOf(settings),
+    async (session) => {
+      const messages = await claim(session, settings.batchSize, settings);
+      return await deliverAndMark(session, messages, settings, deliver);
+    },
+    CLAIMS_FIRST,
+  );
 }
 
 /**
@@ -159,30 +164,43 @@ export async function takeFirstTurn(
   settings: TurnSettings,
   deliver: Deliver,
 ): Promise<TurnResult[]> {
-  const suspect = await transaction(dataSource, boundsOf(settings), async (session) => {
-    const [message] = await claim(session, 1, settings);
-    if (!message) return undefined;
-    const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
-    // Only a message that has died maxAttempts times is given up without being published again.
-    const failed = message.attempts >= settings.maxAttempts;
-    const result = { message, outcome, failed };
-    await mark(session, [result], settings);
-    return result;
-  });
+  const suspect = await transaction(
+    dataSource,
+    boundsOf(settings),
+    async (session) => {
+      const [message] = await claim(session, 1, settings);
+      if (!message) return undefined;
+      const outcome = { published: false, reason: 'The relay ended while it was publishing this message.' } as const;
+      // Only a message that has died maxAttempts times is given up without being published again.
+      const failed = message.attempts >= settings.maxAttempts;
+      const result = { message, outcome, failed };
+      mark(session, [result], settings);
+      return result;
+    },
+    CLAIMS_FIRST,
+  );
   if (!suspect) return [];
   if (suspect.failed) return [suspect];
   const { message } = suspect;
   try {
-    return await transaction(dataSource, boundsOf(settings), async (session) => {
-      const stillThere = await session.row(CLAIM_AGAIN, { message_id: message.id });
-      return await deliverAndMark(session, stillThere ? [message] : [], settings, deliver);
-    });
+    return await transaction(
+      dataSource,
+      boundsOf(settings),
+      async (session) => {
+        const stillThere = await session.row(CLAIM_AGAIN, { message_id: message.id });
+        return await deliverAndMark(session, stillThere ? [message] : [], settings, deliver);
+      },
+      CLAIMS_FIRST,
+    );
   } catch (error) {
     // It did not kill the process: the attempt does not count.
     await sessionOf(dataSource).write(FORGET_ATTEMPT, { message_id: message.id, attempts_before: message.attempts });
     throw error;
   }
 }
+
+/** A claim only locks: it is sent together with BEGIN. */
+const CLAIMS_FIRST = { readsFirst: true };
 
 const boundsOf = ({ claimTimeoutMs }: TurnSettings) => ({ idle_in_transaction_session_timeout: claimTimeoutMs });
 
@@ -199,7 +217,7 @@ async function deliverAndMark(
   if (messages.length === 0) return [];
   const outcomes = await deliver(messages);
   const results = messages.flatMap((message, index) => judge(message, outcomes[index], settings) ?? []);
-  await mark(session, results, settings);
+  mark(session, results, settings);
   return results;
 }
 
@@ -213,14 +231,15 @@ function judge(
   return { message, outcome, failed };
 }
 
-async function mark(session: Session, results: TurnResult[], { retryDelayMs }: TurnSettings): Promise<void> {
+/** Together with COMMIT. */
+function mark(session: Session, results: TurnResult[], { retryDelayMs }: TurnSettings): void {
   const processed = results.filter(({ outcome }) => outcome.published).map(({ message }) => message.id);
-  if (processed.length > 0) await session.write(MARK_PROCESSED, { ids: processed });
+  if (processed.length > 0) session.writeLast(MARK_PROCESSED, { ids: processed });
   const refused = results.flatMap(({ message, outcome, failed }) =>
     outcome.published ? [] : [{ message, reason: outcome.reason.replaceAll('\0', '').slice(0, 1_000), failed }],
   );
   if (refused.length === 0) return;
-  await session.write(MARK_REFUSED, {
+  session.writeLast(MARK_REFUSED, {
     ids: refused.map(({ message }) => message.id),
     attempt_counts: refused.map(({ message }) => message.attempts + 1),
     reasons: refused.map(({ reason }) => reason),

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Pool } from 'pg';
 import { DataSource, type EntityManager, type EntitySubscriberInterface } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
@@ -69,7 +70,19 @@ const shapes: Record<string, (source: DataSource, note: string, more: More) => P
       await session.write(NOTE, { note });
       await more((sql) => session.rows(operation({ name: 'more', input: {}, sql }), {}));
     }),
+  'one that sends its first statement with BEGIN and its last with COMMIT': (source, note, more) =>
+    transaction(
+      source,
+      { lock_timeout: 1_000 },
+      async (session) => {
+        await session.rows(LOOK, {});
+        session.writeLast(NOTE, { note });
+        await more((sql) => session.rows(operation({ name: 'more', input: {}, sql }), {}));
+      },
+      { readsFirst: true },
+    ),
 };
+const LOOK = operation({ name: 'look', input: {}, sql: 'SELECT FROM notes' });
 const NOTE = operation({ name: 'note', input: { note: text }, sql: 'INSERT INTO notes SELECT note FROM input' });
 const noted = async (note: string) => (await database.query('SELECT FROM notes WHERE text = $1', [note])).length;
 let notes = 0;
@@ -287,4 +300,68 @@ it('a transaction that has lost its connection before its end may be run again',
   const failure = await within(LIMIT_MS, 'the transaction', failureOf(lost));
   expect(failure).toBeInstanceOf(DatabaseUnavailableError);
   expect(failure).toMatchObject({ retryable: true });
+});
+
+describe('a transaction that sends its last writes with COMMIT', () => {
+  const NONE = operation({ name: 'none', input: {}, sql: 'INSERT INTO notes SELECT 1 / 0' });
+
+  it('is undone as a whole where one of them fails, and tells of that one', async () => {
+    const [first, last] = [aNote(), aNote()];
+    const ended = transaction(dataSource, {}, (session) => {
+      session.writeLast(NOTE, { note: first });
+      session.writeLast(NONE, {});
+      session.writeLast(NOTE, { note: last });
+      return Promise.resolve();
+    });
+    expect(await failureOf(ended)).toMatchObject({ code: 'DATABASE_ERROR', sqlState: '22012' });
+    expect([await noted(first), await noted(last)]).toEqual([0, 0]);
+    // Its connection is in no transaction, and waits for answers again.
+    await transaction(dataSource, {}, (session) => session.write(NOTE, { note: first }));
+    expect(await noted(first)).toBe(1);
+  });
+
+  it('counts no answer to its first statement where BEGIN has failed, and tells of BEGIN', async () => {
+    let counted = false;
+    const ended = transaction(
+      dataSource,
+      { lock_timeout: 'soon' },
+      async (session) => {
+        await session.rows(LOOK, {});
+        counted = true;
+      },
+      { readsFirst: true },
+    );
+    expect(await failureOf(ended)).toMatchObject({ code: 'DATABASE_ERROR', sqlState: '22023' });
+    expect(counted).toBe(false);
+  });
+
+  it.each([
+    ['two round trips', 2, () => undefined],
+    // As its older versions do.
+    ['four where pg waits for each answer', 4, (client: object) => Reflect.deleteProperty(client, 'pipeline')],
+  ])('takes %s', async (_what, expected, prepare) => {
+    const pool = (dataSource.driver as unknown as { master: Pool & { _clients: object[] } }).master;
+    const run = () =>
+      transaction(
+        dataSource,
+        {},
+        async (session) => {
+          await session.rows(LOOK, {});
+          session.writeLast(NOTE, { note: aNote() });
+        },
+        { readsFirst: true },
+      );
+    await run();
+    pool._clients.forEach(prepare);
+    let [trips, last] = [0, 'answers'];
+    proxy.intercept = (direction) => {
+      if (direction === 'requests' && last === 'answers') trips++;
+      last = direction;
+      return undefined;
+    };
+    await run();
+    proxy.intercept = undefined;
+    expect(trips).toBe(expected);
+    expect(await noted(`note ${notes}`)).toBe(1);
+  });
 });
