@@ -16,12 +16,13 @@ const PAUSES_A_TURN = 10;
 const LONGEST_REST_MS = 1_000;
 /** For how long after its time is up a waiter waits for the last look. */
 const LAST_LOOK_MS = 1_000;
-/** Ids a statement: few enough for PostgreSQL to look each up in the index, however large the table. */
+/** Ids a statement, which takes the server a millisecond or two. */
 const MOST_IDS = 1_000;
 
 /**
- * Open requests are not read, let alone sent, but where they are asked for: most turns find few results among many
- * requests. The restaurant is compared with that of each who waits, since two may name one request, of which one has no right to it.
+ * Of open requests nothing is sent unless it is asked for: most turns find few results among many requests. The restaurant
+ * is compared with that of each who waits: two may name one request, and one of them may have no right to it. In the
+ * statement, as a second list to join with, that took twice as long.
  */
 const LOOK = operation({
   name: 'look_for_results',
