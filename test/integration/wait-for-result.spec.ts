@@ -103,6 +103,19 @@ describe('a result', () => {
     }
   });
 
+  it('that this process records by attempt is seen without a pause', async () => {
+    for (let round = 0; round < 10; round++) {
+      const ref = await pending();
+      const worker = new AuthRequests(dataSource);
+      stopTheClock();
+      const waiting = requests.waitForResult(ref, LONG);
+      const denied = { outcome: 'denied', ...DENIED } as const;
+      await worker.attempt({ ...ref, ttlMs: 60_000, configVersion: 'v1' }, () => Promise.resolve(denied));
+      expect(await waiting).toMatchObject({ settled: true, status: 'DENIED' });
+      jest.useRealTimers();
+    }
+  });
+
   it('that this process records at any moment of a wait is seen without a pause', async () => {
     const leases = await atOnce(300, started);
     stopTheClock();
