@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Comparison } from './contestant';
 import { Lab, SERVER_SETTINGS } from './lab/lab';
-import { measureInRounds } from './measure';
+import { measureInRounds } from './measure/rounds';
 import { ROOT } from './paths';
 import { HELP, type Options, readOptions, UsageError } from './options';
-import { writeMeasurements } from './report/markdown';
+import { chartOf, writeMeasurements } from './report/markdown';
 import { asSvg } from './report/svg';
 import { asText } from './report/text';
 import { type ComparisonResult, describeMachine, evaluate, passed, type Results } from './results';
@@ -26,22 +26,24 @@ async function main(args: string[]): Promise<number> {
   writeFileSync(join(options.output, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   writeFileSync(join(options.output, 'chart.svg'), asSvg(results));
   if (options.docs) {
-    writeMeasurements(DOCUMENT, results);
-    writeFileSync(DOCUMENT.replace(/\.md$/, '.svg'), asSvg(results));
+    writeMeasurements(DOCUMENT, options.docs, results);
+    writeFileSync(join(dirname(DOCUMENT), chartOf(options.docs)), asSvg(results));
   }
   process.stdout.write(`${options.json ? JSON.stringify(results) : asText(results)}\n`);
   return results.passed || !options.check ? 0 : 1;
 }
 
-async function run({ comparisons, rounds, seconds, connections, earlierRequests }: Options): Promise<Results> {
+async function run({ comparisons, rounds, ...settings }: Options): Promise<Results> {
   const start = new Date();
-  const settings = { connections, earlierRequests, notice };
-  const lab = await Lab.open(settings);
+  const { seconds, connections, callers } = settings;
+  const lab = await Lab.open({ ...settings, notice });
   try {
     const server = await lab.describeServer();
     const compared: ComparisonResult[] = [];
-    for (const comparison of comparisons)
-      compared.push(await compare(comparison, lab, { rounds, seconds, connections }));
+    for (const comparison of comparisons) {
+      compared.push(await compare(comparison, lab, rounds));
+      await lab.endComparison();
+    }
     return {
       startedAt: start.toISOString(),
       seconds: Math.round((Date.now() - start.getTime()) / 1000),
@@ -50,6 +52,7 @@ async function run({ comparisons, rounds, seconds, connections, earlierRequests 
         ...describeMachine(),
         serverSettings: SERVER_SETTINGS,
         connections,
+        callers,
         rounds,
         secondsPerSample: seconds,
       },
@@ -61,14 +64,12 @@ async function run({ comparisons, rounds, seconds, connections, earlierRequests 
   }
 }
 
-async function compare(
-  comparison: Comparison,
-  lab: Lab,
-  load: { rounds: number; seconds: number; connections: number },
-): Promise<ComparisonResult> {
+async function compare(comparison: Comparison, lab: Lab, rounds: number): Promise<ComparisonResult> {
   notice(comparison.title);
   const contestants = await comparison.prepare(lab);
-  const samples = await measureInRounds(contestants, { ...load, ...comparison.load }, (text) => notice(`  ${text}`));
+  const { serverMicros } = lab;
+  const seconds = Math.min(lab.settings.seconds, comparison.seconds ?? Infinity);
+  const samples = await measureInRounds(contestants, { rounds, seconds, serverMicros }, (text) => notice(`  ${text}`));
   return evaluate(comparison, contestants, samples);
 }
 

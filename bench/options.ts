@@ -1,23 +1,36 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { comparisons } from './comparisons';
+import { type Comparison } from './contestant';
 import { BENCH } from './paths';
+
+const onlyInFull = comparisons.filter((each) => each.onlyInFull).map(({ name }) => name);
+
+const PRESETS = {
+  none: { callers: '16,256', rounds: '7', seconds: '1.5', earlier: '300000' },
+  full: { callers: '4,16,64,256,1024', rounds: '7', seconds: '1.5', earlier: '5000000' },
+  quick: { callers: '16,256', rounds: '2', seconds: '0.1', earlier: '2000' },
+} as const;
 
 export const HELP = `Usage: npm run bench -- [options]
 
 Measures this package side by side with what one would use instead, on a PostgreSQL server of its own.
 Ends with 1 when a required bar is missed.
 
-  --only <names>         comma-separated: ${comparisons.map(({ name }) => name).join(', ')} (default: all)
+  --only <names>         comma-separated: ${comparisons.map(({ name }) => name).join(', ')}
+                         (default: all but ${onlyInFull.join(', ')})
+  --callers <numbers>    comma-separated: how many at once accept requests (default 16,256)
   --rounds <n>           of which the median is taken (default 7)
-  --seconds <n>          of each, a round (default 3)
-  --connections <n>      operations under way at once (default 16)
+  --seconds <n>          of each, a round (default 1.5)
+  --connections <n>      of each of our pools, and callers where their number is not varied (default 16)
   --earlier <n>          requests, and processed messages, that were there before (default 300000)
-  --full                 5,000,000 of them: takes long, and about 15 GB of disk
+  --full                 all comparisons, 4,16,64,256,1024 callers, 5,000,000 earlier requests:
+                         about three quarters of an hour, and 20 GB of disk
+  --quick                2 rounds of a tenth of a second after 2,000 requests: shows that all of it runs
   --no-check             report the bars, but end with 0 all the same
   --json                 print the results as JSON instead of tables
   --output <folder>      where results.json and chart.svg go (default bench/results)
-  --docs                 also put tables and chart into docs/explanation/performance.md
+  --docs <machine>       also put tables and chart into docs/explanation/performance.md, as those of machine 1 or 2
   --help
 `;
 
@@ -28,40 +41,55 @@ export type Options = ReturnType<typeof readOptions>;
 
 export function readOptions(args: string[]) {
   const values = parse(args);
-  const names = values.only?.split(',') ?? comparisons.map(({ name }) => name);
-  const unknown = names.find((name) => !comparisons.some((each) => each.name === name));
-  if (unknown !== undefined) throw new UsageError(`--only: there is no comparison "${unknown}"`);
+  const given = { ...PRESETS[values.full ? 'full' : values.quick ? 'quick' : 'none'], ...values };
   return {
     help: values.help,
     json: values.json,
-    docs: values.docs,
+    docs: machine(values.docs),
     check: !values['no-check'],
-    comparisons: comparisons.filter(({ name }) => names.includes(name)),
-    rounds: count('rounds', values.rounds),
-    seconds: positive('seconds', values.seconds),
+    comparisons: chosen(values.only, values.full),
+    callers: given.callers.split(',').map((text) => count('callers', text)),
+    rounds: count('rounds', given.rounds),
+    seconds: positive('seconds', given.seconds),
     connections: count('connections', values.connections),
-    earlierRequests: values.full ? 5_000_000 : count('earlier', values.earlier),
+    earlierRequests: count('earlier', given.earlier),
     output: values.output,
   };
 }
 
+function chosen(only: string | undefined, full: boolean): Comparison[] {
+  if (only === undefined) return comparisons.filter(({ onlyInFull = false }) => full || !onlyInFull);
+  const names = only.split(',');
+  const unknown = names.find((name) => !comparisons.some((each) => each.name === name));
+  if (unknown !== undefined) throw new UsageError(`--only: there is no comparison "${unknown}"`);
+  return comparisons.filter(({ name }) => names.includes(name));
+}
+
+function machine(text: string | undefined): 1 | 2 | undefined {
+  if (text === undefined) return undefined;
+  if (text !== '1' && text !== '2') throw new UsageError('--docs must be 1 or 2');
+  return Number(text) as 1 | 2;
+}
+
 function parse(args: string[]) {
   const flag = { type: 'boolean', default: false } as const;
-  const value = <T extends string>(fallback: T) => ({ type: 'string', default: fallback }) as const;
+  const text = { type: 'string' } as const;
   try {
     return parseArgs({
       args,
       options: {
-        only: { type: 'string' },
-        rounds: value('7'),
-        seconds: value('3'),
-        connections: value('16'),
-        earlier: value('300000'),
+        only: text,
+        callers: text,
+        rounds: text,
+        seconds: text,
+        connections: { type: 'string', default: '16' },
+        earlier: text,
         full: flag,
+        quick: flag,
         'no-check': flag,
         json: flag,
-        output: value(join(BENCH, 'results')),
-        docs: flag,
+        output: { type: 'string', default: join(BENCH, 'results') },
+        docs: text,
         help: flag,
       },
     }).values;

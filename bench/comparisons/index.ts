@@ -1,8 +1,11 @@
 import { type Comparison } from '../contestant';
 import { authorize } from './authorize/authorize';
+import { checks } from './checks';
+import { enqueue } from './enqueue';
 import { growth } from './growth';
+import { openLoop } from './open-loop';
 import { relay } from './relay/relay';
 import { worker } from './worker';
 
 /** All that is measured, in this order. */
-export const comparisons: readonly Comparison[] = [authorize, worker, growth, relay];
+export const comparisons: readonly Comparison[] = [authorize, openLoop, worker, growth, enqueue, relay, checks];

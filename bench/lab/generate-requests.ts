@@ -80,6 +80,8 @@ export async function generateRequests(
       pending.push(...(await client.query<PendingRequest>(GENERATE, values)).rows);
       progress?.(last - from + 1);
     }
+    // What autovacuum would do in the middle of a sample.
+    await client.query('VACUUM (ANALYZE)');
     return pending;
   } finally {
     client.release(true);
@@ -121,6 +123,7 @@ function eventsOf(authRequestId: string, restaurantId: string): Uint8Array[] {
           denialCode: '',
           denialReason: '',
           processorMetadata: {},
+          holdExpiresAt: undefined,
         },
         receivedAt: at,
       },

@@ -1,28 +1,31 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Results } from '../results';
-import { bars, type Cells, conditionsOf, hasBars, measurements } from './cells';
+import { bars, type Cells, conditionsOf, hasBars, isText, measurements } from './cells';
 
-const [BEGIN, END] = ['<!-- measured: begin -->', '<!-- measured: end -->'];
-
-/** Replaces what stands between the two marks of a document. */
-export function writeMeasurements(path: string, results: Results): void {
+/** Replaces what stands between the two marks of a machine in a document. */
+export function writeMeasurements(path: string, machine: number, results: Results): void {
+  const [opening, closing] = [`<!-- machine ${machine}: begin -->`, `<!-- machine ${machine}: end -->`];
   const text = readFileSync(path, 'utf8');
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
-  if (begin === -1 || end < begin) throw new Error(`${path} lacks ${BEGIN} and ${END}`);
-  writeFileSync(path, `${text.slice(0, begin + BEGIN.length)}\n\n${asMarkdown(results)}\n\n${text.slice(end)}`);
+  const [begin, end] = [text.indexOf(opening), text.indexOf(closing)];
+  if (begin === -1 || end < begin) throw new Error(`${path} lacks ${opening} and ${closing}`);
+  const block = `${opening}\n\n${asMarkdown(results, machine)}\n\n`;
+  writeFileSync(path, `${text.slice(0, begin)}${block}${text.slice(end)}`);
 }
 
-export function asMarkdown({ comparisons, conditions, startedAt }: Results): string {
+export function asMarkdown({ comparisons, conditions, startedAt }: Results, machine: number): string {
   return [
     conditionsOf(conditions, startedAt).join('\n'),
-    '![Throughput](performance.svg)',
-    ...comparisons.flatMap((comparison) => [`### ${comparison.title}`, table(measurements(comparison))]),
-    ...(hasBars(comparisons) ? ['### Bars', table(bars(comparisons))] : []),
+    `![What machine ${machine} has measured](${chartOf(machine)})`,
+    ...comparisons.flatMap((comparison) => [`#### ${comparison.title}`, table(measurements(comparison))]),
+    ...(hasBars(comparisons) ? ['#### Bars', table(bars(comparisons))] : []),
   ].join('\n\n');
 }
 
+/** The file of a machine's chart, beside the document. */
+export const chartOf = (machine: number): string => `performance-${machine}.svg`;
+
 function table(cells: Cells): string {
   const [head = [], ...rows] = cells;
-  const rule = head.map((_, column) => (column === 0 ? '---' : '---:'));
+  const rule = head.map((_, column) => (isText(head, column) ? '---' : '---:'));
   return [head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }

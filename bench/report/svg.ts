@@ -1,26 +1,38 @@
 import { type ComparisonResult, type Results, type Row } from '../results';
 import { conditionsOf, rate } from './cells';
 
-const [WIDTH, LEFT, RIGHT, LINE, BAR] = [960, 390, 110, 26, 16];
+const [WIDTH, LEFT, RIGHT, LINE, BAR] = [1080, 560, 190, 24, 15];
 
-/** Horizontal bars of the medians, a line from the lowest to the highest sample on each. Each comparison has its own scale. */
+/**
+ * To be read without the tables: horizontal bars of the medians, with a line from the lowest to the highest round on each,
+ * and the rate and the p99 at its end. Each comparison has its own scale, from 0.
+ */
 export function asSvg({ comparisons, conditions, startedAt }: Results): string {
-  let y = 12;
+  let y = 6;
   const parts: string[] = [];
+  parts.push(...legend((y += LINE)));
   for (const comparison of comparisons) {
-    parts.push(text(16, (y += LINE), `${comparison.title} (${comparison.unit} a second)`, 'title'));
-    y += 10;
-    const largest = Math.max(...comparison.rows.map(({ perSecond }) => perSecond.max));
-    for (const row of comparison.rows) {
-      parts.push(barOf(row, comparison, y, (WIDTH - LEFT - RIGHT) / largest));
-      y += LINE;
-    }
+    parts.push(text(16, (y += LINE + 8), comparison.title, 'title'));
+    parts.push(
+      text(
+        LEFT,
+        (y += 18),
+        `${comparison.unit} a second, and the time within which 99 of 100 calls are answered`,
+        'small',
+      ),
+    );
     y += 8;
+    const largest = Math.max(...comparison.rows.map(({ perSecond }) => perSecond.max));
+    comparison.rows.forEach((row, index) => {
+      parts.push(...barOf(row, comparison.rows[index - 1], y, (WIDTH - LEFT - RIGHT) / largest));
+      y += LINE;
+    });
   }
+  y += 8;
   for (const line of conditionsOf(conditions, startedAt)) parts.push(text(16, (y += 18), line, 'small'));
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y + 18}" role="img" aria-label="Throughput">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y + 18}" role="img" aria-label="${labelOf(comparisons)}">
 <style>
-  text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600 } .small { font-size: 11px; fill: #59636e }
+  text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 14px } .small { font-size: 11px; fill: #59636e }
   .page { fill: #fff } .other { fill: #b6c2cf } .ours { fill: #2f81f7 } .spread { stroke: #1f2328; stroke-width: 1.5 }
 </style>
 <rect class="page" width="100%" height="100%"/>
@@ -29,20 +41,40 @@ ${parts.join('\n')}
 `;
 }
 
-/** In each comparison the first row is this package's own. */
-function barOf({ name, title, perSecond }: Row, { rows }: ComparisonResult, y: number, scale: number): string {
-  const x = (value: number) => (LEFT + value * scale).toFixed(1);
-  const kind = rows[0]?.name === name ? 'ours' : 'other';
-  const middle = y + BAR / 2;
+function legend(y: number): string[] {
+  const key = (x: number, kind: string, label: string) => [rectangle(kind, x, y - 11, 22), text(x + 28, y, label)];
   return [
-    text(LEFT - 10, y + 13, title, '', 'end'),
-    `<rect class="${kind}" x="${LEFT}" y="${y}" width="${(perSecond.median * scale).toFixed(1)}" height="${BAR}" rx="2"/>`,
-    `<line class="spread" x1="${x(perSecond.min)}" x2="${x(perSecond.max)}" y1="${middle}" y2="${middle}"/>`,
-    text(LEFT + perSecond.max * scale + 10, y + 13, rate(perSecond.median)),
-  ].join('\n');
+    ...key(16, 'ours', 'this package'),
+    ...key(150, 'other', 'what else one would use, or a limit'),
+    spreadLine(420, 442, y - 4),
+    text(448, y, 'lowest to highest round; a bar ends at the median'),
+  ];
 }
 
-function text(x: number, y: number, content: string, kind = '', anchor = 'start'): string {
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<text x="${x.toFixed(1)}" y="${y}" class="${kind}" text-anchor="${anchor}">${escaped}</text>`;
+/** One contestant under several loads is named once. */
+function barOf(row: Row, above: Row | undefined, y: number, scale: number): string[] {
+  const { title, under, isOurs, perSecond, p99 } = row;
+  const x = (value: number) => LEFT + value * scale;
+  const latency = p99 ? `, p99 ${p99.median.toFixed(p99.median < 10 ? 1 : 0)} ms` : '';
+  return [
+    ...(above?.title === title ? [] : [text(16, y + 12, title)]),
+    text(LEFT - 10, y + 12, under, 'small', 'end'),
+    rectangle(isOurs ? 'ours' : 'other', LEFT, y, perSecond.median * scale),
+    spreadLine(x(perSecond.min), x(perSecond.max), y + BAR / 2),
+    text(x(perSecond.max) + 8, y + 12, `${rate(perSecond.median)} a second${latency}`, 'small'),
+  ];
 }
+
+const labelOf = (comparisons: readonly ComparisonResult[]) =>
+  escaped(`Throughput and latency: ${comparisons.map(({ title }) => title).join('; ')}`);
+
+const rectangle = (kind: string, x: number, y: number, width: number) =>
+  `<rect class="${kind}" x="${x}" y="${y}" width="${width.toFixed(1)}" height="${BAR}" rx="2"/>`;
+
+const spreadLine = (from: number, to: number, y: number) =>
+  `<line class="spread" x1="${from.toFixed(1)}" x2="${to.toFixed(1)}" y1="${y}" y2="${y}"/>`;
+
+const text = (x: number, y: number, content: string, kind = '', anchor = 'start') =>
+  `<text x="${x.toFixed(1)}" y="${y}" class="${kind}" text-anchor="${anchor}">${escaped(content)}</text>`;
+
+const escaped = (content: string) => content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');

@@ -1,5 +1,5 @@
 import { type Results } from '../results';
-import { bars, type Cells, conditionsOf, hasBars, measurements } from './cells';
+import { bars, type Cells, conditionsOf, hasBars, isText, measurements } from './cells';
 
 const [CLEARED, MISSED] = ['Every required bar is cleared.', 'A required bar is missed.'];
 
@@ -15,7 +15,9 @@ export function asText({ comparisons, conditions, startedAt, passed }: Results):
 function aligned(cells: Cells): string {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
   return cells
-    .map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))))
+    .map((row) =>
+      row.map((cell, i) => (isText(cells[0] ?? [], i) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))),
+    )
     .map((row) => `  ${row.join('   ')}`.trimEnd())
     .join('\n');
 }

@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asMarkdown, writeMeasurements } from '../../bench/report/markdown';
-import { judge, passed, type Results } from '../../bench/results';
-import { ratios, spread } from '../../bench/statistics';
+import { type Results } from '../../bench/results';
 
 const ROOT = join(__dirname, '../..');
+const COMPARISONS = ['authorize', 'open-loop', 'worker', 'growth', 'enqueue', 'relay', 'checks'];
 
 async function bench(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bench/main.ts', ...args], {
@@ -25,63 +25,47 @@ describe('the benchmark', () => {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  test('runs every comparison and leaves a table, JSON and a chart', async () => {
-    const small = ['--rounds', '2', '--seconds', '0.02', '--connections', '4', '--earlier', '200'];
-    const { exitCode, stdout, stderr } = await bench(...small, '--no-check', '--output', folder);
+  test('runs every comparison and leaves a table, JSON and a chart that is read without it', async () => {
+    const small = ['--seconds', '0.02', '--connections', '4', '--callers', '2,4', '--earlier', '200'];
+    const all = ['--quick', '--only', COMPARISONS.join(), '--no-check', '--output', folder];
+    const { exitCode, stdout, stderr } = await bench(...all, ...small);
     expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
 
     const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Results;
+    const chart = readFileSync(join(folder, 'chart.svg'), 'utf8');
     expect(results.conditions).toMatchObject({ postgres: expect.stringMatching(/^18\./) as string, connections: 4 });
-    expect(results.comparisons.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['authorize', 'worker', 'growth']),
-    );
-    for (const { title, rows, bars } of results.comparisons) {
-      expect(stdout).toContain(title);
-      for (const row of rows) {
-        expect(row.samples).toHaveLength(2);
-        expect(row.perSecond.min).toBeGreaterThan(0);
-        expect(stdout).toContain(row.title);
+    expect(results.comparisons.map(({ name }) => name)).toEqual(COMPARISONS);
+    for (const { title, unit, rows, bars } of results.comparisons) {
+      for (const text of [title, ...rows.map((row) => row.title), ...bars.map((bar) => bar.title)])
+        expect(stdout).toContain(text);
+      for (const text of [title, `${unit} a second`, ...rows.flatMap((row) => [row.title, row.under])])
+        expect(chart).toContain(`>${text}`);
+      for (const { perSecond, samples } of rows) {
+        expect(samples).toHaveLength(2);
+        expect(perSecond.min).toBeGreaterThan(0);
       }
-      for (const bar of bars) expect(bar.cleared).toBe(bar.ratio.median >= bar.atLeast);
+      expect(rows.some(({ isOurs }) => isOurs)).toBe(true);
     }
-    expect(readFileSync(join(folder, 'chart.svg'), 'utf8')).toMatch(/^<svg [^]*AuthRequests\.authorize[^]*<\/svg>\n$/);
+    expect(chart).toMatch(/^<svg [^]*>this package<[^]*p99 [\d.]+ ms<[^]*<\/svg>\n$/);
+    const authorize = results.comparisons[0]!.rows.filter(({ name }) => name === 'coalesced');
+    expect(authorize.map(({ under }) => under)).toEqual(['1 caller', '2 callers', '4 callers']);
+    for (const { p50, p99 } of authorize) expect(p99!.median).toBeGreaterThanOrEqual(p50!.median);
 
     const document = join(folder, 'page.md');
-    writeFileSync(document, 'before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n');
-    writeMeasurements(document, results);
-    const marked = `<!-- measured: begin -->\n\n${asMarkdown(results)}\n\n<!-- measured: end -->`;
-    expect(readFileSync(document, 'utf8')).toBe(`before\n${marked}\nafter\n`);
+    const page = (second: string) =>
+      `<!-- machine 1: begin -->\none\n<!-- machine 1: end -->\n<!-- machine 2: begin -->${second}<!-- machine 2: end -->\n`;
+    writeFileSync(document, page('\nold\n'));
+    writeMeasurements(document, 2, results);
+    expect(readFileSync(document, 'utf8')).toBe(page(`\n\n${asMarkdown(results, 2)}\n\n`));
   });
 
-  test('refuses what it does not know', async () => {
-    const { exitCode, stderr } = await bench('--only', 'authorise');
-    expect(stderr).toContain('there is no comparison "authorise"');
+  test.each([
+    [['--only', 'authorise'], 'there is no comparison "authorise"'],
+    [['--callers', '16,some'], '--callers must be a number above 0'],
+    [['--docs', '3'], '--docs must be 1 or 2'],
+  ])('refuses %j', async (args, message) => {
+    const { exitCode, stderr } = await bench(...args);
+    expect(stderr).toContain(message);
     expect(exitCode).toBe(2);
   });
-});
-
-describe('a bar', () => {
-  const bar = { of: 'ours', against: 'theirs', atLeast: 2, kind: 'required' } as const;
-  const at = (median: number) => ({ median, min: median, max: median });
-
-  test('is cleared at its height and missed below', () => {
-    expect(judge(bar, at(2)).cleared).toBe(true);
-    expect(judge(bar, at(1.99)).cleared).toBe(false);
-  });
-
-  test('that is missed fails the run, unless it is only reported', () => {
-    expect(passed([{ bars: [judge(bar, at(2))] }, { bars: [] }])).toBe(true);
-    expect(passed([{ bars: [judge(bar, at(2)), judge(bar, at(1))] }])).toBe(false);
-    expect(passed([{ bars: [judge({ ...bar, kind: 'reported' }, at(1))] }])).toBe(true);
-  });
-});
-
-test('samples come to their median and their ends, odd or even in number', () => {
-  expect(spread([10, 9, 100])).toEqual({ median: 10, min: 9, max: 100 });
-  expect(spread([4, 1, 3, 2])).toEqual({ median: 2.5, min: 1, max: 4 });
-  expect(() => spread([])).toThrow(RangeError);
-});
-
-test('a ratio is taken within a round', () => {
-  expect(ratios([10, 1], [5, 0.5])).toEqual([2, 2]);
 });

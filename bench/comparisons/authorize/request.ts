@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { type PaymentEventsDataSource } from '../../../src/data-source';
+import { type AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { newId } from '../../../src/database/new-id';
 import { encodeEvent } from '../../../src/event-store/event-codec';
 import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { fingerprint } from '../../../src/idempotency/fingerprint';
@@ -35,14 +35,30 @@ export const PREPARED = {
 /** Any of them. */
 export const anyOf = <T>(all: readonly T[]): T => all[Math.floor(Math.random() * all.length)] as T;
 
+/**
+ * What the operation's statement is given, worked out beforehand but for ids and key: in the order of its columns, and
+ * encoded already.
+ */
+export const valuesOfOne = (restaurants: readonly string[]): unknown[] => [
+  randomUUID(),
+  anyOf(restaurants),
+  newId(),
+  PREPARED.fingerprint,
+  REQUEST.paymentToken,
+  REQUEST.amountCents,
+  REQUEST.currency,
+  PREPARED.metadata,
+  newId(),
+  PREPARED.event,
+  PREPARED.eventMetadata,
+  PREPARED.message,
+  PREPARED.headers,
+];
+
 /** The operation itself, for a new request each time. */
-export function authorizing(
-  dataSource: PaymentEventsDataSource,
-  restaurants: readonly string[],
-): () => Promise<unknown> {
-  const requests = new AuthRequests(dataSource);
-  return () => {
-    return requests.authorize({
+export function authorizing(requests: AuthRequests, restaurants: readonly string[]): () => Promise<unknown> {
+  return () =>
+    requests.authorize({
       restaurantId: anyOf(restaurants),
       paymentToken: REQUEST.paymentToken,
       amountCents: REQUEST.amountCents,
@@ -50,5 +66,4 @@ export function authorizing(
       metadata: REQUEST.metadata,
       idempotencyKey: randomUUID(),
     });
-  };
 }

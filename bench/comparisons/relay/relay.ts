@@ -1,10 +1,11 @@
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { OutboxRelay } from '../../../src/outbox/outbox-relay';
 import { type Publisher } from '../../../src/outbox/publisher';
-import { type Comparison, type Contestant } from '../../contestant';
+import { best, type Comparison } from '../../contestant';
 import { fillOutbox } from '../../lab/fill-outbox';
-import { type Lab } from '../../lab/lab';
+import { type Load } from '../../measure/load';
 import { bareLoop } from './bare-loop';
+import { graphileWorker } from './graphile-worker';
 import { pgBoss } from './pg-boss';
 
 export const BATCH_SIZE = 100;
@@ -19,12 +20,14 @@ export const relay: Comparison = {
   name: 'relay',
   title: `Deliver the outbox: one relay, a publisher that does nothing, ${BATCH_SIZE} messages a turn`,
   unit: 'messages',
-  reference: 'relay',
-  load: { connections: 1, seconds: 1 },
+  reference: best('relay'),
+  ours: ['relay', 'long-lived'],
+  seconds: 1,
   bars: [
-    { of: 'relay', against: 'bare', atLeast: 0.8, kind: 'required' },
-    { of: 'long-lived', against: 'relay', atLeast: 0.85, kind: 'required' },
-    { of: 'relay', against: 'pg-boss', atLeast: 3, kind: 'reported' },
+    { of: best('relay'), against: best('bare'), atLeast: 0.8, kind: 'required' },
+    { of: best('long-lived'), against: best('relay'), atLeast: 0.85, kind: 'required' },
+    { of: best('relay'), against: best('pg-boss'), atLeast: 2, kind: 'reported' },
+    { of: best('relay'), against: best('graphile-worker'), atLeast: 2, kind: 'reported' },
   ],
 
   async prepare(lab) {
@@ -48,7 +51,8 @@ export const relay: Comparison = {
         title: 'the same SQL in a bare loop',
         ...delivering(bare, await bareLoop(lab, bare, BATCH_SIZE)),
       },
-      ...(await others(lab)),
+      ...(await pgBoss(lab, BATCH_SIZE)),
+      ...(await graphileWorker(lab)),
     ];
   },
 };
@@ -62,9 +66,10 @@ function relaying(dataSource: PaymentEventsDataSource): () => Promise<number> {
 function delivering(
   dataSource: PaymentEventsDataSource,
   turn: () => Promise<number>,
-): Pick<Contestant, 'beforeSample' | 'operate'> {
+): { load: Load; beforeSample(seconds: number): Promise<void>; operate(): Promise<number> } {
   let pending = 0;
   return {
+    load: { callers: 1 },
     async beforeSample(seconds) {
       const lacking = Math.ceil(seconds * MESSAGES_PER_SECOND) - pending;
       if (lacking > 0) await fillOutbox(dataSource, { messages: lacking, processed: false });
@@ -78,9 +83,4 @@ function delivering(
       return delivered;
     },
   };
-}
-
-async function others(lab: Lab): Promise<Contestant[]> {
-  const contestant = await pgBoss(lab, BATCH_SIZE);
-  return contestant ? [contestant] : [];
 }
