@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { type PaymentEventsDataSource } from '../../src/data-source';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
 import { best, type Comparison } from '../contestant';
 import { generateRequests, type PendingRequest } from '../lab/generate-requests';
+import { type Lab } from '../lab/lab';
 
 /** More than one process gets through, so that none runs out of work. */
 const CYCLES_PER_SECOND = 10_000;
@@ -17,41 +19,62 @@ export const worker: Comparison = {
   bars: [],
 
   async prepare(lab) {
+    const load = { callers: lab.settings.connections };
     const dataSource = await lab.migratedDatabase();
-    const [requests, locks] = [new AuthRequests(dataSource), new ProcessingLocks(dataSource)];
-    const waiting: PendingRequest[] = [];
-    let generated = 0;
     return [
       {
         name: 'single calls',
         title: 'acquire, startAttempt, recordAuthorized, release: four statements',
-        load: { callers: lab.settings.connections },
-        async beforeSample(seconds) {
-          const lacking = Math.ceil(seconds * CYCLES_PER_SECOND) + lab.settings.connections - waiting.length;
-          if (lacking <= 0) return;
-          const [from, to] = [generated + 1, generated + lacking];
-          waiting.push(
-            ...(await generateRequests(dataSource, { from, to, settled: false, restaurants: lab.restaurants })),
-          );
-          generated = to;
-        },
-        async operate() {
-          const request = waiting.pop();
-          if (!request) throw new Error(`a worker got through ${CYCLES_PER_SECOND} requests a second: generate more`);
-          const { id: authRequestId, restaurant_id: restaurantId } = request;
-          const lease = await locks.acquire({ restaurantId, authRequestId, workerId: 'bench', ttlMs: 60_000 });
-          if (!lease) throw new Error('a lease was taken');
-          await requests.startAttempt(lease, { configVersion: 'v1' });
-          await requests.recordAuthorized(lease, {
-            processorName: 'stripe',
-            processorAuthId: `pi_${randomUUID()}`,
-            authorizedAmountCents: 1050,
-            currency: 'USD',
-            authorizationCode: 'A1B2C3',
-          });
-          await locks.release(lease);
-        },
+        load,
+        ...workingOff(lab, dataSource, singleCalls(dataSource)),
       },
     ];
   },
 };
+
+interface Work {
+  readonly authRequestId: string;
+  readonly restaurantId: string;
+  readonly workerId: string;
+  readonly ttlMs: number;
+}
+
+const answer = () => ({
+  processorName: 'stripe' as const,
+  processorAuthId: `pi_${randomUUID()}`,
+  authorizedAmountCents: 1050,
+  currency: 'USD',
+  authorizationCode: 'A1B2C3',
+});
+
+function singleCalls(dataSource: PaymentEventsDataSource): (work: Work) => Promise<void> {
+  const [requests, locks] = [new AuthRequests(dataSource), new ProcessingLocks(dataSource)];
+  return async (work) => {
+    const lease = await locks.acquire(work);
+    if (!lease) throw new Error('a lease was taken');
+    await requests.startAttempt(lease, { configVersion: 'v1' });
+    await requests.recordAuthorized(lease, answer());
+    await locks.release(lease);
+  };
+}
+
+/** A cycle at a time, of requests that do not run out. */
+function workingOff(lab: Lab, dataSource: PaymentEventsDataSource, cycle: (work: Work) => Promise<void>) {
+  const waiting: PendingRequest[] = [];
+  let generated = 0;
+  return {
+    async beforeSample(seconds: number) {
+      const lacking = Math.ceil(seconds * CYCLES_PER_SECOND) + lab.settings.connections - waiting.length;
+      if (lacking <= 0) return;
+      const [from, to] = [generated + 1, generated + lacking];
+      waiting.push(...(await generateRequests(dataSource, { from, to, settled: false, restaurants: lab.restaurants })));
+      generated = to;
+    },
+    async operate() {
+      const request = waiting.pop();
+      if (!request) throw new Error(`a worker got through ${CYCLES_PER_SECOND} requests a second: generate more`);
+      const { id: authRequestId, restaurant_id: restaurantId } = request;
+      await cycle({ authRequestId, restaurantId, workerId: 'bench', ttlMs: 60_000 });
+    },
+  };
+}
