@@ -1,23 +1,17 @@
+import { type PoolClient } from 'pg';
 import { encodeEvent } from '../../src/event-store/event-codec';
 import { encodeOutboxMessage } from '../../src/outbox/message-codec';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { poolOf } from './lab';
 
-/** Like an id that a client drew at that time: UUIDv7, its random part made from a number. */
-const DEFINE_ID = `
-  CREATE OR REPLACE FUNCTION pg_temp.id_of(kind text, n bigint, at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
-            || '7' || substr(md5(kind || n), 1, 3) || '8' || substr(md5(kind || n), 4, 15))::uuid
-  $$`;
-
 /**
  * Requests number $1 to $2 of $3, spread over the last 30 days. Settled ones are AUTHORIZED, with three events and their
  * message delivered; others PENDING, with one event and a message that waits. Keys are kept, though purges would have
- * removed most: they are what arrives in random order.
+ * removed most: they are what arrives in random order. Ids are UUIDv7s of their time, as clients would have drawn them.
  */
 const GENERATE = `
   WITH request AS MATERIALIZED (
-    SELECT n, at, pg_temp.id_of('request', n, at) AS id, ($5::uuid[])[1 + n % cardinality($5::uuid[])] AS restaurant_id
+    SELECT n, at, uuidv7(at - now()) AS id, ($5::uuid[])[1 + n % cardinality($5::uuid[])] AS restaurant_id
     FROM generate_series($1::bigint, $2::bigint) AS n, LATERAL (SELECT now() - ($3 - n) * interval '30 days' / $3) AS t (at)
   ), key AS (
     INSERT INTO auth_idempotency_keys
@@ -26,7 +20,7 @@ const GENERATE = `
   ), event AS (
     INSERT INTO payment_events
       (event_id, aggregate_id, aggregate_type, event_type, event_data, metadata, sequence_number, restaurant_id, created_at)
-    SELECT pg_temp.id_of('event' || number, n, at), id, 'auth_request',
+    SELECT uuidv7(at - now()), id, 'auth_request',
            (ARRAY['AuthRequestCreated', 'AuthAttemptStarted', 'AuthResponseReceived'])[number], ($6::bytea[])[number],
            jsonb_build_object('idempotency_key', md5('key' || n)), number, restaurant_id, at
     FROM request, generate_series(1, CASE WHEN $4 THEN 3 ELSE 1 END) AS number
@@ -58,8 +52,10 @@ export interface GenerateOptions {
 }
 
 const CHUNK = 50_000;
+/** Chunks that are written at once. */
+const WRITERS = 2;
 
-/** Writes requests as they would lie there, past the operations: millions of them in minutes. All indexes are kept. */
+/** Writes requests as they would lie there, past operations and triggers: millions of them in minutes. All indexes are kept. */
 export async function generateRequests(
   dataSource: PaymentEventsDataSource,
   { from, to, settled, restaurants, progress }: GenerateOptions,
@@ -69,20 +65,29 @@ export async function generateRequests(
     type: 'auth_request_queued',
     data: { authRequestId, restaurantId, createdAt: new Date() },
   });
+  const constant = [to, settled, restaurants, eventsOf(authRequestId, restaurantId), payload];
+  const pending: PendingRequest[] = [];
+  let next = from;
+  const write = async (client: PoolClient) => {
+    await client.query('SET session_replication_role = replica');
+    while (next <= to) {
+      const [first, last] = [next, Math.min(next + CHUNK - 1, to)];
+      next = last + 1;
+      pending.push(...(await client.query<PendingRequest>(GENERATE, [first, last, ...constant])).rows);
+      progress?.(last - from + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: WRITERS }, () => patiently(dataSource, write)));
+  // What autovacuum would do in the middle of a sample.
+  await patiently(dataSource, (client) => client.query('VACUUM (ANALYZE)'));
+  return pending;
+}
+
+async function patiently(dataSource: PaymentEventsDataSource, use: (client: PoolClient) => Promise<unknown>) {
   const client = await poolOf(dataSource).connect();
   try {
     await client.query('SET statement_timeout = 0');
-    await client.query(DEFINE_ID);
-    const pending: PendingRequest[] = [];
-    for (let first = from; first <= to; first += CHUNK) {
-      const last = Math.min(first + CHUNK - 1, to);
-      const values = [first, last, to, settled, restaurants, eventsOf(authRequestId, restaurantId), payload];
-      pending.push(...(await client.query<PendingRequest>(GENERATE, values)).rows);
-      progress?.(last - from + 1);
-    }
-    // What autovacuum would do in the middle of a sample.
-    await client.query('VACUUM (ANALYZE)');
-    return pending;
+    await use(client);
   } finally {
     client.release(true);
   }
