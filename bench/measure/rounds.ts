@@ -1,5 +1,5 @@
 import { type Contestant } from '../contestant';
-import { isOpen } from './load';
+import { describeLoad, isOpen } from './load';
 import { drive } from './loops';
 import { type Measured, type Sample, toSample } from './sample';
 
@@ -24,7 +24,9 @@ export async function measureInRounds(
   for (let round = 0; round < rounds; round++) {
     const measured = await measureInTurns(contestants, seconds, round, serverMicros);
     measured.forEach((sample, index) => samples[index]!.push(sample));
-    const rates = contestants.map(({ name }, index) => `${name} ${Math.round(samples[index]!.at(-1)!.perSecond)}`);
+    const rates = contestants.map(({ name, load }, index) => {
+      return `${name} (${describeLoad(load)}) ${Math.round(samples[index]!.at(-1)!.perSecond)}`;
+    });
     progress(`round ${round + 1} of ${rounds}, per second: ${rates.join(', ')}`);
   }
   return samples;

@@ -12,6 +12,12 @@ const jobsIn = (seconds: number) => Math.ceil(seconds * JOBS_PER_SECOND);
 const FILL = `SELECT graphile_worker.add_job('message', json_build_object('payload', repeat('x', 80)))
   FROM generate_series(1, $1::integer)`;
 
+/** Jobs that wait, in tables that are analysed. */
+export async function addJobs(pool: Pool, jobs: number): Promise<void> {
+  await pool.query(FILL, [jobs]);
+  await pool.query('VACUUM (ANALYZE)');
+}
+
 const LEFT = 'SELECT count(*)::integer AS left FROM graphile_worker._private_jobs';
 
 /** A database of its own with the tables of graphile-worker, and a process that runs it. Undefined where it is not installed. */
@@ -35,10 +41,7 @@ export async function graphileWorker(lab: Lab): Promise<Contestant[]> {
       name: 'graphile-worker',
       title: 'graphile-worker 0.18, a local queue of 500',
       load: { callers: 1 },
-      async beforeSample(seconds) {
-        await pool.query(FILL, [jobsIn(seconds)]);
-        await pool.query('VACUUM (ANALYZE)');
-      },
+      beforeSample: (seconds) => addJobs(pool, jobsIn(seconds)),
       async run(seconds) {
         const jobs = jobsIn(seconds);
         const elapsedMs = await helper.ask(`complete ${jobs}`);
