@@ -7,7 +7,7 @@ import { BENCH } from './paths';
 const onlyInFull = comparisons.filter((each) => each.onlyInFull).map(({ name }) => name);
 
 const PRESETS = {
-  none: { callers: '16,256', rounds: '7', seconds: '1.5', earlier: '300000' },
+  none: { callers: '16,256', rounds: '5', seconds: '1.5', earlier: '300000' },
   full: { callers: '4,16,64,256,1024', rounds: '7', seconds: '1.5', earlier: '5000000' },
   quick: { callers: '16,256', rounds: '2', seconds: '0.1', earlier: '2000' },
 } as const;
@@ -20,11 +20,11 @@ Ends with 1 when a required bar is missed.
   --only <names>         comma-separated: ${comparisons.map(({ name }) => name).join(', ')}
                          (default: all but ${onlyInFull.join(', ')})
   --callers <numbers>    comma-separated: how many at once accept requests (default 16,256)
-  --rounds <n>           of which the median is taken (default 7)
+  --rounds <n>           of which the median is taken (default 5)
   --seconds <n>          of each, a round (default 1.5)
   --connections <n>      of each of our pools, and callers where their number is not varied (default 16)
   --earlier <n>          requests, and processed messages, that were there before (default 300000)
-  --full                 all comparisons, 4,16,64,256,1024 callers, 5,000,000 earlier requests:
+  --full                 all comparisons, 4,16,64,256,1024 callers, 7 rounds, 5,000,000 earlier requests:
                          about three quarters of an hour, and 20 GB of disk
   --quick                2 rounds of a tenth of a second after 2,000 requests: shows that all of it runs
   --no-check             report the bars, but end with 0 all the same
