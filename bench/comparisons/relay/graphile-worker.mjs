@@ -10,15 +10,14 @@ const commands = {
     await runMigrations({ connectionString, logger });
     return 0;
   },
-  /** Until so many jobs are done: the milliseconds from the first fetch to the end of the last. */
+  /** Runs until so many jobs are done: the milliseconds from when it first asks for one to the end of the last. */
   async complete(count) {
     const events = new EventEmitter();
-    let [start, left] = [0, count];
+    const begun = new Promise((resolve) => events.once('worker:getJob:start', () => resolve(performance.now())));
+    let left = count;
     const done = new Promise((resolve) => {
-      events.on('localQueue:getJobs:complete', () => (start ||= performance.now()));
-      events.on('job:complete', () => --left === 0 && resolve());
+      events.on('job:complete', () => --left === 0 && resolve(performance.now()));
     });
-    const begin = performance.now();
     const runner = await run({
       events,
       logger,
@@ -35,9 +34,9 @@ const commands = {
         },
       },
     });
-    await done;
+    const elapsedMs = (await done) - (await begun);
     await runner.stop();
-    return performance.now() - begin;
+    return elapsedMs;
   },
 };
 
