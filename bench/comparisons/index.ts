@@ -5,7 +5,8 @@ import { enqueue } from './enqueue';
 import { growth } from './growth';
 import { openLoop } from './open-loop';
 import { relay } from './relay/relay';
+import { wait } from './wait';
 import { worker } from './worker';
 
 /** All that is measured, in this order. */
-export const comparisons: readonly Comparison[] = [authorize, openLoop, worker, growth, enqueue, relay, checks];
+export const comparisons: readonly Comparison[] = [authorize, openLoop, worker, wait, growth, enqueue, relay, checks];

@@ -6,7 +6,7 @@ import { asMarkdown, writeMeasurements } from '../../bench/report/markdown';
 import { type Results } from '../../bench/results';
 
 const ROOT = join(__dirname, '../..');
-const COMPARISONS = ['authorize', 'open-loop', 'worker', 'growth', 'enqueue', 'relay', 'checks'];
+const COMPARISONS = ['authorize', 'open-loop', 'worker', 'wait', 'growth', 'enqueue', 'relay', 'checks'];
 
 async function bench(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bench/main.ts', ...args], {
