@@ -15,18 +15,24 @@ export const worker: Comparison = {
   title: 'Work a request off, the processor aside',
   unit: 'cycles',
   reference: best('single calls'),
-  ours: ['single calls'],
-  bars: [],
+  ours: ['attempt', 'single calls'],
+  bars: [{ of: best('attempt'), against: best('single calls'), atLeast: 1.6, kind: 'required' }],
 
   async prepare(lab) {
     const load = { callers: lab.settings.connections };
-    const dataSource = await lab.migratedDatabase();
+    const [fused, single] = [await lab.migratedDatabase(), await lab.migratedDatabase()];
     return [
+      {
+        name: 'attempt',
+        title: 'AuthRequests.attempt: two statements',
+        load,
+        ...workingOff(lab, fused, oneCall(fused)),
+      },
       {
         name: 'single calls',
         title: 'acquire, startAttempt, recordAuthorized, release: four statements',
         load,
-        ...workingOff(lab, dataSource, singleCalls(dataSource)),
+        ...workingOff(lab, single, singleCalls(single)),
       },
     ];
   },
@@ -55,6 +61,15 @@ function singleCalls(dataSource: PaymentEventsDataSource): (work: Work) => Promi
     await requests.startAttempt(lease, { configVersion: 'v1' });
     await requests.recordAuthorized(lease, answer());
     await locks.release(lease);
+  };
+}
+
+function oneCall(dataSource: PaymentEventsDataSource): (work: Work) => Promise<void> {
+  const requests = new AuthRequests(dataSource);
+  return async (work) => {
+    const authorized = () => Promise.resolve({ outcome: 'authorized' as const, ...answer() });
+    const { outcome } = await requests.attempt({ ...work, configVersion: 'v1' }, authorized);
+    if (outcome !== 'authorized') throw new Error('a request had been worked off');
   };
 }
 
