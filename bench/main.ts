@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Comparison } from './contestant';
 import { Lab, SERVER_SETTINGS } from './lab/lab';
-import { measureInRounds } from './measure/rounds';
+import { measureInRounds, type Rounds } from './measure/rounds';
 import { ROOT } from './paths';
 import { HELP, type Options, readOptions, UsageError } from './options';
 import { chartOf, writeMeasurements } from './report/markdown';
@@ -33,7 +33,7 @@ async function main(args: string[]): Promise<number> {
   return results.passed || !options.check ? 0 : 1;
 }
 
-async function run({ comparisons, rounds, ...settings }: Options): Promise<Results> {
+async function run({ comparisons, rounds, warmUps, ...settings }: Options): Promise<Results> {
   const start = new Date();
   const { seconds, connections, callers } = settings;
   const lab = await Lab.open({ ...settings, notice });
@@ -41,7 +41,7 @@ async function run({ comparisons, rounds, ...settings }: Options): Promise<Resul
     const server = await lab.describeServer();
     const compared: ComparisonResult[] = [];
     for (const comparison of comparisons) {
-      compared.push(await compare(comparison, lab, rounds));
+      compared.push(await compare(comparison, lab, { rounds, warmUps }));
       await lab.endComparison();
     }
     return {
@@ -64,12 +64,16 @@ async function run({ comparisons, rounds, ...settings }: Options): Promise<Resul
   }
 }
 
-async function compare(comparison: Comparison, lab: Lab, rounds: number): Promise<ComparisonResult> {
+async function compare(
+  comparison: Comparison,
+  lab: Lab,
+  counts: Pick<Rounds, 'rounds' | 'warmUps'>,
+): Promise<ComparisonResult> {
   notice(comparison.title);
   const contestants = await comparison.prepare(lab);
-  const { serverMicros } = lab;
   const seconds = Math.min(lab.settings.seconds, comparison.seconds ?? Infinity);
-  const samples = await measureInRounds(contestants, { rounds, seconds, serverMicros }, (text) => notice(`  ${text}`));
+  const rounds = { ...counts, seconds, serverMicros: lab.serverMicros };
+  const samples = await measureInRounds(contestants, rounds, (text) => notice(`  ${text}`));
   return evaluate(comparison, contestants, samples);
 }
 

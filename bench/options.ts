@@ -50,6 +50,7 @@ export function readOptions(args: string[]) {
     comparisons: chosen(values.only, values.full),
     callers: given.callers.split(',').map((text) => count('callers', text)),
     rounds: count('rounds', given.rounds),
+    warmUps: values.quick ? 1 : 6,
     seconds: positive('seconds', given.seconds),
     connections: count('connections', values.connections),
     earlierRequests: count('earlier', given.earlier),

@@ -6,8 +6,16 @@ import { type Measured, type Sample, toSample } from './sample';
 /** Tells the CPU time that the server has used so far, in microseconds. */
 type ServerClock = () => number | undefined;
 
-/** The compiler takes about so many until `AuthRequests.authorize` gets no faster. At most so many times `seconds`. */
-const WARM_UP = { operations: 30_000, turns: 6 };
+export interface Rounds {
+  readonly rounds: number;
+  readonly seconds: number;
+  /** How many times `seconds` a contestant is warmed up, unless it is warm before. */
+  readonly warmUps: number;
+  readonly serverMicros: ServerClock;
+}
+
+/** The compiler takes about so many until `AuthRequests.authorize` gets no faster. */
+const WARM_AFTER = 30_000;
 
 /**
  * Samples of every contestant, one a round, in the order of the contestants. Within a round they take short turns, until
@@ -16,10 +24,13 @@ const WARM_UP = { operations: 30_000, turns: 6 };
  */
 export async function measureInRounds(
   contestants: readonly Contestant[],
-  { rounds, seconds, serverMicros }: { rounds: number; seconds: number; serverMicros: ServerClock },
+  { rounds, seconds, warmUps, serverMicros }: Rounds,
   progress: (text: string) => void,
 ): Promise<Sample[][]> {
-  for (const contestant of contestants.filter(isLastOfItsName)) await warmUp(contestant, seconds, progress);
+  for (const contestant of contestants.filter(isLastOfItsName)) {
+    progress(`warming up: ${contestant.title}`);
+    await warmUp(contestant, seconds, warmUps);
+  }
   const samples: Sample[][] = contestants.map(() => []);
   for (let round = 0; round < rounds; round++) {
     const measured = await measureInTurns(contestants, seconds, round, serverMicros);
@@ -36,10 +47,9 @@ export async function measureInRounds(
 const isLastOfItsName = ({ name }: Contestant, index: number, all: readonly Contestant[]) =>
   all.findLastIndex((each) => each.name === name) === index;
 
-async function warmUp(contestant: Contestant, seconds: number, progress: (text: string) => void): Promise<void> {
-  progress(`warming up: ${contestant.title}`);
+async function warmUp(contestant: Contestant, seconds: number, turns: number): Promise<void> {
   let operations = 0;
-  for (let turn = 0; turn < WARM_UP.turns && operations < WARM_UP.operations; turn++) {
+  for (let turn = 0; turn < turns && operations < WARM_AFTER; turn++) {
     await contestant.beforeSample?.(seconds);
     operations += (await takeTurn(contestant, seconds, () => undefined)).operations;
     if ('run' in contestant) return;

@@ -6,13 +6,15 @@ import { asMarkdown, writeMeasurements } from '../../bench/report/markdown';
 import { type Results } from '../../bench/results';
 
 const ROOT = join(__dirname, '../..');
+/** It is much to do, and measures nothing here: a machine that others load may take its time. */
+const TIMEOUT_MS = 600_000;
 const COMPARISONS = ['authorize', 'open-loop', 'worker', 'wait', 'growth', 'enqueue', 'relay', 'checks'];
 
 async function bench(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bench/main.ts', ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 170_000,
+    timeout: TIMEOUT_MS,
   });
   const output = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
@@ -25,39 +27,43 @@ describe('the benchmark', () => {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  test('runs every comparison and leaves a table, JSON and a chart that is read without it', async () => {
-    const small = ['--seconds', '0.02', '--connections', '4', '--callers', '2,4', '--earlier', '200'];
-    const all = ['--quick', '--only', COMPARISONS.join(), '--no-check', '--output', folder];
-    const { exitCode, stdout, stderr } = await bench(...all, ...small);
-    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+  test(
+    'runs every comparison and leaves a table, JSON and a chart that is read without it',
+    async () => {
+      const small = ['--seconds', '0.02', '--connections', '4', '--callers', '2,4', '--earlier', '200'];
+      const all = ['--quick', '--only', COMPARISONS.join(), '--no-check', '--output', folder];
+      const { exitCode, stdout, stderr } = await bench(...all, ...small);
+      expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
 
-    const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Results;
-    const chart = readFileSync(join(folder, 'chart.svg'), 'utf8');
-    expect(results.conditions).toMatchObject({ postgres: expect.stringMatching(/^18\./) as string, connections: 4 });
-    expect(results.comparisons.map(({ name }) => name)).toEqual(COMPARISONS);
-    for (const { title, unit, rows, bars } of results.comparisons) {
-      for (const text of [title, ...rows.map((row) => row.title), ...bars.map((bar) => bar.title)])
-        expect(stdout).toContain(text);
-      for (const text of [title, `${unit} a second`, ...rows.flatMap((row) => [row.title, row.under])])
-        expect(chart).toContain(`>${text}`);
-      for (const { perSecond, samples } of rows) {
-        expect(samples).toHaveLength(2);
-        expect(perSecond.min).toBeGreaterThan(0);
+      const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Results;
+      const chart = readFileSync(join(folder, 'chart.svg'), 'utf8');
+      expect(results.conditions).toMatchObject({ postgres: expect.stringMatching(/^18\./) as string, connections: 4 });
+      expect(results.comparisons.map(({ name }) => name)).toEqual(COMPARISONS);
+      for (const { title, unit, rows, bars } of results.comparisons) {
+        for (const text of [title, ...rows.map((row) => row.title), ...bars.map((bar) => bar.title)])
+          expect(stdout).toContain(text);
+        for (const text of [title, `${unit} a second`, ...rows.flatMap((row) => [row.title, row.under])])
+          expect(chart).toContain(`>${text}`);
+        for (const { perSecond, samples } of rows) {
+          expect(samples).toHaveLength(2);
+          expect(perSecond.min).toBeGreaterThan(0);
+        }
+        expect(rows.some(({ isOurs }) => isOurs)).toBe(true);
       }
-      expect(rows.some(({ isOurs }) => isOurs)).toBe(true);
-    }
-    expect(chart).toMatch(/^<svg [^]*>this package<[^]*p99 [\d.]+ ms<[^]*<\/svg>\n$/);
-    const authorize = results.comparisons[0]!.rows.filter(({ name }) => name === 'coalesced');
-    expect(authorize.map(({ under }) => under)).toEqual(['1 caller', '2 callers', '4 callers']);
-    for (const { p50, p99 } of authorize) expect(p99!.median).toBeGreaterThanOrEqual(p50!.median);
+      expect(chart).toMatch(/^<svg [^]*>this package<[^]*p99 [\d.]+ ms<[^]*<\/svg>\n$/);
+      const authorize = results.comparisons[0]!.rows.filter(({ name }) => name === 'coalesced');
+      expect(authorize.map(({ under }) => under)).toEqual(['1 caller', '2 callers', '4 callers']);
+      for (const { p50, p99 } of authorize) expect(p99!.median).toBeGreaterThanOrEqual(p50!.median);
 
-    const document = join(folder, 'page.md');
-    const page = (second: string) =>
-      `<!-- machine 1: begin -->\none\n<!-- machine 1: end -->\n<!-- machine 2: begin -->${second}<!-- machine 2: end -->\n`;
-    writeFileSync(document, page('\nold\n'));
-    writeMeasurements(document, 2, results);
-    expect(readFileSync(document, 'utf8')).toBe(page(`\n\n${asMarkdown(results, 2)}\n\n`));
-  });
+      const document = join(folder, 'page.md');
+      const page = (second: string) =>
+        `<!-- machine 1: begin -->\none\n<!-- machine 1: end -->\n<!-- machine 2: begin -->${second}<!-- machine 2: end -->\n`;
+      writeFileSync(document, page('\nold\n'));
+      writeMeasurements(document, 2, results);
+      expect(readFileSync(document, 'utf8')).toBe(page(`\n\n${asMarkdown(results, 2)}\n\n`));
+    },
+    TIMEOUT_MS,
+  );
 
   test.each([
     [['--only', 'authorise'], 'there is no comparison "authorise"'],

@@ -118,7 +118,11 @@ describe('contestants', () => {
   test('take turns within a round, so that what slows the machine slows all of them', async () => {
     const calls: string[] = [];
     const contestants = ['a', 'b'].map((name) => doing(name, calls, { callers: 1 }));
-    const samples = await measureInRounds(contestants, { rounds: 2, seconds: 0.5, serverMicros: unknown }, unknown);
+    const samples = await measureInRounds(
+      contestants,
+      { rounds: 2, seconds: 0.5, warmUps: 1, serverMicros: unknown },
+      unknown,
+    );
     expect(samples.map(({ length }) => length)).toEqual([2, 2]);
     const measured = calls.slice(-samples.flat().reduce((sum, { operations }) => sum + operations, 0));
     const turns = measured.filter((name, index) => name !== measured[index - 1]).length;
@@ -129,7 +133,7 @@ describe('contestants', () => {
     let runs = 0;
     const run = () => Promise.resolve({ operations: ++runs, elapsedMs: 1, latencies: new Histogram() });
     const contestant = { name: 'c', title: 'c', load: { callers: 1 }, run };
-    const settings = { rounds: 3, seconds: 2, serverMicros: unknown };
+    const settings = { rounds: 3, seconds: 2, warmUps: 6, serverMicros: unknown };
     const [samples] = await measureInRounds([contestant], settings, unknown);
     expect(samples!.map(({ operations }) => operations)).toEqual([2, 3, 4]);
   });
