@@ -37,7 +37,7 @@ const MOST_BYTES = 4 * 1024 * 1024;
 const MOST_WAITING = 10_000;
 const MOST_WAITING_BYTES = 128 * 1024 * 1024;
 /** A single statement that takes longer waits for somebody else, and leaves its place to another. */
-const STUCK_AFTER_MS = 100;
+const STUCK_AFTER_MS = 25;
 
 interface Call<Request, Outcome> {
   readonly request: Request;
