@@ -3,14 +3,14 @@ import { basename, resolve } from 'node:path';
 import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-/** The tests of the pooler do all there is to do for its page. */
-const TESTED_ELSEWHERE = 'pgbouncer';
-/** The code of some needs a broker, of another an HTTP client: the tests of the publishers and nest.spec.ts run it. */
-const isRunElsewhere = (page: string) => page.startsWith('publish-to-') || page === 'use-in-nestjs';
+/** The tests of the pooler, and those of NestJS, do all there is to do for their page. */
+const TESTED_ELSEWHERE = ['pgbouncer', 'use-in-nestjs'];
+/** The code of some needs a broker: the tests of the publishers run it. */
+const isRunElsewhere = (page: string) => page.startsWith('publish-to-');
 
 const pages = readdirSync(resolve(__dirname, '../../docs/how-to'))
   .map((file) => basename(file, '.md'))
-  .filter((page) => page !== TESTED_ELSEWHERE)
+  .filter((page) => !TESTED_ELSEWHERE.includes(page))
   .map((page) => ({ page, code: codeBlocks(`docs/how-to/${page}.md`, 'ts') }))
   .filter(({ code }) => code !== '');
 const project = new DocProject(Object.fromEntries(pages.map(({ page, code }) => [page, code])));

@@ -12,6 +12,10 @@ import { findDrift } from '../../src/check/drift';
 import { migrate } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
+import { BackgroundWork } from '../../src/nest/background-work';
+import { PaymentEventsDbModuleOptions } from '../../src/nest/module-options';
+import { toTypeOrmOptions } from '../../src/nest/open-data-source';
+import { PaymentEventsDbHealth } from '../../src/nest/payment-events-db.health';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
@@ -20,6 +24,7 @@ import { Sweeper } from '../../src/sweeper/sweeper';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
+import { validateSettings } from '../../src/validation/validate-options';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { RecordingPublisher } from '../support/relay/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -330,6 +335,28 @@ const OPERATIONS: Record<string, Prepare> = {
     await pending();
     return async (changes) => ({ ...(await new Sweeper(dataSource).runOnce(changes)), outboxAgeMs: 0 });
   },
+  ModuleRelayOptions: async () => {
+    await database.query('DELETE FROM outbox');
+    await pending();
+    return async (changes) => {
+      const relay = { publishers: new RecordingPublisher(), ...changes };
+      return (await new BackgroundWork(dataSource, { relay }).relay!.runOnce()).map(({ outcome }) => outcome);
+    };
+  },
+  OutboxHealthOptions: async () => {
+    await database.query('DELETE FROM outbox');
+    return (changes) => new PaymentEventsDbHealth(dataSource).outbox('outbox', changes);
+  },
+  HoldsHealthOptions: async () => {
+    await database.query('DELETE FROM auth_holds');
+    return (changes) => new PaymentEventsDbHealth(dataSource).holds('holds', changes);
+  },
+  PaymentEventsDbModuleOptions: () =>
+    Promise.resolve((changes) =>
+      Promise.resolve(toTypeOrmOptions(validateSettings(PaymentEventsDbModuleOptions, changes))).then(
+        ({ logger: _, ...rest }) => rest,
+      ),
+    ),
   PaymentEventsDataSourceSettings: () =>
     Promise.resolve((changes) =>
       Promise.resolve(createDataSourceOptions({ url: database.url, ...changes })).then(

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
 import { Checkout } from '../support/processes/checkout';
+import { useTestDatabase } from '../support/database/use-test-database';
 import { DocPage } from '../support/docs/doc-page';
 import { InstalledPackage } from '../support/docs/installed-package';
 
@@ -11,6 +12,8 @@ jest.setTimeout(300_000);
 
 const ROOT = join(__dirname, '../..');
 const SUBPATHS = Object.keys(manifest.exports).filter((name) => name !== './package.json');
+/** What has one form, for \`require\` and \`import\`. */
+const ONE_FORM = SUBPATHS.filter((subpath) => subpath !== './nest');
 const nameOf = (subpath: string) => join(manifest.name, subpath);
 
 let checkout: Checkout;
@@ -64,9 +67,11 @@ describe('the packed package', () => {
 
   test('declares every package that its code imports, and depends on no other', async () => {
     const imported = new Set<string>();
-    for (const path of installed.packed.filter((file) => file.endsWith('.js'))) {
+    for (const path of installed.packed.filter((file) => /\.m?js$/.test(file))) {
       const code = await readFile(join(installed.folder, 'node_modules', manifest.name, path), 'utf8');
-      for (const [, name] of code.matchAll(/(?:require(?:\.resolve)?|import)\(['"]([^'".][^'"]*)['"]\)/g)) {
+      for (const [, name] of code.matchAll(
+        /(?:(?:require(?:\.resolve)?|import)\(|^import .* from )['"]([^'".][^'"]*)['"]/gm,
+      )) {
         if (!isBuiltin(name!)) imported.add(/^(@[^/]+\/)?[^/]+/.exec(name!)![0]);
       }
     }
@@ -75,7 +80,7 @@ describe('the packed package', () => {
     expect(Object.keys(dependencies).filter((name) => !imported.has(name))).toEqual([]);
   });
 
-  test.each(SUBPATHS)('exports the same from %s to require and to import', async (subpath) => {
+  test.each(ONE_FORM)('exports the same from %s to require and to import', async (subpath) => {
     await writeFile(
       join(installed.folder, 'same.mjs'),
       `import { createRequire } from 'node:module';
@@ -89,6 +94,42 @@ describe('the packed package', () => {
     const { names, missing } = JSON.parse(output) as { names: string[]; missing: string[] };
     expect(names.length).toBeGreaterThan(0);
     expect(missing).toEqual([]);
+  });
+
+  test('exports the same names from ./nest in both its forms, each made of the one form of the rest', async () => {
+    await writeFile(
+      join(installed.folder, 'both.mjs'),
+      `import { createRequire } from 'node:module';
+       import * as imported from '${nameOf('./nest')}';
+       import { entities } from '${manifest.name}';
+       const required = createRequire(import.meta.url)('${nameOf('./nest')}');
+       const sorted = (one) => JSON.stringify(Object.keys(one).filter((name) => name !== 'module.exports').sort());
+       const providersOf = (one) => one.PaymentEventsDbModule.forRoot().providers.map(({ provide }) => provide);
+       const shared = providersOf(imported).filter((provide) => providersOf(required).includes(provide));
+       const repositories = JSON.stringify(required.PaymentEventsDbModule.forRoot().imports[2].providers.map(({ provide }) => provide));
+       console.log(JSON.stringify({
+         names: sorted(imported) === sorted(required) && Object.keys(required).length,
+         shared: shared.map(({ name }) => name).sort(),
+         repositories: entities.every(({ name }) => repositories.includes(name)),
+       }));`,
+    );
+    const { output } = await run('node both.mjs');
+    expect(JSON.parse(output.replace(/^\(.*$|^.*WARN.*$/gm, ''))).toEqual({
+      names: 8,
+      shared: [
+        ...[
+          'AuthRequests',
+          'EventStore',
+          'Holds',
+          'IdempotencyKeys',
+          'Outbox',
+          'OutboxRelay',
+          'PaymentEventsDataSource',
+        ],
+        ...['ProcessingLocks', 'ReadModel', 'Sweeper'],
+      ],
+      repositories: true,
+    });
   });
 
   test('exports every error that it throws', async () => {
@@ -145,25 +186,58 @@ describe('a TypeScript service', () => {
     { module: 'nodenext', moduleResolution: 'nodenext', extension: 'mts', skipLibCheck: false },
     { module: 'node16', moduleResolution: 'node16', extension: 'cts', skipLibCheck: true },
     { module: 'esnext', moduleResolution: 'bundler', extension: 'ts', skipLibCheck: true },
+    { module: 'commonjs', moduleResolution: 'node10', extension: 'ts', skipLibCheck: true, ignoreDeprecations: '6.0' },
   ])('compiles as $extension under module resolution $moduleResolution', async ({ extension, ...options }) => {
-    expect(await typecheck(PROGRAM, extension, options)).toBe('');
+    expect(await typecheck({ [`service.${extension}`]: PROGRAM }, options)).toBe('');
   });
 
-  test('compiles the NestJS service of the how-to', async () => {
-    const [service] = new DocPage('docs/how-to/use-in-nestjs.md').blocks.filter(({ language }) => language === 'ts');
+  test('compiles the NestJS services of the how-to, as ES modules and as CommonJS', async () => {
+    const services = new DocPage('docs/how-to/use-in-nestjs.md').blocks.filter(({ language }) => language === 'ts');
+    expect(services).toHaveLength(2);
+    const files = services.flatMap(({ code }, index) => [
+      [`${index}.mts`, code] as const,
+      [`${index}.cts`, code] as const,
+    ]);
     const options = { module: 'node20', experimentalDecorators: true, emitDecoratorMetadata: true, skipLibCheck: true };
-    expect(await typecheck(service!.code, 'mts', options)).toBe('');
+    expect(await typecheck(Object.fromEntries(files), options)).toBe('');
   });
 
-  async function typecheck(program: string, extension: string, compilerOptions: object): Promise<string> {
-    await writeFile(join(installed.folder, `service.${extension}`), program);
+  async function typecheck(programs: Record<string, string>, compilerOptions: object): Promise<string> {
+    for (const [file, program] of Object.entries(programs)) await writeFile(join(installed.folder, file), program);
     const options = { target: 'ES2023', strict: true, noEmit: true, types: ['node'], ...compilerOptions };
     await writeFile(
       join(installed.folder, 'tsconfig.json'),
-      JSON.stringify({ compilerOptions: options, files: [`service.${extension}`] }),
+      JSON.stringify({ compilerOptions: options, files: Object.keys(programs) }),
     );
     return (await run(`node '${resolve('typescript/bin/tsc')}' -p .`)).output;
   }
+});
+
+describe('a test of a service, in Jest with ES modules and NestJS 12', () => {
+  const database = useTestDatabase();
+
+  test('injects what the main entry exports, and asks the database', async () => {
+    await writeFile(
+      join(installed.folder, 'service.test.mjs'),
+      `import 'reflect-metadata';
+       import { NestFactory } from '@nestjs/core';
+       import { AuthRequests, PaymentEvent } from '${manifest.name}';
+       import { PaymentEventsDbModule } from '${nameOf('./nest')}';
+       import { getRepositoryToken } from '@nestjs/typeorm';
+
+       test('lists requests', async () => {
+         const app = await NestFactory.createApplicationContext(PaymentEventsDbModule.forRoot(), { logger: false });
+         const page = await app.get(AuthRequests).list({ restaurantId: '00000000-0000-0000-0000-000000000001' });
+         expect(page.requests).toEqual([]);
+         expect(await app.get(getRepositoryToken(PaymentEvent)).count()).toBe(0);
+         await app.close();
+       });`,
+    );
+    const config = { testMatch: ['**/service.test.mjs'], moduleFileExtensions: ['mjs', 'js', 'json'], transform: {} };
+    const jest = `node --experimental-vm-modules '${resolve('jest/bin/jest')}' --rootDir . --config '${JSON.stringify(config)}'`;
+    const { exitCode, output } = await installed.run(jest, { DATABASE_URL: database.url });
+    expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('1 passed') as string });
+  });
 });
 
 describe('the linters of packages', () => {
@@ -172,11 +246,8 @@ describe('the linters of packages', () => {
     expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('All good!') as string });
   });
 
-  // The profile leaves out one resolution, node10, which reads no exports map: there the main entry works, subpaths do not.
-  test('attw finds that types and code agree for require, import and bundlers', async () => {
-    const { exitCode, output } = await run(
-      `'${bin('attw')}' '${installed.tarball}' --profile node16 --no-definitely-typed`,
-    );
+  test('attw finds that types and code agree for require, import, bundlers, and what reads no exports map', async () => {
+    const { exitCode, output } = await run(`'${bin('attw')}' '${installed.tarball}' --no-definitely-typed`);
     expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
   });
 });

@@ -60,5 +60,5 @@ export class InstalledPackage {
 /** What npm would install for the package and for a NestJS service: nothing else can be reached from the project. */
 function dependenciesOfAService(): string[] {
   const { dependencies, peerDependencies } = manifest;
-  return [...Object.keys({ ...dependencies, ...peerDependencies }), 'rxjs', '@types/node'];
+  return [...Object.keys({ ...dependencies, ...peerDependencies }), '@nestjs/config', '@types/node'];
 }

@@ -2,6 +2,7 @@ import { getMetadataStorage } from 'class-validator';
 import { entities } from '../../../src/entities';
 import { rulesOf } from '../../../src/validation/keeps-rules';
 import '../../../src';
+import '../../../src/nest';
 import '../../../src/publishers/amqp/amqp-publisher';
 import '../../../src/publishers/sqs/sqs-publisher';
 import '../../../src/testing';
@@ -88,6 +89,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   InspectCommand: { authRequestId: id },
   HoldCommand: { ...ref, ...hold, ...traced },
   HoldStatsCommand: { lapsingWithinMs: 1 },
+  HoldsHealthOptions: { maxOpenAgeMs: 0, maxForAPerson: 0 },
   IterateOptions: { from: 1, batchSize: 1 },
   KeepOptions: { minutes: 1 },
   Lease: { ...ref, workerId: 'w', fencingToken: 1n, expiresAt: new Date() },
@@ -106,13 +108,22 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   ListFailedOptions: { limit: 1, after: 1n },
   MessageRef: { id: 1n },
   MigrateOptions: { to: 'x', transaction: 'each', fake: false, say: nothing },
+  ModuleRelayOptions: {
+    ...{ batchSize: 1, pollIntervalMs: 1, publishTimeoutMs: 1, maxAttempts: 1, retryDelayMs: 1, maxRetryDelayMs: 1 },
+    ...{ maxReconnectDelayMs: 1, hooks: { failed: nothing }, signal: new AbortController().signal },
+    publishers: { publish: nothing },
+  },
   Observed: { outbox: { stats: nothing } },
   ObservedHolds: { holds: { stats: nothing } },
+  OutboxHealthOptions: { maxAgeMs: 0, maxFailed: 0 },
   PaymentEventsDataSourceSettings: {
     ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
     ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, migrationHoldLifeDays: 0, logger: 'debug' },
     coalescedStatements: 0,
+  },
+  PaymentEventsDbModuleOptions: {
+    ...{ dataSource: { url: serverUrl }, relay: {}, sweeper: {}, connectAttempts: 1, connectRetryDelayMs: 0 },
   },
   PlanOptions: { to: 'x', direction: 'up' },
   PrefixRef: { serverUrl, prefix: 'p' },

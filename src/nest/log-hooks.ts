@@ -1,0 +1,70 @@
+import { Logger } from '@nestjs/common';
+import { PaymentEventsDbError } from '../errors';
+import { OutboxRelay } from '../outbox/outbox-relay';
+import { type RelayMessage } from '../outbox/publisher';
+import { type RelayHooks } from '../outbox/relay-reporter';
+import { Sweeper } from '../sweeper/sweeper';
+import { type GivenUpRequest, type GivenUpVoid } from '../sweeper/sweep-result';
+import { type SweeperHooks } from '../sweeper/sweeper-reporter';
+
+/** Logs what a relay has to say through Nest, and then calls the hooks that were given. What goes out is a metric, not a line each. */
+export function relayLog(given: RelayHooks = {}): RelayHooks {
+  const logger = new Logger(OutboxRelay.name);
+  return {
+    published: (message) => given.published?.(message),
+    refused: (message, reason) => {
+      logger.warn(`${named(message)} was refused and is tried again: ${reason}`);
+      return given.refused?.(message, reason);
+    },
+    failed: (message, reason) => {
+      logger.error(`${named(message)} is a dead letter: ${reason}`);
+      return given.failed?.(message, reason);
+    },
+    unavailable: (error) => {
+      logger.warn(`Waits: ${textOf(error)}`);
+      return given.unavailable?.(error);
+    },
+    recovered: () => {
+      logger.log('Is back.');
+      return given.recovered?.();
+    },
+  };
+}
+
+/** The same of a sweeper. A turn is a metric, too. */
+export function sweeperLog(given: SweeperHooks = {}): SweeperHooks {
+  const logger = new Logger(Sweeper.name);
+  return {
+    swept: (result) => given.swept?.(result),
+    gaveUp: (what) => {
+      logger.error(givenUp(what));
+      return given.gaveUp?.(what);
+    },
+    waiting: () => {
+      logger.log('Another sweeper is at work.');
+      return given.waiting?.();
+    },
+    unavailable: (error) => {
+      logger.warn(`Waits: ${textOf(error)}`);
+      return given.unavailable?.(error);
+    },
+    recovered: () => {
+      logger.log('Is back.');
+      return given.recovered?.();
+    },
+  };
+}
+
+const named = ({ id, messageType, aggregateId }: RelayMessage) =>
+  `Message ${id} (${messageType}) of request ${aggregateId}`;
+
+function givenUp(what: GivenUpVoid | GivenUpRequest): string {
+  const { authRequestId, reason } = what;
+  return 'processorAuthId' in what
+    ? `Gave up the void of hold ${what.processorAuthId} of request ${authRequestId}: ${reason}`
+    : `Gave up request ${authRequestId}, which is ${what.status}: ${reason}`;
+}
+
+/** The text of an error that is not ours may quote a row or a password. */
+const textOf = (error: unknown): string =>
+  error instanceof PaymentEventsDbError ? error.message : error instanceof Error ? error.name : 'unknown error';
