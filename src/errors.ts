@@ -419,13 +419,15 @@ export class DatabaseUnavailableError extends PaymentEventsDbError {
   }
 }
 
-/** More calls than this process can hold wait for the database already. Nothing was sent. */
+/** More calls of this process wait for the database than it answers in time. Nothing was written. */
 export class OverloadedError extends PaymentEventsDbError {
   readonly code = 'OVERLOADED';
   override readonly retryable = true;
 
   constructor() {
-    super('Too many calls of this process wait for the database already. Nothing was sent: try again later, or elsewhere.');
+    super(
+      'More calls of this process wait for the database than it answers in time. Nothing was written: try again later.',
+    );
   }
 }
 

@@ -57,7 +57,8 @@ export class AuthRequests {
    * see `coalescedStatements` of the DataSource's settings.
    *
    * @throws IdempotencyKeyReuseError the key was used for something else
-   * @throws OverloadedError 10,000 calls of this process wait already
+   * @throws OverloadedError 10,000 calls of this process, or 128 MiB of them, are under way, or there was no place within
+   *   `connectTimeoutMs`. Nothing was written
    */
   authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
     const isAlone = manager !== undefined;
@@ -70,13 +71,15 @@ export class AuthRequests {
   /**
    * A worker's whole cycle, by two statements: takes the lease and begins an attempt, has `ask` ask the processor while it
    * renews the lease, records the answer and gives the lease back with it. It resolves where something is recorded, or there is
-   * nothing to do: acknowledge the message. It rejects where nothing was recorded: have it delivered again.
+   * nothing to do: acknowledge the message (unless the broker is to retry: `retryBy`). It rejects where nothing was recorded, or
+   * nobody knows: have it delivered again.
    *
    * No answer can be forgotten. What `ask` throws is recorded as a failure whose outcome is unknown, whose retry waits (its code, or
    * `WORKER_ERROR`; of its text only the error's name), and is the result's `error`. So is an answer that is not valid or
-   * none, by an `InvalidCommandError`. An authorization that is refused, by an `AuthorizationMismatchError` or an
-   * `AuthorizationConflictError`, is kept as a hold and fails the request for good, so that it is voided. A write of the
-   * answer that the database does not take is made again for as long as the lease is held.
+   * none, by an `InvalidCommandError`. An authorization that does not fit the request (`AuthorizationMismatchError`)
+   * is kept as a hold and fails the request for good, so that it is voided; of one that is recorded with another amount
+   * (`AuthorizationConflictError`) the attempt stays open, for a person. A write of the answer that the database does not take is
+   * made again for as long as the lease is held.
    *
    * The lease is given back by the statement that records, never without it. Where that does not come about it expires,
    * and the attempt stays open.

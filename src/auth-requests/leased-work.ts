@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IsOptional } from 'class-validator';
+import { IsIn, IsOptional } from 'class-validator';
 import { type Session } from '../database/session';
 import {
   DatabaseTimeoutError,
@@ -32,6 +32,14 @@ export abstract class LeasedCommand extends TracedCommand {
   @WholeNumber(100, 86_400_000)
   ttlMs: number;
 
+  /**
+   * Who brings the next message after a failure to be retried: as of `FailureCommand`. For what is thrown, and for answers that
+   * do not say. Default `outbox`.
+   */
+  @IsOptional()
+  @IsIn(['outbox', 'broker'])
+  retryBy?: 'outbox' | 'broker';
+
   /** How long it may take in all, in milliseconds: 1 to 24 hours. Default 15 minutes. */
   @IsOptional()
   @WholeNumber(1, 86_400_000)
@@ -46,9 +54,16 @@ export abstract class LeasedCommand extends TracedCommand {
 export const commandOf = <T extends TracedCommand>(
   Command: new () => T,
   answer: object,
-  { correlationId, causationId, headers }: TracedCommand,
+  { correlationId, causationId, headers, retryBy }: TracedCommand & { readonly retryBy?: 'outbox' | 'broker' },
   fixed: Partial<T>,
-): T => ({ correlationId, causationId, headers, ...validateCommand(Command, { ...(answer as T), ...fixed }) });
+): T => ({
+  correlationId,
+  causationId,
+  headers,
+  ...(retryBy && { retryBy }),
+  // Of an answer that is an instance of a class, by its getters as well.
+  ...validateCommand(Command, Object.create(answer, Object.getOwnPropertyDescriptors(fixed)) as T),
+});
 
 /** A failure as it is recorded. */
 interface Failure {
@@ -77,11 +92,14 @@ export async function askUnderLease<Answer, Result>(
   { ask, record, fail }: Asking<Answer, Result>,
 ): Promise<Result> {
   return await holdLease(session, lease, { ttlMs, askedAt, longestMs }, async (signal) => {
-    const failed = (error: unknown, answer?: Answer): Promise<Result> =>
-      insist(signal, () => fail(failureOf(error), error, answer)).catch(() => {
+    const failed = (error: unknown, answer?: Answer): Promise<Result> => {
+      // Whose time is over has been told that nothing was recorded: the message is delivered again, and no retry is to wait.
+      if (signal.aborted) throw error;
+      return insist(signal, () => fail(failureOf(error), error, answer)).catch(() => {
         // Where that cannot be recorded either, the attempt stays open, and its lease expires.
         throw error;
       });
+    };
     let answer: Answer;
     try {
       answer = await ask(signal);

@@ -123,6 +123,7 @@ export class ResultWatch {
   /** As long as anybody waits. Never throws. */
   async #run(): Promise<void> {
     this.#isRunning = true;
+    this.#failure = undefined;
     let pause = SHORTEST_PAUSE_MS;
     let failures = 0;
     let nextTurn = performance.now() + pause;
@@ -211,7 +212,7 @@ export function watchOf(dataSource: DataSource): ResultWatch {
 
 /** Has those who wait for these requests look at once: this process has committed what may be their result. */
 export function tellRecorded(dataSource: DataSource, authRequestIds: readonly string[]): void {
-  watches.get(dataSource)?.lookAt(authRequestIds.map((id) => id.toLowerCase()));
+  watches.get(dataSource)?.lookAt(authRequestIds.map((id) => String(id).toLowerCase()));
 }
 
 const callbacks = new WeakMap<AbortSignal, Set<() => void>>();

@@ -20,7 +20,10 @@ export const takeTogether =
     if (statements === 0) return await takeAlone(sessionOf(dataSource))(request);
     let coalescer = coalescers.get(pool);
     if (!coalescer) {
-      coalescer = coalescerOf(dataSource, { statements, spare: pool.options.max - statements });
+      const { max, connectionTimeoutMillis } = pool.options;
+      // For a place as for a connection, where each call asks for one: 0 is no limit.
+      const patienceMs = connectionTimeoutMillis || Infinity;
+      coalescer = coalescerOf(dataSource, { statements, spare: max - statements, patienceMs });
       coalescers.set(pool, coalescer);
     }
     return await coalescer.call(request);

@@ -7,7 +7,7 @@ import {
   PaymentEventsDbError,
   TransactionConflictError,
 } from '../errors';
-import { orNothing, ourMeter, traced } from './telemetry';
+import { inContext, orNothing, ourMeter, traced } from './telemetry';
 
 /** How calls of one operation are done, alone and together. */
 export interface Calls<Request, Outcome> {
@@ -28,6 +28,8 @@ export interface CoalescerLimits {
   readonly statements: number;
   /** Further statements, in the place of single ones that wait for a lock. */
   readonly spare: number;
+  /** For how long a call waits for its place, in milliseconds. */
+  readonly patienceMs: number;
 }
 
 /** Beyond that a statement gains nothing: its rows cost what they cost. */
@@ -73,7 +75,7 @@ export class Coalescer<Request, Outcome> {
   readonly #calls: Calls<Request, Outcome>;
   readonly #limits: CoalescerLimits;
   /** Who goes next. */
-  readonly #queue: Call<Request, Outcome>[] = [];
+  #queue: Call<Request, Outcome>[] = [];
   /** Who waits behind whose key is under way. */
   readonly #behind = new Map<string, Call<Request, Outcome>[]>();
   readonly #singles = new Set<{ since: number }>();
@@ -89,7 +91,7 @@ export class Coalescer<Request, Outcome> {
     this.#limits = limits;
   }
 
-  /** @throws OverloadedError too many wait already; what the operation throws */
+  /** @throws OverloadedError too many wait already, or there was no place for too long; what the operation throws */
   call(request: Request): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const bytes = this.#calls.bytesOf(request);
@@ -103,7 +105,7 @@ export class Coalescer<Request, Outcome> {
         request,
         key,
         bytes,
-        context: context.active(),
+        context: orNothing(() => context.active()) ?? ROOT_CONTEXT,
         since,
         resolve,
         reject,
@@ -157,7 +159,7 @@ export class Coalescer<Request, Outcome> {
     const single = { since: performance.now() };
     this.#singles.add(single);
     try {
-      this.#answer(call, await context.with(call.context, () => this.#calls.one(call.request)));
+      this.#answer(call, await inContext(call.context, () => this.#calls.one(call.request)));
     } catch (error) {
       this.#refuse(call, error);
     } finally {
@@ -175,7 +177,7 @@ export class Coalescer<Request, Outcome> {
     const send = () => this.#calls.many([...undecided.keys()], tell);
     try {
       // Of no caller's trace: of each.
-      await context.with(ROOT_CONTEXT, () => traced(`${this.#calls.name} together`, () => spanOf(calls), send));
+      await inContext(ROOT_CONTEXT, () => traced(`${this.#calls.name} together`, () => spanOf(calls), send));
     } catch (error) {
       if (mayBeOneRequests(error)) this.#separate([...undecided.values()]);
       else for (const call of undecided.values()) this.#refuse(call, error);
@@ -234,7 +236,10 @@ export class Coalescer<Request, Outcome> {
     this.#waitingBytes -= bytes;
   }
 
-  /** While somebody waits for a place, places are taken from single statements that do nothing but wait. */
+  /**
+   * While somebody waits for a place: places are taken from single statements that do nothing but wait, and who has had to
+   * wait for too long is told. Nothing of it was written, also where it was sent with others and they were refused.
+   */
   #watch(): void {
     this.#watching ??= setInterval(() => {
       const now = performance.now();
@@ -246,6 +251,10 @@ export class Coalescer<Request, Outcome> {
         this.#lent++;
         this.#dispatch();
       }
+      const isLate = ({ since }: Call<Request, Outcome>) => now - since > this.#limits.patienceMs;
+      const late = this.#queue.filter(isLate);
+      if (late.length > 0) this.#queue = this.#queue.filter((call) => !isLate(call));
+      for (const call of late) this.#refuse(call, new OverloadedError());
       if (this.#queue.length > 0) return;
       clearInterval(this.#watching);
       this.#watching = undefined;
@@ -274,8 +283,11 @@ const spanOf = (calls: readonly { readonly context: Context }[]): SpanOptions =>
   }),
 });
 
-/** Whether an error says that nothing was written, and may be due to one request among several. */
+/**
+ * Whether an error says that nothing was written, and may be due to one request among several. A statement that took too
+ * long is none: the server has too much to do already.
+ */
 const mayBeOneRequests = (error: unknown): boolean =>
-  [ConstraintViolationError, DatabaseError, DatabaseTimeoutError, TransactionConflictError].some(
-    (type) => error instanceof type,
-  );
+  error instanceof DatabaseTimeoutError
+    ? error.sqlState === '55P03'
+    : [ConstraintViolationError, DatabaseError, TransactionConflictError].some((type) => error instanceof type);

@@ -1,4 +1,13 @@
-import { context, type Meter, metrics, type Span, type SpanOptions, SpanStatusCode, trace } from '@opentelemetry/api';
+import {
+  context,
+  type Context,
+  type Meter,
+  metrics,
+  type Span,
+  type SpanOptions,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
 
 const NAME = 'payment-events-db';
 
@@ -14,17 +23,23 @@ export function orNothing<T>(ask: () => T): T | undefined {
 /** The meter of this package. Asked each time, since an SDK may be registered later than this is loaded. */
 export const ourMeter = (): Meter => metrics.getMeter(NAME);
 
+/** Runs work in a context, or without it where that cannot be; once. */
+export function inContext<T>(given: Context | undefined, work: () => Promise<T>): Promise<T> {
+  let working: Promise<T> | undefined;
+  const workOnce = () => (working ??= work());
+  if (given) void orNothing(() => context.with(given, workOnce));
+  return workOnce();
+}
+
 /**
  * Runs work in a span. Without an SDK in the process this costs next to nothing. Whatever telemetry throws, the work takes
  * place, once, and its outcome is heard.
  */
 export async function traced<T>(name: string, options: () => SpanOptions, work: () => Promise<T>): Promise<T> {
   const span = orNothing((): Span => trace.getTracer(NAME).startSpan(name, options()));
-  let working: Promise<T> | undefined;
-  const workOnce = () => (working ??= work());
-  if (span) void orNothing(() => context.with(trace.setSpan(context.active(), span), workOnce));
+  const own = orNothing(() => span && trace.setSpan(context.active(), span));
   try {
-    return await workOnce();
+    return await inContext(own, work);
   } catch (error) {
     orNothing(() => span?.setStatus({ code: SpanStatusCode.ERROR }));
     orNothing(() => span?.setAttribute('error.type', error instanceof Error ? error.name : 'unknown'));

@@ -261,6 +261,22 @@ describe('the lease', () => {
     expect(await leasesOf(command)).toEqual([{ worker_id: 'w2' }]);
   });
 
+  it('that takes too long has rejected: what is thrown after that is not recorded, and no retry waits', async () => {
+    const command = await aCommand({ longestMs: 50 });
+    let thrown = false;
+    const late = requests.attempt(command, async (_attempt, signal) => {
+      expect(await eventually(() => signal.aborted)).toBe(true);
+      thrown = true;
+      signal.throwIfAborted();
+      return authorized();
+    });
+    await expect(late).rejects.toThrow(LockTimeoutError);
+    expect(await eventually(() => thrown)).toBe(true);
+    await delay(200);
+    expect((await recordOf(command)).events).toHaveLength(2);
+    expect(await retriesOf(command)).toEqual([]);
+  });
+
   it('is left to expire where it takes too long; what is answered meanwhile is recorded all the same', async () => {
     const command = await aCommand({ longestMs: 50 });
     const late = requests.attempt(command, async (_attempt, signal) => {
@@ -370,6 +386,38 @@ describe('no answer can be forgotten:', () => {
       expect(await retriesOf(command)).toHaveLength(1);
     },
   );
+
+  it('what is thrown is for the broker to retry, and answers that do not say, where the command says so', async () => {
+    for (const ask of [() => Promise.reject(new Error()), answering(failed('unknown'))]) {
+      const command = await aCommand({ retryBy: 'broker' });
+      expect(await requests.attempt(command, ask)).toMatchObject({ outcome: 'unknown', nextRetryAt: null });
+      expect(await retriesOf(command)).toEqual([]);
+    }
+    const command = await aCommand({ retryBy: 'broker' });
+    await requests.attempt(command, answering({ ...failed('unknown'), retryBy: 'outbox' } as ProcessorAnswer));
+    expect(await retriesOf(command)).toHaveLength(1);
+  });
+
+  it('an answer may be an instance of a class, with getters', async () => {
+    class Answer {
+      readonly outcome = 'authorized';
+      readonly currency = 'USD';
+      get processorName() {
+        return 'stripe';
+      }
+      get processorAuthId() {
+        return 'pi_getter';
+      }
+      get authorizedAmountCents() {
+        return 1050;
+      }
+      get attempt() {
+        return 77;
+      }
+    }
+    const told = await requests.attempt(await aCommand(), () => Promise.resolve(new Answer()));
+    expect(told).toMatchObject({ outcome: 'authorized', status: 'AUTHORIZED' });
+  });
 
   const INVALID: [name: string, answer: unknown, problem: RegExp][] = [
     ['none', undefined, /AnswerToAttempt: it must be an object/],

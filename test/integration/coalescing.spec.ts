@@ -103,6 +103,26 @@ describe('calls that would wait', () => {
   });
 });
 
+describe('a call that finds no place', () => {
+  it('is told within the time that it would wait for a connection, while a table is locked, and nothing of it is there', async () => {
+    const client = await database.connect();
+    await client.query('BEGIN; LOCK TABLE payment_events');
+    const settings = { url: database.url, poolSize: 4, connectTimeoutMs: 500, lockTimeoutMs: 1_500 };
+    const dataSource = await quietDataSource(settings);
+    opened.push(dataSource);
+    const impatient = new AuthRequests(dataSource);
+    const commands = Array.from({ length: 200 }, () => anAuthorizeCommand());
+    const outcomes = await Promise.all([...commands, ...commands].map((each) => outcomeOf(impatient.authorize(each))));
+    await client.query('ROLLBACK');
+    const count = (name: string) => outcomes.filter((outcome) => outcome === name).length;
+    // Those that were in flight have waited for the lock.
+    expect(count('OverloadedError')).toBeGreaterThan(380);
+    expect(count('OverloadedError') + count('DatabaseTimeoutError')).toBe(400);
+    const again = await Promise.all(commands.map((each) => impatient.authorize(each)));
+    expect(again.every(({ replayed }) => !replayed)).toBe(true);
+  });
+});
+
 describe('whatever a call travels with, it is answered as if it had gone alone', () => {
   it('64 calls of one key: one is new, the others are replays of it', async () => {
     const command = anAuthorizeCommand();

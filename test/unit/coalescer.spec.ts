@@ -26,7 +26,7 @@ class Statements {
       },
       isShared: () => false,
     },
-    { statements: 2, spare: 0 },
+    { statements: 2, spare: 0, patienceMs: 60_000 },
   );
 
   end(index: number): Promise<void> {

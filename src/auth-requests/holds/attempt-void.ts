@@ -31,12 +31,13 @@ export class AttemptVoidCommand extends LeasedCommand {
  *
  * - `voided`: now or before.
  * - `failed`: no answer, or no. With `retryable: false` the hold is `void_failed`, and a person has to see to it.
- * - `captured`, `lapsed`: how it has ended instead, which counts as a report of the processor.
+ * - `captured`, `lapsed`: how it has ended instead, which counts as a report of the processor. Say `processorName` where the
+ *   hold has none, as legacy ones have.
  */
 export type VoidAnswer =
   | ({ readonly outcome: 'voided' } & Omit<VoidedCommand, 'processorName' | 'processorAuthId'>)
   | ({ readonly outcome: 'failed' } & Omit<VoidFailureCommand, 'processorName' | 'processorAuthId'>)
-  | ({ readonly outcome: 'captured' | 'lapsed' } & Pick<
+  | ({ readonly outcome: 'captured' | 'lapsed'; readonly processorName?: string } & Pick<
       ReportHoldCommand,
       'amountCents' | 'currency' | 'at' | 'correlationId' | 'causationId' | 'headers'
     >);
@@ -94,7 +95,8 @@ export async function attemptVoid(
           case 'captured':
           case 'lapsed': {
             const source = { source: 'worker', sourceEventId: `${lease.fencingToken}` };
-            const told = { ...named, authRequestId, restaurantId, told: outcome, ...source };
+            const whose = { processorAuthId, ...(processorName && { processorName }), authRequestId, restaurantId };
+            const told = { ...whose, told: outcome, ...source };
             const reported = await reportHold(session, commandOf(ReportHoldCommand, answer, command, told));
             await releaseLease(session, lease);
             return { outcome, ...reported };

@@ -55,7 +55,7 @@ export class Holds {
   /**
    * Voids a hold, by two statements: takes the lease where there is something to void, has `ask` ask the processor while it
    * renews the lease, records the answer and gives the lease back with it. It resolves where something is recorded, or there is nothing to
-   * do: acknowledge the message. It rejects where nothing was recorded: have it delivered again. What `ask` throws, and an answer
+   * do: acknowledge the message (unless the broker is to retry: `retryBy`). It rejects where nothing was recorded, or nobody knows: have it delivered again. What `ask` throws, and an answer
    * that is not valid or none, is recorded as a failure whose retry waits: see `AuthRequests.attempt`.
    *
    * @throws LockHeldError retryable: another worker is on it

@@ -6,7 +6,7 @@ import { type Session } from '../../database/session';
 import { HoldNotFoundError, LockHeldError, LockLostError } from '../../errors';
 import { HELD_LEASE, leaseColumns, leaseInput } from '../../locks/held-lease';
 import { type LeaseRef } from '../../locks/lease';
-import { takeLease, takenColumns } from '../../locks/lease-writes';
+import { releaseLease, takeLease, takenColumns } from '../../locks/lease-writes';
 import { Text } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { type HoldState } from './states';
@@ -120,7 +120,13 @@ export async function beginVoid(
   command: ToVoidCommand & { readonly ttlMs: number },
 ): Promise<Voiding> {
   const begin = { ...leaseInput(lease), ...wantedInput(command), ttl_ms: command.ttlMs };
-  const row = await repeatOnce(() => session.row(BEGIN_VOID, begin));
+  let runs = 0;
+  const row = await repeatOnce(() => {
+    runs++;
+    return session.row(BEGIN_VOID, begin);
+  });
+  // A first run whose answer was lost may have taken the lease.
+  if (runs > 1 && !row?.is_to_void) await releaseLease(session, lease);
   if (row?.is_to_void && !row.held) throw new LockHeldError(lease.authRequestId);
   return toVoiding(command, row);
 }

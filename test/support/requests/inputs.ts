@@ -16,7 +16,7 @@ const traced = { correlationId: 'c', causationId: 'd', headers: { a: 'b' } };
 const serverUrl = 'postgresql://localhost/d';
 const nothing = () => undefined;
 const hold = { processorName: 'stripe', processorAuthId: 'pi' };
-const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, ...traced };
+const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, retryBy: 'broker', ...traced };
 
 /** One of each, with all that it may have. */
 const EXAMPLES: Record<string, Record<string, unknown>> = {
