@@ -94,7 +94,12 @@ export function operation<const C extends Columns, Row>({
     one: { ...statement(name, withInput(body, oneRow(columns))), answerWithinMs },
     valuesOf: (values: Record<string, unknown>) => names.map((column, index) => encoders[index]!(values[column])),
     many: many && statement(`${name}_many`, `${withInput(body, manyRows(columns, many.orderBy))} ${many.returning}`),
-    valuesOfMany: (encoded: readonly Encoded[]) => names.map((_, index) => encoded.map((values) => values[index])),
+    valuesOfMany: (encoded: readonly Encoded[]) => {
+      // PostgreSQL would fill a shorter array up with NULL.
+      if (encoded.some(({ length }) => length !== names.length))
+        throw new TypeError(`${name}: a value for each column`);
+      return names.map((_, index) => encoded.map((values) => values[index]));
+    },
   };
   operations.set(defined.one.name!, defined);
   return defined;

@@ -86,6 +86,8 @@ SELECT id FROM input`);
 INSERT INTO t SELECT id, at FROM input RETURNING id`);
     const rows = [{ id: 'a', at: 1 }, { id: 'b', at: 2 }]; // prettier-ignore
     expect(many.valuesOfMany(rows.map(many.valuesOf))).toEqual([['a', 'b'], [1, 2]]); // prettier-ignore
+    // Arrays of unequal length are refused.
+    expect(() => many.valuesOfMany([['a', 1], ['b']])).toThrow('many: a value for each column'); // prettier-ignore
   });
 
   test('prepares another text under another name', () => {
