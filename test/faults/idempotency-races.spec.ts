@@ -12,12 +12,14 @@ const ROUNDS = 25;
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;
 let requests: AuthRequests;
+let coalesced: PaymentEventsDataSource;
 
 beforeAll(async () => {
-  crowd = await crowdOf(CROWD + 1, database);
+  crowd = await crowdOf(CROWD + 1, database, { coalescedStatements: 0 });
   requests = new AuthRequests(crowd);
+  coalesced = await crowdOf(4, database);
 });
-afterAll(() => crowd.destroy());
+afterAll(() => Promise.all([crowd.destroy(), coalesced.destroy()]));
 
 /** A restaurant of its own, so that all it has is what the race left. */
 const aRaceCommand = () => anAuthorizeCommand({ restaurantId: uuidv4() });
@@ -50,7 +52,18 @@ const lapseKeys = (restaurantId: string) =>
     [restaurantId],
   );
 
-describe(`${CROWD} at once that authorize with one key`, () => {
+/** Together, all but the first wait in the process. */
+const WAYS = [
+  ['each by a statement of its own', CROWD, () => requests],
+  ['of one process, which has them travel together', 1, () => new AuthRequests(coalesced)],
+] as const;
+
+describe.each(WAYS)(`${CROWD} at once that authorize with one key, %s`, (_way, waiting, requestsOf) => {
+  let requests: AuthRequests;
+  beforeAll(() => {
+    requests = requestsOf();
+  });
+
   it('make one request, and are all told of it', async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const command = aRaceCommand();
@@ -73,7 +86,7 @@ describe(`${CROWD} at once that authorize with one key`, () => {
         await queryRunner.startTransaction();
         const first = await requests.authorize(command, queryRunner.manager);
         const others = atOnce(CROWD, () => requests.authorize(command));
-        const allWaited = await comeToWait(database, CROWD);
+        const allWaited = await comeToWait(database, waiting);
         await (ending === 'committed' ? queryRunner.commitTransaction() : queryRunner.rollbackTransaction());
         await queryRunner.release();
         const receipts = await others;

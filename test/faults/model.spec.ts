@@ -126,6 +126,8 @@ BEGINNINGS.push([
   ...BEGINNINGS[3]!,
   { does: 'report', request: 'k1', names: 'the request', hold: 'p1', told: 'captured', event: 'e1' },
 ]);
+// No attempt is open any more: an answer that comes again is a replay.
+BEGINNINGS.push([...BEGINNINGS[3]!, { does: 'denied', request: 'k1', worker: 'w1', code: '05' }]);
 // Two requests that the processor tells of under the same id.
 BEGINNINGS.push(
   (['k1', 'k2'] as const).flatMap((request): Operation[] => [
@@ -168,8 +170,11 @@ describe('any sequence of operations', () => {
   };
 
   it('does what the model does', async () => {
+    const unseen = () => EVERYTHING_WORTH_SEEING.filter((answer) => !seen.has(answer));
     await play(anyOperation, fc.constant(undefined), 250);
-    expect(EVERYTHING_WORTH_SEEING.filter((answer) => !seen.has(answer))).toEqual([]);
+    // What is rare may take more.
+    for (let more = 0; more < 10 && unseen().length > 0; more++) await play(anyOperation, fc.constant(undefined), 50);
+    expect(unseen()).toEqual([]);
   });
 
   it('does what the model does where each authorize travels in one statement with 1 to 127 others', async () => {
