@@ -20,14 +20,7 @@ export function relayLog(given: RelayHooks = {}): RelayHooks {
       logger.error(`${named(message)} is a dead letter: ${reason}`);
       return given.failed?.(message, reason);
     },
-    unavailable: (error) => {
-      logger.warn(`Waits: ${textOf(error)}`);
-      return given.unavailable?.(error);
-    },
-    recovered: () => {
-      logger.log('Is back.');
-      return given.recovered?.();
-    },
+    ...connectionLog(logger, given),
   };
 }
 
@@ -44,16 +37,24 @@ export function sweeperLog(given: SweeperHooks = {}): SweeperHooks {
       logger.log('Another sweeper is at work.');
       return given.waiting?.();
     },
-    unavailable: (error) => {
-      logger.warn(`Waits: ${textOf(error)}`);
-      return given.unavailable?.(error);
-    },
-    recovered: () => {
-      logger.log('Is back.');
-      return given.recovered?.();
-    },
+    ...connectionLog(logger, given),
   };
 }
+
+/** That it waits for what it works on, and that it goes on. */
+const connectionLog = (logger: Logger, given: ConnectionHooks): ConnectionHooks => ({
+  unavailable: (error) => {
+    logger.warn(`Waits: ${textOf(error)}`);
+    return given.unavailable?.(error);
+  },
+  recovered: () => {
+    logger.log('Is back.');
+    return given.recovered?.();
+  },
+});
+
+/** What relays and sweepers have in common. */
+type ConnectionHooks = Pick<RelayHooks & SweeperHooks, 'unavailable' | 'recovered'>;
 
 const named = ({ id, messageType, aggregateId }: RelayMessage) =>
   `Message ${id} (${messageType}) of request ${aggregateId}`;
