@@ -61,11 +61,8 @@ export class AuthRequests {
    *   `connectTimeoutMs`. Nothing was written
    */
   authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
-    const isAlone = manager !== undefined;
-    return authorize(
-      isAlone ? takeAlone(sessionOf(this.#dataSource, manager)) : takeTogether(this.#dataSource),
-      command,
-    );
+    if (manager === undefined) return authorize(takeTogether(this.#dataSource), command);
+    return authorize(takeAlone(sessionOf(this.#dataSource, manager)), command);
   }
 
   /**
