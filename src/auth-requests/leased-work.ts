@@ -82,7 +82,7 @@ interface Asking<Answer, Result> {
 
 /**
  * Asks a processor under a lease and records what came of it: the answer, or what was thrown instead of it. The lease is
- * given back by what records, and by nothing else. Rejects where nothing was recorded, and only there: who has the message
+ * given back by what records, and by nothing else. Rejects where nothing was recorded, or nobody knows: who has the message
  * delivered again after a failure that is recorded, and whose retry waits, would have the processor asked twice.
  */
 export async function askUnderLease<Answer, Result>(
