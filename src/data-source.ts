@@ -87,7 +87,8 @@ export class PaymentEventsDataSourceSettings {
 
   /**
    * Of `authorize` at most so many statements are in flight; what is asked for meanwhile waits for one of them to end, and
-   * travels together in the next. More than `poolSize` count as that; 1 to 8 are about as fast. Default 4; 0: every call has a statement of its own.
+   * travels together in the next. One that waits for a lock leaves its place to another, up to `poolSize` in all: keep it below
+   * that. More than `poolSize` count as that; 1 to 8 are about as fast. Default 4; 0: every call has a statement of its own.
    */
   @IsOptional()
   @WholeNumber(0, 1_000)
