@@ -19,8 +19,6 @@ function main(): void {
     ...options,
     module: ts.ModuleKind.ESNext,
     moduleResolution: ts.ModuleResolutionKind.Bundler,
-    sourceMap: false,
-    inlineSources: false,
   });
   for (const source of program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(ROOM))) {
     program.emit(source, (path, text) => ts.sys.writeFile(toEsm(path), withExtensions(text)));
