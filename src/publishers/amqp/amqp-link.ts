@@ -1,16 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type ChannelModel,
-  type ConfirmChannel,
-  connect,
-  IllegalOperationError,
-  type Options,
-  type SocketOptions,
-} from 'amqplib';
+import { type ChannelModel, type ConfirmChannel, connect, IllegalOperationError, type SocketOptions } from 'amqplib';
 import { BrokerUnavailableError } from '../../outbox/delivery';
 import { type PublishOutcome } from '../../outbox/publisher';
 import { withoutTraceContext } from '../../outbox/trace-context';
-import { rejected, unencodable, unroutable } from './amqp-outcomes';
+import { fitsFrame, misfit } from './amqp-limits';
+import { largeHeaders, rejected, unencodable, unroutable } from './amqp-outcomes';
 
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -20,17 +14,19 @@ const CLOSE_TIMEOUT_MS = 2_000;
  */
 const TOKEN = 'x-publish-token';
 
-/** What amqplib can write down; the properties beside the headers take less than a kilobyte. */
-const MAX_HEADER_BYTES = 65_536;
-const OTHER_PROPERTIES_BYTES = 1_024;
-/** Of a name and a text, by the specification of AMQP ("Field tables"). */
-const FIELD_OVERHEAD_BYTES = 6;
-
 export interface AmqpMessage {
   readonly exchange: string;
   readonly routingKey: string;
   readonly content: Buffer;
-  readonly options: Omit<Options.Publish, 'headers'> & { readonly headers: Readonly<Record<string, string>> };
+  /** The properties, and how it is to be sent. All that takes room is here: see `fitsFrame`. */
+  readonly options: {
+    readonly [property in 'messageId' | 'type' | 'contentType']: string;
+  } & {
+    readonly mandatory: true;
+    readonly persistent: true;
+    readonly timestamp: number;
+    readonly headers: Readonly<Record<string, string>>;
+  };
 }
 
 /** The broker ended channel or connection over something that was sent on it; it does not say over what. */
@@ -128,16 +124,20 @@ export class AmqpLink {
   }
 
   #confirmed(channel: ConfirmChannel, message: AmqpMessage, frameMax: number): Promise<PublishOutcome> {
-    const { exchange, routingKey, content, options } = message;
+    const problem = misfit(message);
+    if (problem) return Promise.resolve(problem);
     const token = `${++this.#tokens}`;
-    const isTooLarge = (all: Record<string, string>) => bytesOf(all) > Math.min(frameMax, MAX_HEADER_BYTES);
-    let headers = { ...options.headers, [TOKEN]: token };
-    if (isTooLarge(headers)) headers = { ...withoutTraceContext(options.headers), [TOKEN]: token };
-    // The broker would end the connection over it, and with it all that is under way.
-    if (isTooLarge(headers)) return Promise.resolve(unencodable);
+    const carrying = (headers: Readonly<Record<string, string>>): AmqpMessage => ({
+      ...message,
+      options: { ...message.options, headers: { ...headers, [TOKEN]: token } },
+    });
+    const { headers } = message.options;
+    const sendable = [carrying(headers), carrying(withoutTraceContext(headers))].find((it) => fitsFrame(it, frameMax));
+    if (!sendable) return Promise.resolve(largeHeaders);
+    const { exchange, routingKey, content, options } = sendable;
     return new Promise((resolve, reject) => {
       try {
-        channel.publish(exchange, routingKey, content, { ...options, headers }, (error: Error | null) => {
+        channel.publish(exchange, routingKey, content, options, (error: Error | null) => {
           // What has ended the channel says so right after.
           if (error && error.message !== 'message nacked') setImmediate(reject, unavailable(`closed the connection`));
           else if (error) resolve(rejected);
@@ -162,12 +162,6 @@ const askFor = (url: () => string | Promise<string>): Promise<string> =>
     .catch((error: unknown) => {
       throw new Error(`its address is not known (${error instanceof Error ? error.name : 'unknown'})`);
     });
-
-const bytesOf = (headers: Record<string, string>) =>
-  Object.entries(headers).reduce(
-    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + FIELD_OVERHEAD_BYTES,
-    OTHER_PROPERTIES_BYTES,
-  );
 
 /** Its cause is left out: amqplib's errors may come to hold the address, with the password in it. */
 const unavailable = (what: string) => new BrokerUnavailableError(`RabbitMQ ${what}.`);

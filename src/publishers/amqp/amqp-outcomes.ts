@@ -17,10 +17,31 @@ export const rejected: PublishOutcome = {
   reason: 'RabbitMQ refused it (nack): look whether its queue is full, and at the log of the broker.',
 };
 
+/** @param what of the message, as the beginning of a sentence */
+export const uncarried = (what: string): PublishOutcome => ({
+  published: false,
+  permanent: true,
+  reason: `AMQP cannot carry it: ${what} more than 255 bytes in UTF-8. Discard it, and enqueue it with a shorter one.`,
+});
+
+export const largeHeaders: PublishOutcome = {
+  published: false,
+  permanent: true,
+  reason:
+    'AMQP cannot carry its headers: they are larger than 64 KiB, or than the frame_max that RabbitMQ allows. Discard it, and ' +
+    'enqueue it with shorter ones.',
+};
+
+/** The client refuses it for what no limit of AMQP says. */
 export const unencodable: PublishOutcome = {
   published: false,
   permanent: true,
-  reason: 'AMQP cannot carry its headers or its type: discard it, and enqueue it with shorter ones.',
+  reason: 'The AMQP client cannot write it down: discard it, and find out what its headers and its type have in them.',
+};
+
+export const longRoutingKey: PublishOutcome = {
+  published: false,
+  reason: "The publisher's routingKey gives more than 255 bytes in UTF-8 for this message: correct it.",
 };
 
 export const unacceptable = (answer: string): PublishOutcome => ({

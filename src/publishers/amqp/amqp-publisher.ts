@@ -1,14 +1,31 @@
-import { type SocketOptions } from 'amqplib';
+import { type ConnectionOptions } from 'node:tls';
 import { IsOptional } from 'class-validator';
 import { BrokerUnavailableError } from '../../outbox/delivery';
 import { type Publisher, type PublishOutcome, type RelayMessage } from '../../outbox/publisher';
 import { Callable, PlainObject } from '../../validation/option-rules';
 import { rule } from '../../validation/rule';
-import { Text } from '../../validation/rules';
+import { isText } from '../../validation/rules';
 import { validateSettings } from '../../validation/validate-options';
 import { faultOf } from './amqp-codes';
+import { SHORT_STRING_BYTES } from './amqp-limits';
 import { AmqpLink, type AmqpMessage, ClosedError } from './amqp-link';
 import { noRoutingKey, refusedFor, unacceptable, unknownExchange } from './amqp-outcomes';
+
+/** What amqplib takes beside the URL; its own type is not there in every version. */
+export interface AmqpSocketOptions extends ConnectionOptions {
+  /** Whether small packets go out at once. Default true. */
+  noDelay?: boolean;
+  /** Whether the operating system looks after idle connections. Default true. */
+  keepAlive?: boolean;
+  /** How long a connection is idle until it does, in milliseconds. */
+  keepAliveDelay?: number;
+  /** How long connecting may take, in milliseconds. */
+  timeout?: number;
+  /** Shown by the broker, such as `connection_name`. */
+  clientProperties?: Record<string, unknown>;
+  /** Another mechanism than user and password of the URL. */
+  credentials?: { mechanism: string; response(): Buffer; username?: string; password?: string };
+}
 
 /** How an {@link AmqpPublisher} reaches its broker, and where it sends what. */
 export class AmqpPublisherOptions {
@@ -17,7 +34,7 @@ export class AmqpPublisherOptions {
   url: string | (() => string | Promise<string>);
 
   /** Where messages go; it must be there. Empty: straight to the queue that the routing key names. */
-  @Text(0, 255)
+  @ShortString()
   exchange: string;
 
   /** The routing key of a message. Default: the message type. */
@@ -28,7 +45,7 @@ export class AmqpPublisherOptions {
   /** For amqplib and Node's sockets: certificates, `timeout`, `clientProperties`. */
   @IsOptional()
   @PlainObject()
-  socketOptions?: SocketOptions;
+  socketOptions?: AmqpSocketOptions;
 }
 
 function BrokerUrl(): PropertyDecorator {
@@ -38,6 +55,14 @@ function BrokerUrl(): PropertyDecorator {
       typeof value === 'function' ||
       (typeof value === 'string' && /^amqps?:\/\/\S+$/.test(value) && URL.canParse(value)),
     message: 'must look like amqps://user:password@host/vhost, or be a function that gives such a URL',
+  });
+}
+
+function ShortString(): PropertyDecorator {
+  return rule({
+    name: 'shortString',
+    holds: (value) => isText(value) && Buffer.byteLength(value) <= SHORT_STRING_BYTES,
+    message: `must be text of 0 to ${SHORT_STRING_BYTES} bytes in UTF-8, well-formed and without NUL`,
   });
 }
 

@@ -295,8 +295,8 @@ describeRabbitMq('AmqpPublisher', () => {
     it('go without the trace context where that makes them fit, else fail their own message alone', async () => {
       const trace = { traceparent: '00-1-2-01', baggage: 'x'.repeat(8_000) };
       const [fits, large, good] = [
-        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(57_000) } }),
-        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(65_000) } }),
+        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(58_000) } }),
+        aRelayMessage({ headers: { ...trace, note: 'n'.repeat(66_000) } }),
         aRelayMessage(),
       ];
       expect(await publish([fits, large, good], publisherFor(broker.url))).toEqual([
@@ -310,7 +310,7 @@ describeRabbitMq('AmqpPublisher', () => {
 
     it('are known before the broker ends the connection over them, whatever frames it takes', async () => {
       const publisher = publisherFor(`${broker.url}?frameMax=8192`);
-      const [large, good] = [aRelayMessage({ headers: { note: 'n'.repeat(8_000) } }), aRelayMessage()];
+      const [large, good] = [aRelayMessage({ headers: { note: 'n'.repeat(8_192) } }), aRelayMessage()];
       expect(await publish([large, good], publisher)).toMatchObject([
         { published: false, permanent: true },
         { published: true },
