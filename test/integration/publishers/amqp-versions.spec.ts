@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type MessageProperties } from 'amqplib';
 import { v4 as uuidv4 } from 'uuid';
 import { Outbox, OutboxRelay } from '../../../src';
 import type * as Amqp from '../../../src/publishers/amqp/amqp-publisher';
@@ -20,7 +21,7 @@ let broker: RabbitMq;
 /** The oldest of each that the package may be installed with, and the newest: the modules themselves. */
 const VERSIONS = [
   ['0.10.9', 'amqplib-0.10'],
-  ['1.0.0', 'amqplib-1'],
+  ['1.0.3', 'amqplib-1'],
   ['2', 'amqplib'],
 ] as const;
 
@@ -139,7 +140,7 @@ describeRabbitMq('AmqpPublisher', () => {
 });
 
 /** How large the frame with the properties was, by the specification of AMQP 0-9-1 (4.2.6, 4.2.5.5). */
-function frameBytes({ headers, messageId, type, contentType }: Record<string, unknown>): number {
+function frameBytes({ headers, messageId, type, contentType }: MessageProperties): number {
   const texts = [messageId, type, contentType].map((text) => 1 + Buffer.byteLength(text as string));
   const fields = Object.entries(headers as object).map(
     ([name, value]) => 1 + Buffer.byteLength(name) + 1 + 4 + Buffer.byteLength(value as string),
