@@ -1,15 +1,15 @@
 import 'reflect-metadata';
-import { IsIn, IsOptional, Matches } from 'class-validator';
-import { DataSource, type DataSourceOptions, type EntityManager, type Logger, type Migration } from 'typeorm';
-import { ClosingClient } from './database/closing-client';
+import { DataSource, type EntityManager, type Migration } from 'typeorm';
+import { AskingClient, type Login } from './connection/asking-client';
+import { connectionTarget } from './connection/connection-target';
+import { PaymentEventsDataSourceSettings, type PostgresOptions } from './connection/data-source-settings';
 import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
-import { assertPinned, DEFAULT_SCHEMA, SCHEMA_NAME, SCHEMA_NAMES, schemaOf, verifying } from './database/pinned-schema';
+import { assertPinned, DEFAULT_SCHEMA, schemaOf, verifying } from './database/pinned-schema';
 import { type DriverSettings, settingsOf } from './database/settings';
 import { pinSession } from './database/session-options';
-import { translateError } from './database/translate-error';
-import { type DatabaseUrl as ReadUrl, NO_DATABASE_URL, readDatabaseUrl } from './database/database-url';
+import { ownCauseOf, translateError } from './database/translate-error';
 import { entities } from './entities';
 import { ConfigurationError, PaymentEventsDbError } from './errors';
 import { migrations } from './migrations';
@@ -17,127 +17,8 @@ import { MIGRATIONS_TABLE } from './schema/objects';
 import { readHistory } from './migrator/history';
 import { migrate, revert } from './migrator/migrator';
 import { RedactingLogger } from './database/redacting-logger';
-import { rule } from './validation/rule';
-import { LONGEST_TIMER_MS, WholeNumber } from './validation/rules';
+import { LONGEST_TIMER_MS } from './validation/rules';
 import { validateSettings } from './validation/validate-options';
-
-/** What TypeORM takes for PostgreSQL. */
-export type PostgresOptions = Extract<DataSourceOptions, { type: 'postgres' }>;
-
-/** What {@link createDataSourceOptions} takes. Every time is in milliseconds, at most 2,147,483,647: about 25 days. */
-export class PaymentEventsDataSourceSettings {
-  /** `postgresql://user:password@host:port/database`. */
-  @DatabaseUrl()
-  url: string;
-
-  /**
-   * The schema that holds the tables, for all processes the same. Default `public`. Names without a schema mean this one
-   * alone: connections begin with `search_path = <schema>, pg_temp`. Letters a-z, digits and underscores.
-   */
-  @IsOptional()
-  @Matches(SCHEMA_NAMES, { message: `$property ${SCHEMA_NAME}` })
-  schema?: string;
-
-  /** Shown in `pg_stat_activity`: 1 to 63 printable ASCII characters. Default `payment-events-db`. */
-  @IsOptional()
-  @Matches(/^[\x20-\x7e]{1,63}$/, { message: '$property must be 1 to 63 printable ASCII characters' })
-  applicationName?: string;
-
-  /** Connections this process may hold: 1 to 1,000. Each costs the server memory; two cores are busy at about 16. Default 10. */
-  @IsOptional()
-  @WholeNumber(1, 1_000)
-  poolSize?: number;
-
-  /** How long to wait for a connection, new or of the pool, before an error: at least 1. Default 5,000. */
-  @IsOptional()
-  @WholeNumber(1, LONGEST_TIMER_MS)
-  connectTimeoutMs?: number;
-
-  /** Longest run of one statement. Default 30,000; 0 for no limit. */
-  @IsOptional()
-  @WholeNumber(0, LONGEST_TIMER_MS)
-  statementTimeoutMs?: number;
-
-  /** Longest wait for a lock. Default 5,000; 0 for no limit. */
-  @IsOptional()
-  @WholeNumber(0, LONGEST_TIMER_MS)
-  lockTimeoutMs?: number;
-
-  /** Longest silence inside an open transaction before the server ends it. Default 30,000; 0 for no limit. */
-  @IsOptional()
-  @WholeNumber(0, LONGEST_TIMER_MS)
-  idleInTransactionTimeoutMs?: number;
-
-  /**
-   * Who sets the three time-outs above and the search path. `startup` (default) sends them when connecting. PgBouncer
-   * refuses that: say `role` and set them once with `ALTER ROLE … SET statement_timeout = …`. Whether it has the search
-   * path is looked at once a connection.
-   */
-  @IsOptional()
-  @IsIn(['startup', 'role'])
-  timeoutsVia?: 'startup' | 'role';
-
-  /**
-   * `named` (default) prepares each statement of the operations once a connection, which doubles their throughput.
-   * `unnamed` is for PgBouncer before 1.21 in transaction mode.
-   */
-  @IsOptional()
-  @IsIn(['named', 'unnamed'])
-  preparedStatements?: 'named' | 'unnamed';
-
-  /**
-   * Of `authorize` at most so many statements are in flight; what is asked for meanwhile waits for one of them to end, and
-   * travels together in the next. One that waits for a lock leaves its place to another, up to `poolSize` in all: keep it below
-   * that. More than `poolSize` count as that; 1 to 8 are about as fast. Default 4; 0: every call has a statement of its own.
-   */
-  @IsOptional()
-  @WholeNumber(0, 1_000)
-  coalescedStatements?: number;
-
-  /** How long to wait for another process that migrates the database, before an error: 0 or more. Default 600,000. */
-  @IsOptional()
-  @WholeNumber(0, LONGEST_TIMER_MS)
-  migrationWaitMs?: number;
-
-  /** How long a migration tries again and again for a lock that traffic holds, before an error: 0 or more. Default 120,000. */
-  @IsOptional()
-  @WholeNumber(0, LONGEST_TIMER_MS)
-  migrationLockBudgetMs?: number;
-
-  /**
-   * How long processors hold money of which they say no end, in days: 0 to 36,500. Of what was authorized earlier, the migration that makes
-   * holds has the younger ones that nobody needs voided, and lists the older ones for a person. Default 31.
-   */
-  @IsOptional()
-  @WholeNumber(0, 36_500)
-  migrationHoldLifeDays?: number;
-
-  /** Where TypeORM's messages go. Default: warnings and errors on standard error, without any values. */
-  @IsOptional()
-  @TypeOrmLogger()
-  logger?: PostgresOptions['logger'];
-}
-
-/** What else may be wrong with it, {@link createDataSourceOptions} says in words of its own. */
-function DatabaseUrl(): PropertyDecorator {
-  return rule({
-    name: 'databaseUrl',
-    holds: (value) => typeof value === 'string' && !isNone(readDatabaseUrl(value)),
-    message: NO_DATABASE_URL,
-  });
-}
-
-const isNone = (read: ReadUrl) => 'problem' in read && read.problem === NO_DATABASE_URL;
-
-function TypeOrmLogger(): PropertyDecorator {
-  const names = ['advanced-console', 'formatted-console', 'simple-console', 'file', 'debug'];
-  return rule({
-    name: 'typeOrmLogger',
-    holds: (value) =>
-      typeof value === 'string' ? names.includes(value) : typeof (value as Logger).logMigration === 'function',
-    message: `must be a Logger of TypeORM, or one of ${names.join(', ')}`,
-  });
-}
 
 /**
  * The options of the one DataSource of this database. Spread them to change one:
@@ -146,12 +27,12 @@ function TypeOrmLogger(): PropertyDecorator {
  * const dataSource = new PaymentEventsDataSource({ ...createDataSourceOptions({ url }), poolSize: 20 });
  * ```
  *
- * @throws ConfigurationError naming each setting that is wrong, or that there is not
+ * @throws ConfigurationError naming each setting that is wrong, that there is not, or that contradicts another
  */
 export function createDataSourceOptions(given: PaymentEventsDataSourceSettings): PostgresOptions {
+  refuseReplicas(given);
   const settings = validateSettings(PaymentEventsDataSourceSettings, given);
-  const read = readDatabaseUrl(settings.url);
-  if ('problem' in read) throw new ConfigurationError(`PaymentEventsDataSourceSettings: url ${read.problem}.`);
+  const target = connectionTarget(settings, process.env);
   const timeouts = {
     statement_timeout: settings.statementTimeoutMs ?? 30_000,
     lock_timeout: settings.lockTimeoutMs ?? 5_000,
@@ -159,10 +40,12 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
   };
   const { schema = DEFAULT_SCHEMA, connectTimeoutMs = 5_000 } = settings;
   const viaRole = settings.timeoutsVia === 'role';
-  const { url, options } = viaRole ? { url: read.url, options: undefined } : pinSession(read.url, schema);
+  const { url, options } = viaRole ? { url: target.url, options: undefined } : pinSession(target.url, schema);
   return {
     type: 'postgres',
     url,
+    // Where the URL says nothing of TLS: pg would look at PGSSLMODE once more, at each connection.
+    ssl: false,
     schema,
     applicationName: settings.applicationName ?? 'payment-events-db',
     entities,
@@ -178,7 +61,9 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
     connectTimeoutMS: connectTimeoutMs,
     logger: settings.logger ?? new RedactingLogger(),
     extra: {
-      Client: ClosingClient,
+      Client: AskingClient,
+      askPassword: target.askPassword,
+      certificates: target.certificates,
       keepAlive: true,
       types: valueTypes,
       schema,
@@ -190,8 +75,17 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
       migrationHoldLifeDays: settings.migrationHoldLifeDays,
-    } satisfies DriverSettings & Record<string, unknown>,
+    } satisfies DriverSettings & Login & Record<string, unknown>,
   };
+}
+
+/** TypeORM would read from a replica what an operation has just written to the primary. */
+function refuseReplicas(options: object): void {
+  if ((options as { replication?: unknown } | undefined)?.replication === undefined) return;
+  throw new ConfigurationError(
+    'replication must be left out: operations read what they have just written, and a replica may not have it yet. Name the ' +
+      'primary alone; for reports that may be late, open another DataSource of TypeORM at the replica.',
+  );
 }
 
 type IsolationLevel = Parameters<DataSource['transaction']>[0];
@@ -207,7 +101,9 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
  *   Nest call the two methods below.
  */
 export class PaymentEventsDataSource extends DataSource {
+  /** @throws ConfigurationError where the options have `replication` */
   constructor(options: PostgresOptions) {
+    refuseReplicas(options);
     super(options);
     // Of the driver, which asks the server by one before there is a DataSource that is open.
     const { driver } = this;
@@ -223,6 +119,7 @@ export class PaymentEventsDataSource extends DataSource {
    *
    * @throws WrongSchemaError where the schema is not there, or its user may not use it
    * @throws ConfigurationError where TypeORM's options have another schema
+   * @throws DatabaseUnavailableError where the function that gives the password fails, or a file of certificates is gone
    */
   override async initialize(): Promise<this> {
     const schema = schemaOf(this);
@@ -235,7 +132,7 @@ export class PaymentEventsDataSource extends DataSource {
         await endPool(pool, () => pool.end());
         Object.assign(this.driver, { master: undefined });
       }
-      throw error;
+      throw ownCauseOf(error) ?? error;
     }
     // From the first connection on, also for transactions that no operation has begun.
     poolOf(this);

@@ -409,13 +409,17 @@ export class DatabaseUnavailableError extends PaymentEventsDbError {
   readonly code = 'DATABASE_UNAVAILABLE';
   override readonly retryable = true;
 
-  /** @param reason an SQLSTATE, or the name of a network error such as `ECONNREFUSED` */
-  constructor(readonly reason: string) {
-    super(
-      reason === '25006'
-        ? 'The server takes no writes (25006): it is a standby, or default_transaction_read_only is on. Try again.'
-        : `The database cannot be reached or the connection broke (${reason}). Try again.`,
-    );
+  /**
+   * @param reason an SQLSTATE, or the name of a network error such as `ECONNREFUSED`; `password` or `certificate` where a new
+   *   connection could not get its own
+   */
+  constructor(
+    readonly reason: string,
+    message = reason === '25006'
+      ? 'The server takes no writes (25006): it is a standby, or default_transaction_read_only is on. Try again.'
+      : `The database cannot be reached or the connection broke (${reason}). Try again.`,
+  ) {
+    super(message);
   }
 }
 

@@ -29,12 +29,9 @@ export { type HoldReason, type PersonsReason, type StandingState } from './auth-
 export { type HoldStats, HoldStatsCommand, type HoldTotal, type HoldTotals } from './auth-requests/holds/total-holds';
 
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';
-export {
-  createDataSourceOptions,
-  PaymentEventsDataSource,
-  type PaymentEventsDataSourceSettings,
-  type PostgresOptions,
-} from './data-source';
+export { type PaymentEventsDataSourceSettings, type PostgresOptions } from './connection/data-source-settings';
+export { type TlsSettings } from './connection/tls-settings';
+export { createDataSourceOptions, PaymentEventsDataSource } from './data-source';
 
 export * from './entities';
 export {

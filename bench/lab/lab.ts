@@ -1,10 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import {
-  createDataSourceOptions,
-  PaymentEventsDataSource,
-  type PaymentEventsDataSourceSettings,
-} from '../../src/data-source';
+import { type PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { createTemplateDatabase, createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../src/testing';
 import { poolOf } from '../../src/database/connections';
 import { serverMicros } from './server-cpu';

@@ -1,6 +1,6 @@
 import { exports as EXPORTS } from '../../package.json';
 import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../src/config';
-import { PaymentEventsDataSourceSettings } from '../../src/data-source';
+import { PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
 import { SweeperOptions } from '../../src/sweeper/sweeper-options';

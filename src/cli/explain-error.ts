@@ -1,6 +1,7 @@
 import { isSqlState, READ_ONLY_TRANSACTION, sqlStateRule } from '../database/sql-states';
 import { type DatabaseAddress } from '../database/database-address';
 import { disarm } from '../database/disarm';
+import { tlsProblem } from '../database/tls-problem';
 import {
   ConfigurationError,
   DatabaseError,
@@ -79,12 +80,15 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
     };
   }
 
-  const tls = problemOfTls(error, code, where);
+  const tls = tlsProblem(error, `the server at ${where}`);
   if (tls) return unreachable(...tls);
   if (isUnreachable(error, code)) {
     const problem = `No PostgreSQL server answers at ${where} (database ${database}, user ${user}): ${code ?? 'the connection broke'}.`;
     if (!address?.isLocal) {
-      return unreachable(problem, 'Check the host and port in DATABASE_URL, the network and its firewalls.');
+      return unreachable(
+        problem,
+        'Check the host and port in DATABASE_URL (or PGHOST and PGPORT), the network and its firewalls.',
+      );
     }
     const advice = unreachable(problem, 'Start one there, or point DATABASE_URL to one that runs.');
     return { ...advice, remedy: 'start_server' };
@@ -92,7 +96,8 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
   if (wantsTls(error, address)) {
     return unreachable(
       `The server at ${where} lets no unencrypted connection of user ${user} to database ${database} (${code}).`,
-      'Encrypt it: sslmode=verify-full in DATABASE_URL, and sslrootcert=<file> where the certificate authority is your own. ' +
+      'Encrypt it: sslmode=verify-full in DATABASE_URL, and sslrootcert=<file> where the certificate authority is your own; or ' +
+        'PGSSLMODE and PGSSLROOTCERT. ' +
         'If that is refused too, its pg_hba.conf has no line for this user, database and address.',
     );
   }
@@ -118,7 +123,8 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
         `The server at ${where} refuses the login of user ${user} (${code}).`,
         routineOf(error) === OF_PG_HBA
           ? `Its pg_hba.conf has no line that lets this user into database ${database} from here.`
-          : 'Check user and password in DATABASE_URL; special characters of a password are percent-encoded (@ as %40).',
+          : 'Check user and password in DATABASE_URL, where special characters of a password are percent-encoded (@ as %40), or ' +
+              'in PGUSER and PGPASSWORD.',
       );
     case '3D000':
     case '57P04':
@@ -175,32 +181,6 @@ function isUnreachable(error: unknown, code: string | undefined): boolean {
   const { syscall } = error as NodeJS.ErrnoException;
   if (syscall === 'connect' || syscall === 'getaddrinfo') return true;
   return /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ETIMEDOUT|EPIPE)/.test(code);
-}
-
-/** What Node says of a certificate that it does not trust. */
-const OF_A_CERTIFICATE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|INVALID_CA|HOSTNAME_MISMATCH)/;
-
-function problemOfTls(error: unknown, code: string | undefined, where: string): string[] | undefined {
-  if (code !== undefined && OF_A_CERTIFICATE.test(code)) {
-    return [
-      `The certificate of the server at ${where} is not trusted (${code}).`,
-      'Name the file of the certificate authority that signed it, sslrootcert=<file> in DATABASE_URL, and the server by ' +
-        'the name that the certificate is for. sslmode=no-verify encrypts without checking the certificate.',
-    ];
-  }
-  if (code === undefined && messageOf(error) === 'The server does not support SSL connections') {
-    return [
-      `The server at ${where} offers no TLS.`,
-      'Switch it on there, or say sslmode=disable in DATABASE_URL if the network may read the traffic.',
-    ];
-  }
-  const isOther =
-    code === undefined ? /SSL connection/.test(messageOf(error)) : /^(ERR_(TLS|SSL|OSSL)|EPROTO)/.test(code);
-  if (!isOther) return undefined;
-  return [
-    `TLS with the server at ${where} fails (${code ?? 'no TLS is spoken there'}).`,
-    'Check the port, sslcert and sslkey in DATABASE_URL, and the versions of TLS that the server accepts.',
-  ];
 }
 
 /** Where PostgreSQL refuses by pg_hba.conf: unlike the text of the message it is in no language. */

@@ -125,12 +125,18 @@ function problemOfParameters(parameters: URLSearchParams): string | undefined {
 
 function problemOfFile(name: string, path: string | null): string | undefined {
   if (!path || (name === 'sslrootcert' && path === 'system')) return undefined;
+  const problem = problemOfPemFile(path);
+  return problem && `has an ${name} that ${problem}`;
+}
+
+/** Why a file cannot be one of certificates or keys, to stand after what names it; undefined where it can. */
+export function problemOfPemFile(path: string): string | undefined {
   try {
     return readFileSync(path, 'latin1').includes('-----BEGIN ')
       ? undefined
-      : `has an ${name} that is no PEM file: it begins with -----BEGIN`;
+      : 'is no PEM file: it begins with -----BEGIN';
   } catch (error) {
-    return `has an ${name} that names a file which cannot be read (${(error as NodeJS.ErrnoException).code})`;
+    return `names a file which cannot be read (${(error as NodeJS.ErrnoException).code})`;
   }
 }
 

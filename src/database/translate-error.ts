@@ -1,5 +1,6 @@
 import { types } from 'node:util';
 import {
+  ConfigurationError,
   ConstraintViolationError,
   DatabaseError,
   DatabaseTimeoutError,
@@ -12,6 +13,7 @@ import {
   TransactionConflictError,
 } from '../errors';
 import { isSqlState, sqlStateRule, READ_ONLY_TRANSACTION } from './sql-states';
+import { tlsProblem } from './tls-problem';
 
 /** What `pg` tells of an error that the server reported; `message`, `detail` and `where` may quote rows and parameters. */
 interface ServerError extends Error {
@@ -37,16 +39,25 @@ const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema
 /**
  * The one place that turns what a connection to the database has thrown into an error of this package; its caller
  * knows that it came from there, since a processor's ECONNRESET looks the same. Nothing of the original is kept but its
- * SQLSTATE and the names of constraint and table: its texts may quote rows and parameters. What is neither of the server
- * nor of the network passes through as it is.
+ * SQLSTATE and the names of constraint and table: its texts may quote rows and parameters. What is neither of the server,
+ * of TLS nor of the network passes through as it is.
  */
 export function translateError(error: unknown): unknown {
   if (error instanceof PaymentEventsDbError || !types.isNativeError(error)) return error;
   const original = originalOf(error);
   if (original instanceof PaymentEventsDbError) return original;
+  const own = ownCauseOf(original);
+  if (own) return own;
   if (isFromServer(original)) return translateServerError(original);
   const { code } = original as { code?: unknown };
   if (typeof code === 'string' && NETWORK.test(code)) return new DatabaseUnavailableError(code);
+  const tls = tlsProblem(original);
+  if (tls) return new ConfigurationError(tls.join(' '));
+  if (original.message.includes('client password must be a string')) {
+    return new ConfigurationError(
+      'The server asks for a password, and none is given: see password of the settings, or PGPASSWORD.',
+    );
+  }
   return CONNECTION_TEXTS.test(original.message) ? new DatabaseUnavailableError('connection lost') : error;
 }
 
@@ -79,6 +90,12 @@ function translateServerError(error: ServerError): PaymentEventsDbError {
     case 'alarm':
       return new DatabaseError(code, error.severity, reason);
   }
+}
+
+/** What a connection has said itself, where its pool has put "connection timeout" in front of it. */
+export function ownCauseOf(error: unknown): PaymentEventsDbError | undefined {
+  const { cause } = (error ?? {}) as { cause?: unknown };
+  return cause instanceof PaymentEventsDbError ? cause : undefined;
 }
 
 /** TypeORM wraps what the driver threw and keeps the parameters beside it. */

@@ -48,7 +48,9 @@ export class SessionWatch {
     private readonly say: (message: string) => void,
   ) {
     const { options } = poolOf(dataSource);
-    this.#client = new Client(options).on('error', () => undefined);
+    // Its own class of clients asks for the password.
+    const { Client: OfPool = Client } = options as { Client?: typeof Client };
+    this.#client = new OfPool(options).on('error', () => undefined);
     this.#timer = setInterval(() => {
       this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
     }, LOOK_EVERY_MS);

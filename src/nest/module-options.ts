@@ -1,6 +1,6 @@
 import { type FactoryProvider, type ModuleMetadata } from '@nestjs/common';
 import { IsOptional } from 'class-validator';
-import { type PaymentEventsDataSourceSettings } from '../data-source';
+import { type PaymentEventsDataSourceSettings } from '../connection/data-source-settings';
 import { type Publishers } from '../outbox/delivery';
 import { RelayOptions } from '../outbox/outbox-relay';
 import { requirePublishers } from '../outbox/require-publishers';

@@ -2,12 +2,8 @@ import { Logger } from '@nestjs/common';
 import { type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { type DataSourceOptions } from 'typeorm';
 import { readConfig } from '../config';
-import {
-  createDataSourceOptions,
-  PaymentEventsDataSource,
-  type PaymentEventsDataSourceSettings,
-  type PostgresOptions,
-} from '../data-source';
+import { type PaymentEventsDataSourceSettings, type PostgresOptions } from '../connection/data-source-settings';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
 import { RedactingLogger } from '../database/redacting-logger';
 import { translateError } from '../database/translate-error';
 import { PaymentEventsDbError } from '../errors';

@@ -1,6 +1,6 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
-import { type PostgresOptions } from '../data-source';
+import { type PostgresOptions } from '../connection/data-source-settings';
 import { databaseAddress } from '../database/database-address';
 import { query, sql } from '../database/sql';
 import { ConfigurationError } from '../errors';

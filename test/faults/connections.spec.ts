@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
-import { PaymentEventsDataSource, type PostgresOptions } from '../../src/data-source';
+import { type PostgresOptions } from '../../src/connection/data-source-settings';
+import { PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseUnavailableError, OutcomeUnknownError, TransactionRequiredError } from '../../src/errors';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { expectNothingHalfDone } from '../support/migrations/half-done';

@@ -1,7 +1,8 @@
 import { types } from 'pg';
 import { DataSource } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
-import { createDataSourceOptions, type PostgresOptions } from '../../src/data-source';
+import { type PostgresOptions } from '../../src/connection/data-source-settings';
+import { createDataSourceOptions } from '../../src/data-source';
 import { entities } from '../../src/entities';
 import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';

@@ -33,6 +33,7 @@ test.each([
   ['database', []],
   ['protobuf', []],
   ['validation', []],
+  ['connection', ['database', 'validation']],
   ['schema', ['database']],
   ['migrations', ['database']],
   ['migrator', ['database', 'migrations', 'schema', 'validation']],

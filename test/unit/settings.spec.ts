@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
-import { createDataSourceOptions, type PaymentEventsDataSourceSettings } from '../../src/data-source';
+import { type PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
+import { createDataSourceOptions } from '../../src/data-source';
 import { ConfigurationError } from '../../src/errors';
 import { grantPrivileges } from '../../src/grants/grant-privileges';
 import { adopt } from '../../src/migrator/adopt';

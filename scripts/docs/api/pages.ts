@@ -7,7 +7,11 @@ export interface Page {
 
 /** In the order in which a newcomer meets them. All classes of errors are on the page `errors`. */
 export const PAGES: readonly Page[] = [
-  { name: 'connection', title: 'Configuration and DataSource', sources: ['config', 'data-source', 'database'] },
+  {
+    name: 'connection',
+    title: 'Configuration and DataSource',
+    sources: ['config', 'data-source', 'connection', 'database'],
+  },
   { name: 'auth-requests', title: 'Authorization requests', sources: ['auth-requests'] },
   { name: 'processing-locks', title: 'Processing locks', sources: ['locks'] },
   { name: 'outbox', title: 'Outbox and relay', sources: ['outbox'] },

@@ -1,5 +1,6 @@
 import { Pool } from 'pg';
-import { type PaymentEventsDataSource, type PaymentEventsDataSourceSettings } from '../../../src/data-source';
+import { type PaymentEventsDataSourceSettings } from '../../../src/connection/data-source-settings';
+import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../../src/testing';
 import { quietDataSource } from './quiet-data-source';
 

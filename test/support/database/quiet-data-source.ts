@@ -1,9 +1,6 @@
 import { AbstractLogger } from 'typeorm';
-import {
-  createDataSourceOptions,
-  PaymentEventsDataSource,
-  type PaymentEventsDataSourceSettings,
-} from '../../../src/data-source';
+import { type PaymentEventsDataSourceSettings } from '../../../src/connection/data-source-settings';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
 
 /** Lost connections are no news to a test that cuts them. */
 class Silence extends AbstractLogger {

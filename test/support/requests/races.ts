@@ -1,10 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EntityManager } from 'typeorm';
-import {
-  createDataSourceOptions,
-  PaymentEventsDataSource,
-  type PaymentEventsDataSourceSettings,
-} from '../../../src/data-source';
+import { type PaymentEventsDataSourceSettings } from '../../../src/connection/data-source-settings';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
 import { type DatabaseOfFile } from '../database/use-test-database';
 
 /** A DataSource with a connection, already open, for each of many at once. Destroy it in `afterAll`. */
