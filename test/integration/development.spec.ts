@@ -57,6 +57,7 @@ describe.each(['docs/development.md', 'docs/how-to/connect.md'])('the troublesho
   test('quotes messages that the code gives', () => {
     const sources = ['src/cli/explain-error.ts', 'src/migrator/alembic.ts', 'src/migrator/errors.ts']
       .concat('src/testing/errors.ts', 'src/testing/embedded-server.ts')
+      .concat('src/connection/asking-client.ts', 'src/database/tls-problem.ts')
       .map(read)
       .join('\n');
     const said = new DocPage(path)

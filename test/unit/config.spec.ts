@@ -29,10 +29,10 @@ describe('readConfig', () => {
     (NODE_ENV) => {
       for (const DATABASE_URL of [undefined, '']) {
         const error = failureOf({ NODE_ENV, DATABASE_URL });
-        expect(error.message).toMatch(/^DATABASE_URL must be set/);
+        expect(error.message).toMatch(/^DATABASE_URL must be set, or PGHOST and PGDATABASE/);
         expect(error).toMatchObject({ code: 'CONFIGURATION', retryable: false });
       }
-      const url = 'postgresql://u:p@db.example.com/payments';
+      const url = 'postgresql://u:p@db.example.com/payments?sslmode=disable';
       expect(readConfig({ NODE_ENV, DATABASE_URL: url })).toMatchObject({ databaseUrl: url, nodeEnv: NODE_ENV });
     },
   );

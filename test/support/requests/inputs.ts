@@ -117,7 +117,8 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   ObservedHolds: { holds: { stats: nothing } },
   OutboxHealthOptions: { maxAgeMs: 0, maxFailed: 0 },
   PaymentEventsDataSourceSettings: {
-    ...{ url: serverUrl, schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
+    ...{ url: serverUrl, host: 'h', port: 1, database: 'd', user: 'u', password: 'p', ssl: false },
+    ...{ schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
     ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, migrationHoldLifeDays: 0, logger: 'debug' },
     coalescedStatements: 0,
