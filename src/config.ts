@@ -17,9 +17,10 @@ const databaseUrl = z.string().transform((text, context) => {
   context.addIssue({ code: 'custom', message: read.problem });
   return z.NEVER;
 });
+const PEM_FILE = 'must be the path of a PEM file';
 const pemFile = z.string().superRefine((path, context) => {
-  const problem = problemOfPemFile(path);
-  if (problem) context.addIssue({ code: 'custom', message: `must name a PEM file that can be read: it ${problem}` });
+  const problem = isText(path) ? problemOfPemFile(path) : '';
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: PEM_FILE + (problem && `: it ${problem}`) });
 });
 
 /** Of the settings of the DataSource, those that a variable can hold, and what its text stands for. */

@@ -64,7 +64,8 @@ wrong is refused by the name of the variable, and not repeated. Sockets, TLS and
 
 const DATA_SOURCE = `${codeBlock('createDataSourceOptions({ url, poolSize: 20 });')}
 
-Each sets what the variable of the same name sets; those without a variable are for code alone.`;
+Each sets what the variable of the same name sets; those without a variable are for code alone. The database is named by \`url\`, or by
+\`host\` and \`database\`: [connect](../how-to/connect.md#in-code).`;
 
 const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize: 500 });')}
 
@@ -133,10 +134,32 @@ function variables(api: PublicApi, settings: readonly Setting[]): string[][] {
     const property = config.find(({ name }) => name === ofConfig[variable]);
     const { fallback, meaning } = property
       ? inMarkdown(splitDefault(docComment(property, api.checker).text), links)
-      : settings.find(({ name }) => variableOf(name) === variable)!;
+      : (OF_LIBPQ[variable] ?? settings.find(({ name }) => variableOf(name) === variable)!);
     return [code(variable), inWords(refusalOf(variable)), asWritten(fallback), meaning];
   });
 }
+
+/** Named as PostgreSQL's own programs name them. */
+const OF_LIBPQ: Readonly<Record<string, Pick<Setting, 'fallback' | 'meaning'>>> = {
+  PGHOST: { fallback: 'none', meaning: 'The host, where `DATABASE_URL` is not set; needs `PGDATABASE`.' },
+  PGPORT: { fallback: '5432', meaning: 'The port at that host, or of a `DATABASE_URL` that has none.' },
+  PGDATABASE: { fallback: 'none', meaning: 'The database at that host; needs `PGHOST`.' },
+  PGUSER: {
+    fallback: 'the user of the operating system',
+    meaning: 'Who logs in, there or by a `DATABASE_URL` that names nobody.',
+  },
+  PGPASSWORD: { fallback: 'none', meaning: 'The password, there or of a `DATABASE_URL` that has none.' },
+  PGSSLMODE: {
+    fallback: '`verify-full` in production to another machine, else `disable`',
+    meaning: 'Whether to encrypt, where `DATABASE_URL` does not say it. All that check mean `verify-full`.',
+  },
+  PGSSLROOTCERT: {
+    fallback: 'the authorities that Node.js knows',
+    meaning: 'The file of the authority that may have signed the certificate of the server.',
+  },
+  PGSSLCERT: { fallback: 'none', meaning: 'The file of a certificate to log in with.' },
+  PGSSLKEY: { fallback: 'none', meaning: 'The file of its key.' },
+};
 
 /** As it is put into a variable. */
 const asWritten = (fallback: string) =>
