@@ -156,7 +156,7 @@ describe('a server that lets only encrypted connections in', () => {
     writeFileSync(keyFile, key);
     await server.query('CREATE ROLE certified LOGIN; GRANT USAGE ON SCHEMA public TO certified');
     await server.lets('hostssl all certified all cert', authority.certificate);
-    const { password: _, ...login } = parts({ user: 'certified' });
+    const login = parts({ user: 'certified', password: undefined });
     const reached = { user: 'certified', ssl: true, database: 'postgres' };
     expect(await opened({ ...login, ssl: { caFile, certFile, keyFile } })).toEqual(reached);
     const failure = await failureOf(opened({ ...login, ssl: { caFile } }));

@@ -15,7 +15,7 @@ import { CERTIFICATE } from '../support/database/tls-server';
 const ELSEWHERE = { host: 'db.example.com', database: 'd', user: 'u' };
 const LOGIN = { database: 'd', user: 'u', password: 'hunter2' };
 type Given = Record<string, unknown>;
-const optionsOf = (given: Given) => createDataSourceOptions(given as PaymentEventsDataSourceSettings);
+const optionsOf = (given: Given) => createDataSourceOptions(given);
 
 function refusalOf(attempt: () => unknown): ConfigurationError {
   try {

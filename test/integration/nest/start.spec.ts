@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { Inject, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, getRepositoryToken, InjectRepository } from '@nestjs/typeorm';
@@ -62,6 +63,23 @@ describe('a module with its options', () => {
     if (before === undefined) delete process.env.DATABASE_URL;
     else process.env.DATABASE_URL = before;
     expect(await app.get(AuthRequests).list({ restaurantId: RESTAURANT })).toMatchObject({ requests: [] });
+    await app.close();
+  });
+
+  test('takes the database by its parts, and asks for the password again where that has failed', async () => {
+    const { hostname, port, username, password } = new URL(database.url);
+    const failed: () => string = () => {
+      throw new Error('hunter2');
+    };
+    const asked = jest.fn(() => decodeURIComponent(password)).mockImplementationOnce(failed);
+    const parts = { host: hostname, port: Number(port), database: database.name, user: username };
+    const log = new NestLog();
+    const options = { dataSource: { ...parts, password: asked }, connectAttempts: 2, connectRetryDelayMs: 0 };
+    const app = await start(PaymentEventsDbModule.forRoot(options), log);
+    expect(await app.get(AuthRequests).list({ restaurantId: RESTAURANT })).toMatchObject({ requests: [] });
+    expect(asked).toHaveBeenCalledTimes(2);
+    expect(inspect(log, { depth: 10 })).toContain('The function that gives the password has failed (Error)');
+    expect(inspect(log, { depth: 10 })).not.toContain('hunter2');
     await app.close();
   });
 
