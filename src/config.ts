@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { DATABASE_NAME, HOST, isDatabaseName, isHost, isRoleName, ROLE_NAME } from './connection/connection-rules';
 import { PaymentEventsDataSourceSettings } from './connection/data-source-settings';
 import { urlOf } from './connection/database-parts';
-import { TLS_MODES, withTlsOf } from './connection/tls';
-import { problemOfPemFile, readDatabaseUrl } from './database/database-url';
+import { problemOfFile, TLS_MODES, withTlsOf } from './connection/tls';
+import { readDatabaseUrl } from './database/database-url';
 import { ConfigurationError } from './errors';
 import { readInput } from './validation/read-input';
 import { isText } from './validation/rules';
@@ -18,10 +18,15 @@ const databaseUrl = z.string().transform((text, context) => {
   return z.NEVER;
 });
 const PEM_FILE = 'must be the path of a PEM file';
-const pemFile = z.string().superRefine((path, context) => {
-  const problem = isText(path) ? problemOfPemFile(path) : '';
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: PEM_FILE + (problem && `: it ${problem}`) });
-});
+const pemFile = (variable: string) =>
+  z
+    .string()
+    .superRefine((path, context) => {
+      const problem = isText(path) ? problemOfFile(variable, path) : '';
+      if (problem !== undefined)
+        context.addIssue({ code: 'custom', message: PEM_FILE + (problem && `: it ${problem}`) });
+    })
+    .optional();
 
 /** Of the settings of the DataSource, those that a variable can hold, and what its text stands for. */
 const SETTINGS = {
@@ -75,9 +80,9 @@ const environment = z.object({
   PGUSER: z.string().refine(isRoleName, { error: ROLE_NAME }).optional(),
   PGPASSWORD: z.string().refine(isText, { error: 'must be text, well-formed and without NUL' }).optional(),
   PGSSLMODE: z.enum(TLS_MODES, { error: `must be one of ${TLS_MODES.join(', ')}` }).optional(),
-  PGSSLROOTCERT: pemFile.optional(),
-  PGSSLCERT: pemFile.optional(),
-  PGSSLKEY: pemFile.optional(),
+  PGSSLROOTCERT: pemFile('PGSSLROOTCERT'),
+  PGSSLCERT: pemFile('PGSSLCERT'),
+  PGSSLKEY: pemFile('PGSSLKEY'),
   ...Object.fromEntries(NAMES.map((name) => [variableOf(name), setting(name).optional()])),
 });
 

@@ -65,13 +65,17 @@ export function withTlsOf(url: string, env: NodeJS.ProcessEnv): string {
     for (const variable of FILE_VARIABLES) {
       const path = env[variable];
       if (!path) continue;
-      const problem = problemOfPemFile(path);
+      const problem = problemOfFile(variable, path);
       if (problem) throw new ConfigurationError(`${variable} ${problem}.`);
       said.set(FILES[variable], path);
     }
   }
   return withParameters(url, said);
 }
+
+/** `system` stands for the authorities that are known anyway. */
+export const problemOfFile = (variable: string, path: string): string | undefined =>
+  variable === 'PGSSLROOTCERT' && path === 'system' ? undefined : problemOfPemFile(path);
 
 function modeIn({ PGSSLMODE: mode }: NodeJS.ProcessEnv): string | undefined {
   if (!mode || (TLS_MODES as readonly string[]).includes(mode)) return mode || undefined;

@@ -184,6 +184,8 @@ describe('TLS', () => {
       inEnvironment({ PGSSLMODE: 'verify-full', PGSSLROOTCERT });
       expect(refusalOf(() => optionsOf(ELSEWHERE)).message).toMatch(sentence);
     }
+    const system = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: 'system' };
+    expect(readConfig({ ...system, DATABASE_URL: REMOTE }).databaseUrl).toBe(`${REMOTE}?sslmode=verify-full`);
     const env = { PGSSLROOTCERT: CERTIFICATE, PGSSLCERT: CERTIFICATE, PGSSLKEY: CERTIFICATE };
     const files = { caFile: CERTIFICATE, certFile: CERTIFICATE, keyFile: CERTIFICATE };
     inEnvironment({ ...env, PGSSLMODE: 'verify-full' });
