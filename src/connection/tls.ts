@@ -1,7 +1,9 @@
 import { databaseAddress } from '../database/database-address';
 import { problemOfPemFile } from '../database/database-url';
 import { ConfigurationError } from '../errors';
+import { validateSettings } from '../validation/validate-options';
 import { type PaymentEventsDataSourceSettings } from './data-source-settings';
+import { TlsSettings } from './tls-settings';
 import { parametersOf, withParameters } from './urls';
 
 /** What `PGSSLMODE` may be. `allow` of PostgreSQL's own programs would go unencrypted first, which `pg` cannot. */
@@ -14,7 +16,7 @@ export const FILE_VARIABLES = Object.keys(FILES) as readonly (keyof typeof FILES
 /** What says of a connection whether it is to be encrypted. */
 const WORDS = ['ssl', 'sslmode', ...Object.values(FILES)];
 
-const NOTHING: Readonly<Record<string, string | undefined>> = {};
+const NOTHING: Certificates = {};
 
 /** Whether a URL says anything of TLS. */
 export const saysTls = (url: string): boolean => {
@@ -32,7 +34,7 @@ export interface Certificates {
 
 /** A URL that says what the setting `ssl` does, and the certificates that go with it. */
 export function withSsl(url: string, ssl: NonNullable<PaymentEventsDataSourceSettings['ssl']>): [string, Certificates] {
-  const certificates = typeof ssl === 'object' ? ssl : NOTHING;
+  const certificates: Certificates = typeof ssl === 'object' ? validateSettings(TlsSettings, ssl) : NOTHING;
   for (const name of ['caFile', 'certFile', 'keyFile'] as const) {
     const problem = certificates[name] && problemOfPemFile(certificates[name]);
     if (problem) throw new ConfigurationError(`PaymentEventsDataSourceSettings: ssl has a ${name} that ${problem}.`);

@@ -2,6 +2,7 @@ import { type Pool } from 'pg';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Holds } from '../../src/auth-requests/holds/holds';
+import { type TlsSettings } from '../../src/connection/tls-settings';
 import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseError, InvalidCommandError, PaymentEventsDbError } from '../../src/errors';
 import { EventStore, type StoredEvent } from '../../src/event-store/event-store';
@@ -359,7 +360,13 @@ const OPERATIONS: Record<string, Prepare> = {
     ),
   PaymentEventsDataSourceSettings: () =>
     Promise.resolve((changes) =>
-      Promise.resolve(createDataSourceOptions({ url: database.url, ...changes })).then(
+      Promise.resolve(createDataSourceOptions({ ...addressBeside(changes), ...changes })).then(
+        ({ logger: _, ...rest }) => rest,
+      ),
+    ),
+  TlsSettings: () =>
+    Promise.resolve((changes) =>
+      Promise.resolve(createDataSourceOptions({ host: 'h', database: 'd', ssl: changes as TlsSettings })).then(
         ({ logger: _, ...rest }) => rest,
       ),
     ),
@@ -389,6 +396,10 @@ const alike = (result: unknown): unknown =>
       .replace(/"?\d{12,}"?/g, '0')
       .replace(/\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d(:\d\d)?)/g, 'time'),
   );
+
+/** The same database, named in the way in which a part of its address can be left out. */
+const addressBeside = (changes: object) =>
+  'host' in changes || 'database' in changes ? { url: 'postgresql://h:5432/d' } : { host: 'h', database: 'd' };
 
 /** What has nothing of its own that may be left out, or needs a server, a broker or roles of its own. */
 const ELSEWHERE =

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { getMetadataStorage } from 'class-validator';
 import { entities } from '../../../src/entities';
 import { rulesOf } from '../../../src/validation/keeps-rules';
@@ -6,6 +7,7 @@ import '../../../src/nest';
 import '../../../src/publishers/amqp/amqp-publisher';
 import '../../../src/publishers/sqs/sqs-publisher';
 import '../../../src/testing';
+import { CERTIFICATE } from '../database/tls-server';
 
 /** A class with rules that what a caller hands in is checked against. */
 export type InputClass = new () => object;
@@ -156,6 +158,12 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   StartAttemptCommand: { configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0, eventId: id, ...traced },
   StopOptions: { mode: 'fast' },
   StreamRef: ref,
+  TlsSettings: {
+    ca: readFileSync(CERTIFICATE, 'utf8'),
+    caFile: CERTIFICATE,
+    certFile: CERTIFICATE,
+    keyFile: CERTIFICATE,
+  },
   ToVoidCommand: hold,
   SweeperOptions: {
     ...{ voidingIntervalMs: 0, stuckIntervalMs: 0, unsettledIntervalMs: 0, listingIntervalMs: 0, expiryIntervalMs: 0 },
