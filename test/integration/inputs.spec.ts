@@ -2,7 +2,6 @@ import { type Pool } from 'pg';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Holds } from '../../src/auth-requests/holds/holds';
-import { type TlsSettings } from '../../src/connection/tls-settings';
 import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseError, InvalidCommandError, PaymentEventsDbError } from '../../src/errors';
 import { EventStore, type StoredEvent } from '../../src/event-store/event-store';
@@ -366,7 +365,7 @@ const OPERATIONS: Record<string, Prepare> = {
     ),
   TlsSettings: () =>
     Promise.resolve((changes) =>
-      Promise.resolve(createDataSourceOptions({ host: 'h', database: 'd', ssl: changes as TlsSettings })).then(
+      Promise.resolve(createDataSourceOptions({ host: 'h', database: 'd', ssl: changes })).then(
         ({ logger: _, ...rest }) => rest,
       ),
     ),
