@@ -31,7 +31,7 @@ import { validateSettings } from './validation/validate-options';
  */
 export function createDataSourceOptions(given: PaymentEventsDataSourceSettings): PostgresOptions {
   refuseReplicas(given);
-  const settings = validateSettings(PaymentEventsDataSourceSettings, given);
+  const settings = validateSettings({ PaymentEventsDataSourceSettings }, given);
   const target = connectionTarget(settings, process.env);
   const timeouts = {
     statement_timeout: settings.statementTimeoutMs ?? 30_000,

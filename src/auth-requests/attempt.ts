@@ -4,6 +4,7 @@ import { AuthorizationConflictError, AuthorizationMismatchError } from '../error
 import { validWork } from '../locks/hold-lease';
 import { type LeaseRef, wantedLease } from '../locks/lease';
 import { Flag, LONGEST_AGE_MS, Text, WholeNumber } from '../validation/rules';
+import { type Named } from '../validation/named';
 import { validateCommand } from '../validation/validate-command';
 import { reportHold } from './holds/report-hold';
 import { askUnderLease, commandOf, LeasedCommand } from './leased-work';
@@ -64,7 +65,7 @@ class AnswerToAttempt {
 }
 
 export async function attempt(session: Session, input: AttemptCommand, ask: AskProcessor): Promise<AttemptResult> {
-  const command = validateCommand(AttemptCommand, input);
+  const command = validateCommand({ AttemptCommand }, input);
   validWork(ask);
   const lease = wantedLease(command);
   const { authRequestId, restaurantId } = lease;
@@ -78,18 +79,18 @@ export async function attempt(session: Session, input: AttemptCommand, ask: AskP
     {
       ask: async (signal) => await ask({ ...begun, authRequestId, restaurantId }, signal),
       async record(answer) {
-        const { outcome } = validateCommand(AnswerToAttempt, answer);
-        const as = <T extends RecordCommand>(Command: new () => T) =>
-          commandOf<RecordCommand>(Command, answer, command, { attempt: begun.attempt }) as T;
+        const { outcome } = validateCommand({ AnswerToAttempt }, answer);
+        const as = <T extends RecordCommand>(named: Named<T>) =>
+          commandOf<RecordCommand>(named, answer, command, { attempt: begun.attempt }) as T;
         switch (outcome) {
           case 'authorized':
-            return { outcome, ...(await recordAuthorized(session, lease, as(AuthorizedCommand), 'released')) };
+            return { outcome, ...(await recordAuthorized(session, lease, as({ AuthorizedCommand }), 'released')) };
           case 'denied':
-            return { outcome, ...(await recordDenied(session, lease, as(DeniedCommand), 'released')) };
+            return { outcome, ...(await recordDenied(session, lease, as({ DeniedCommand }), 'released')) };
           case 'not_asked':
           case 'unknown':
           case 'nothing_held':
-            return { outcome, ...(await recordFailure(session, lease, as(FailureCommand), 'released')) };
+            return { outcome, ...(await recordFailure(session, lease, as({ FailureCommand }), 'released')) };
         }
       },
       async fail(failure, error, answer) {
@@ -98,7 +99,7 @@ export async function attempt(session: Session, input: AttemptCommand, ask: AskP
         // The same question has the same answer: what was refused is refused again.
         const isForGood = error instanceof AuthorizationMismatchError || error instanceof AuthorizationConflictError;
         const unknown = { ...failure, retryable: !isForGood, outcome: 'unknown' };
-        const recorded = commandOf(FailureCommand, unknown, command, { attempt: begun.attempt });
+        const recorded = commandOf({ FailureCommand }, unknown, command, { attempt: begun.attempt });
         return { outcome: 'unknown', ...(await recordFailure(session, lease, recorded, 'released')), error };
       },
     },

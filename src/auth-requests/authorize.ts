@@ -111,7 +111,7 @@ export const takeAlone =
     );
 
 export async function authorize(take: Take, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
-  const command = validateCommand(AuthorizeCommand, input);
+  const command = validateCommand({ AuthorizeCommand }, input);
   const restaurantId = command.restaurantId.toLowerCase();
   const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = newId();

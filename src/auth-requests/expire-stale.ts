@@ -103,7 +103,7 @@ const EXPIRE_STALE = operation({
 });
 
 export async function expireStale(session: Session, input: ExpireStaleCommand): Promise<string[]> {
-  const command = validateCommand(ExpireStaleCommand, input);
+  const command = validateCommand({ ExpireStaleCommand }, input);
   const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale', correlationId, causationId } = command;
   const expired: string[] = [];
   for (let beginAt: Date | null = null; ;) {

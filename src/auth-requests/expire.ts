@@ -63,7 +63,7 @@ const EXPIRE = operation({
 });
 
 export async function expire(session: Session, input: ExpireCommand): Promise<void> {
-  const command = validateCommand(ExpireCommand, input);
+  const command = validateCommand({ ExpireCommand }, input);
   const { reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();

@@ -73,7 +73,7 @@ const FIND_STUCK = operation({
 });
 
 export async function listStuck(session: Session, input: FindCommand): Promise<AuthRequest[]> {
-  const command = validateCommand(FindCommand, input);
+  const command = validateCommand({ FindCommand }, input);
   return (await session.rows(FIND_STUCK, windowOf(command))).map(toAuthRequest);
 }
 
@@ -94,7 +94,7 @@ const FIND_UNSETTLED = operation({
 });
 
 export async function listUnsettled(session: Session, input: FindUnsettledCommand): Promise<UnsettledRequest[]> {
-  const command = validateCommand(FindUnsettledCommand, input);
+  const command = validateCommand({ FindUnsettledCommand }, input);
   const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
   const rows = await session.rows(FIND_UNSETTLED, { ...windowOf(command), settle_within_ms: settleWithinMs });
   return rows.map((row) => ({ ...toAuthRequest(row), canBeAsked: row.can_be_asked }));

@@ -11,6 +11,7 @@ import {
 import { holdLease } from '../locks/hold-lease';
 import { type LeaseRef } from '../locks/lease';
 import { HoldOptions } from '../locks/processing-locks';
+import { type Named } from '../validation/named';
 import { Text, Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { TracedCommand } from './traced-command';
@@ -52,7 +53,7 @@ export abstract class LeasedCommand extends TracedCommand {
  * @throws InvalidCommandError
  */
 export const commandOf = <T extends TracedCommand>(
-  Command: new () => T,
+  named: Named<T>,
   answer: object,
   { correlationId, causationId, headers, retryBy }: TracedCommand & { readonly retryBy?: 'outbox' | 'broker' },
   fixed: Partial<T>,
@@ -62,7 +63,7 @@ export const commandOf = <T extends TracedCommand>(
   headers,
   ...(retryBy && { retryBy }),
   // Of an answer that is an instance of a class, by its getters as well.
-  ...validateCommand(Command, Object.create(answer, Object.getOwnPropertyDescriptors(fixed)) as T),
+  ...validateCommand(named, Object.create(answer, Object.getOwnPropertyDescriptors(fixed)) as T),
 });
 
 /** A failure as it is recorded. */

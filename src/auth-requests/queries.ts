@@ -46,7 +46,7 @@ const GET = operation({
 });
 
 export async function get(session: Session, input: RequestRef): Promise<AuthRequest | null> {
-  const { authRequestId, restaurantId } = validateCommand(RequestRef, input);
+  const { authRequestId, restaurantId } = validateCommand({ RequestRef }, input);
   const row = await session.row(GET, { auth_request_id: authRequestId, restaurant_id: restaurantId });
   return row ? toAuthRequest(row) : null;
 }
@@ -71,7 +71,7 @@ const LIST = operation({
 });
 
 export async function list(session: Session, input: ListCommand): Promise<AuthRequestPage> {
-  const { restaurantId, limit = 50, after } = validateCommand(ListCommand, input);
+  const { restaurantId, limit = 50, after } = validateCommand({ ListCommand }, input);
   const [before_us = null, before_id = null] = after?.split('_') ?? [];
   const rows = await session.rows(LIST, { restaurant_id: restaurantId, before_us, before_id, page_size: limit });
   const last = rows.length === limit ? rows.at(-1) : undefined;

@@ -182,7 +182,7 @@ export async function recordAuthorized(
   input: AuthorizedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedResult> {
-  const command = validateCommand(AuthorizedCommand, input);
+  const command = validateCommand({ AuthorizedCommand }, input);
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId, authorizedAmountCents, currency, authorizationCode = '' } = command;
   const now = new Date();

@@ -98,7 +98,7 @@ export async function recordDenied(
   input: DeniedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedResult> {
-  const command = validateCommand(DeniedCommand, input);
+  const command = validateCommand({ DeniedCommand }, input);
   const { authRequestId } = lease;
   const { processorName, denialCode = '', denialReason = '' } = command;
   const answer = {

@@ -176,7 +176,7 @@ export async function recordFailure(
   input: FailureCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedFailure> {
-  const command = validateCommand(FailureCommand, input);
+  const command = validateCommand({ FailureCommand }, input);
   const { authRequestId, restaurantId } = lease;
   const { errorCode, errorMessage, retryable, retryBy = 'outbox', outcome } = command;
   const now = new Date();

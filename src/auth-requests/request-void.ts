@@ -140,7 +140,7 @@ const FIND_CAPTURED = operation({
 });
 
 export async function requestVoid(session: Session, input: VoidCommand): Promise<VoidReceipt> {
-  const command = validateCommand(VoidCommand, input);
+  const command = validateCommand({ VoidCommand }, input);
   const { idempotencyKey, reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();

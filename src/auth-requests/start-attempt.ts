@@ -184,7 +184,7 @@ const startInput = (lease: LeaseRef, command: StartAttemptCommand, eventId: stri
 });
 
 export async function startAttempt(session: Session, lease: LeaseRef, input: StartAttemptCommand): Promise<Attempt> {
-  const command = validateCommand(StartAttemptCommand, input);
+  const command = validateCommand({ StartAttemptCommand }, input);
   const { configVersion } = command;
   const eventId = command.eventId?.toLowerCase() ?? newId();
   const start = startInput(lease, command, eventId);

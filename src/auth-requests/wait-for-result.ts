@@ -34,8 +34,8 @@ export async function waitForResult(
   ref: RequestRef,
   options: WaitOptions | undefined,
 ): Promise<AwaitedRequest> {
-  const { authRequestId, restaurantId } = validateCommand(RequestRef, ref);
-  const { timeoutMs = 5_000, signal } = validateOptions(WaitOptions, options);
+  const { authRequestId, restaurantId } = validateCommand({ RequestRef }, ref);
+  const { timeoutMs = 5_000, signal } = validateOptions({ WaitOptions }, options);
   signal?.throwIfAborted();
   poolOf(dataSource);
   const row = await watchOf(dataSource).wait(

@@ -68,7 +68,7 @@ export async function compareSchema(
   dataSource: DataSource,
   options?: DriftOptions,
 ): Promise<{ name: string; drift: Drift[] }> {
-  const { rolePrefix, ignorePrivileges } = validateSettings(DriftOptions, options);
+  const { rolePrefix, ignorePrivileges } = validateSettings({ DriftOptions }, options);
   const { name, catalog, isNewest, roles } = await expectedSchema(dataSource, rolePrefix);
   const actual = await readCatalog(dataSource);
   const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];

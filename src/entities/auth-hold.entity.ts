@@ -10,7 +10,7 @@ import { safeInteger } from './transformers';
 const primary = { primaryKeyConstraintName: 'auth_holds_pkey' };
 
 /** One authorization that a processor has reported, and where its money is: the fold of the request's events. */
-@Table('auth_holds')
+@Table('auth_holds', 'AuthHold')
 @ForeignKey(() => PaymentEvent, ['authRequestId', 'lastEventSequence'], ['aggregateId', 'sequenceNumber'], {
   name: 'auth_holds_last_event_fkey',
 })

@@ -5,7 +5,7 @@ import { Uuid } from '../validation/rules';
 import { Table } from './table';
 
 /** One request that a restaurant may send twice, by the key it chose: what the key stood for, and what came of it. */
-@Table('auth_idempotency_keys')
+@Table('auth_idempotency_keys', 'AuthIdempotencyKey')
 @Check('auth_idempotency_keys_key_present', `idempotency_key <> ''`)
 @Check('auth_idempotency_keys_expires_after_created', 'expires_at > created_at')
 @Check('auth_idempotency_keys_operation_present', `operation <> ''`)

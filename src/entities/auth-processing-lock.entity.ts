@@ -6,7 +6,7 @@ import { Table } from './table';
 import { position } from './transformers';
 
 /** One worker's lease on one authorization request. Gone when it is released; anybody's once it has expired. */
-@Table('auth_processing_locks')
+@Table('auth_processing_locks', 'AuthProcessingLock')
 @Check('check_expires_after_locked', 'expires_at > locked_at')
 export class AuthProcessingLock {
   @PrimaryColumn({ name: 'auth_request_id', type: 'uuid', primaryKeyConstraintName: 'auth_processing_locks_pkey' })

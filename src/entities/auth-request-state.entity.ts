@@ -21,7 +21,7 @@ import { position, safeInteger } from './transformers';
 const isAuthorized = ({ status }: AuthRequestState) => status === 'AUTHORIZED';
 
 /** What one authorization request is now: the fold of its events, kept up to date in the same statement. */
-@Table('auth_request_state')
+@Table('auth_request_state', 'AuthRequestState')
 @Check('check_status', `status::text = ANY ('{PENDING,PROCESSING,AUTHORIZED,DENIED,FAILED,VOIDED,EXPIRED}'::text[])`)
 @Check('auth_request_state_amount_positive', 'amount_cents > 0')
 @Check('auth_request_state_authorized_amount_within', 'authorized_amount_cents BETWEEN 1 AND amount_cents')

@@ -14,7 +14,7 @@ const isDiscarded = ({ discardedAt, discardedBy, discardReason }: OutboxMessage)
  * One message on its way to a queue, written in the transaction of what it tells and delivered by a relay.
  * Pending until processedAt is set; a dead letter once failedAt is, until someone requeues or discards it.
  */
-@Table('outbox')
+@Table('outbox', 'OutboxMessage')
 @Check(
   'outbox_discard_attributed',
   'discarded_at IS NULL OR (discarded_by IS NOT NULL AND discard_reason IS NOT NULL AND processed_at IS NOT NULL)',

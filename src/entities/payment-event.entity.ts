@@ -9,7 +9,7 @@ import { Table } from './table';
  * One thing that has happened to one authorization request, for good: rows are never changed or deleted.
  * The events of a request are numbered 1, 2, 3 … without gaps by sequence_number.
  */
-@Table('payment_events')
+@Table('payment_events', 'PaymentEvent')
 @Unique('unique_aggregate_sequence', ['aggregateId', 'sequenceNumber'])
 @Unique('payment_events_event_id_key', ['eventId'])
 @Check('check_sequence_positive', 'sequence_number > 0')

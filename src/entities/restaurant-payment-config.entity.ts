@@ -14,7 +14,7 @@ export type Processor = (typeof PROCESSORS)[number];
  * One version of how a restaurant's payments are processed. A version never changes but for being switched on or off,
  * and at most one of a restaurant is on.
  */
-@Table('restaurant_payment_configs')
+@Table('restaurant_payment_configs', 'RestaurantPaymentConfig')
 @Check('check_processor', `processor_name IN ('stripe', 'chase', 'worldpay', 'mock')`)
 @Index('restaurant_payment_configs_one_active', ['restaurantId'], { unique: true, where: 'is_active' })
 export class RestaurantPaymentConfig {

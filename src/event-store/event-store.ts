@@ -136,12 +136,15 @@ export class EventStore {
     options?: AppendOptions,
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const command = validateCommand(AppendCommand, {
-      ...validateCommand(StreamRef, stream),
-      expectedSequence,
-      events,
-    });
-    const { metadata = {} } = validateOptions(AppendOptions, options);
+    const command = validateCommand(
+      { AppendCommand },
+      {
+        ...validateCommand({ StreamRef }, stream),
+        expectedSequence,
+        events,
+      },
+    );
+    const { metadata = {} } = validateOptions({ AppendOptions }, options);
     const ids = command.events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const authRequestId = command.authRequestId.toLowerCase();
     const restaurantId = command.restaurantId.toLowerCase();
@@ -185,8 +188,8 @@ export class EventStore {
    * @throws InvalidCommandError
    */
   async readStream(stream: StreamRef, options?: ReadStreamOptions, manager?: EntityManager): Promise<StoredEvent[]> {
-    const { authRequestId, restaurantId } = validateCommand(StreamRef, stream);
-    const { from = 1, limit = 1_000 } = validateOptions(ReadStreamOptions, options);
+    const { authRequestId, restaurantId } = validateCommand({ StreamRef }, stream);
+    const { from = 1, limit = 1_000 } = validateOptions({ ReadStreamOptions }, options);
     const rows = await sessionOf(this.#dataSource, manager).rows(READ_STREAM, {
       auth_request_id: authRequestId,
       restaurant_id: restaurantId,
@@ -209,7 +212,7 @@ export class EventStore {
     options?: IterateOptions,
     manager?: EntityManager,
   ): AsyncGenerator<StoredEvent, void, undefined> {
-    const { from = 1, batchSize = 500 } = validateOptions(IterateOptions, options);
+    const { from = 1, batchSize = 500 } = validateOptions({ IterateOptions }, options);
     for (let next = from; ;) {
       const batch = await this.readStream(stream, { from: next, limit: batchSize }, manager);
       yield* batch;

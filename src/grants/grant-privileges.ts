@@ -51,7 +51,7 @@ export interface GrantedRole {
  * // GRANT payment_events_api TO the user that the API logs in as
  */
 export async function grantPrivileges(dataSource: DataSource, options?: GrantOptions): Promise<GrantedRole[]> {
-  const { rolePrefix, say = toLogger(dataSource) } = validateSettings(GrantOptions, options);
+  const { rolePrefix, say = toLogger(dataSource) } = validateSettings({ GrantOptions }, options);
   const names = roleNames(rolePrefix);
   try {
     await assertAllowed(dataSource, names);

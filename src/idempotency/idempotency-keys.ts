@@ -110,7 +110,7 @@ export class IdempotencyKeys {
    * @throws TransactionRequiredError, InvalidCommandError
    */
   async claim(input: ClaimCommand, manager: EntityManager): Promise<Claim> {
-    const command = validateCommand(ClaimCommand, input);
+    const command = validateCommand({ ClaimCommand }, input);
     const session = callersSession(this.#dataSource, manager, 'claim');
     const { idempotencyKey, operation, request, outcome = null } = command;
     const restaurantId = command.restaurantId.toLowerCase();
@@ -141,7 +141,7 @@ export class IdempotencyKeys {
    * @throws InvalidCommandError
    */
   async purgeExpired(options?: PurgeKeysOptions): Promise<number> {
-    const { batchSize = 1_000 } = validateOptions(PurgeKeysOptions, options);
+    const { batchSize = 1_000 } = validateOptions({ PurgeKeysOptions }, options);
     return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }

@@ -62,7 +62,7 @@ const IN_ROWS = operation({
  * if (found && others.length === 0) console.log(await inspectRequest(dataSource, found.authRequestId));
  */
 export async function findByProcessorId(dataSource: DataSource, processorAuthId: string): Promise<ProcessorIdMatch[]> {
-  validateCommand(ProcessorIdCommand, { processorAuthId });
+  validateCommand({ ProcessorIdCommand }, { processorAuthId });
   const session = sessionOf(dataSource);
   const named = { processor_auth_id: processorAuthId };
   const held = await session.rows(IN_HOLDS, named);

@@ -62,7 +62,7 @@ const ONE_SNAPSHOT = {
  * console.log(request?.status, next);
  */
 export async function inspectRequest(dataSource: DataSource, authRequestId: string): Promise<Inspection> {
-  validateCommand(InspectCommand, { authRequestId });
+  validateCommand({ InspectCommand }, { authRequestId });
   const id = authRequestId.toLowerCase();
   return await transaction(dataSource, ONE_SNAPSHOT, async (session) => {
     const sight = await readSight(session);

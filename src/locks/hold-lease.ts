@@ -12,7 +12,7 @@ class Work {
 }
 
 /** @throws InvalidCommandError it is no function */
-export const validWork = (work: unknown): void => void validateCommand(Work, { work });
+export const validWork = (work: unknown): void => void validateCommand({ Work }, { work });
 
 interface Hold {
   readonly ttlMs: number;

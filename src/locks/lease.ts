@@ -32,7 +32,7 @@ export type LeaseRef = Omit<Lease, 'expiresAt'>;
 
 /** @throws InvalidCommandError it is none, such as one that came out of JSON */
 export function validLease(input: Lease): Lease {
-  const lease = validateCommand(Lease, input);
+  const lease = validateCommand({ Lease }, input);
   return Object.freeze({
     ...lease,
     restaurantId: lease.restaurantId.toLowerCase(),

@@ -99,7 +99,7 @@ export class ProcessingLocks {
    * @throws InvalidCommandError
    */
   async acquire(input: AcquireCommand, manager?: EntityManager): Promise<Lease | null> {
-    const command = validateCommand(AcquireCommand, input);
+    const command = validateCommand({ AcquireCommand }, input);
     const lease = wantedLease(command);
     const session = sessionOf(this.#dataSource, manager);
     const ask = () => acquireLease(session, lease, command.ttlMs);
@@ -117,7 +117,7 @@ export class ProcessingLocks {
    */
   async renew(given: Lease, ttlMs: number, manager?: EntityManager): Promise<Lease> {
     const lease = validLease(given);
-    validateCommand(AcquireCommand, { ...lease, ttlMs });
+    validateCommand({ AcquireCommand }, { ...lease, ttlMs });
     const expiresAt = await renewLease(sessionOf(this.#dataSource, manager), lease, ttlMs);
     return Object.freeze({ ...lease, expiresAt });
   }
@@ -157,8 +157,8 @@ export class ProcessingLocks {
     work: (lease: Lease, signal: AbortSignal) => Promise<T>,
     options?: HoldOptions,
   ): Promise<T> {
-    const command = validateCommand(AcquireCommand, ref);
-    const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateOptions(HoldOptions, options);
+    const command = validateCommand({ AcquireCommand }, ref);
+    const { longestMs = HoldOptions.DEFAULT_LONGEST_MS } = validateOptions({ HoldOptions }, options);
     validWork(work);
     const askedAt = performance.now();
     const lease = await this.acquire(command);
@@ -177,7 +177,7 @@ export class ProcessingLocks {
    * @throws InvalidCommandError
    */
   async purgeExpired(options?: PurgeLocksOptions): Promise<number> {
-    const { batchSize = 1_000 } = validateOptions(PurgeLocksOptions, options);
+    const { batchSize = 1_000 } = validateOptions({ PurgeLocksOptions }, options);
     return await writeInBatches(this.#dataSource, PURGE, batchSize);
   }
 }

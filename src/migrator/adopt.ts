@@ -90,7 +90,7 @@ export class SchemaDriftError extends PaymentEventsDbError {
  *   before anything is changed
  */
 export async function adopt(dataSource: DataSource, given?: AdoptOptions): Promise<Adoption> {
-  const options = validateSettings(AdoptOptions, given);
+  const options = validateSettings({ AdoptOptions }, given);
   const { say = toLogger(dataSource) } = options;
   return await withMigrationLock(dataSource, say, (queryRunner) => adoptAlone(dataSource, queryRunner, options));
 }

@@ -152,7 +152,7 @@ async function asOnlyMigrator<T>(
   given: MigrateOptions | undefined,
   work: (migrating: Migrating) => Promise<T>,
 ): Promise<T> {
-  const options = validateSettings(MigrateOptions, given);
+  const options = validateSettings({ MigrateOptions }, given);
   const { fake = false, say = toLogger(dataSource) } = options;
   const mode = options.transaction ?? dataSource.options.migrationsTransactionMode ?? 'each';
   if (mode !== 'each') throw new TransactionModeError(mode);

@@ -73,7 +73,7 @@ export class PlanOptions {
  *   ObjectsInTheWayError, MigrationObstaclesError, ConfigurationError
  */
 export async function planMigrations(dataSource: DataSource, given?: PlanOptions): Promise<MigrationPlan> {
-  const { direction = 'up', ...options } = validateSettings(PlanOptions, given);
+  const { direction = 'up', ...options } = validateSettings({ PlanOptions }, given);
   assertOursAlone(dataSource);
   const to = options.to && fullName(dataSource, options.to);
   const history = await readHistory(dataSource);

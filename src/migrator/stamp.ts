@@ -57,7 +57,7 @@ export interface Stamp {
  * @throws NoSuchMigrationError, MigrationInProgressError, ConfigurationError before anything is changed
  */
 export async function stamp(dataSource: DataSource, name: string, options?: StampOptions): Promise<Stamp> {
-  const { dryRun = false, say = toLogger(dataSource) } = validateSettings(StampOptions, options);
+  const { dryRun = false, say = toLogger(dataSource) } = validateSettings({ StampOptions }, options);
   const last = timestampOf(fullName(dataSource, name));
   const stamped = knownMigrations(dataSource).filter((migration) => timestampOf(nameOf(migration)) <= last);
   if (dryRun) return compare(await readHistory(dataSource), stamped);

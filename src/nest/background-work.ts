@@ -21,12 +21,12 @@ export class BackgroundWork implements OnApplicationBootstrap, BeforeApplication
   /** @throws ConfigurationError naming each option that is wrong */
   constructor(dataSource: DataSource, { relay, sweeper }: PaymentEventsDbModuleOptions) {
     if (relay) {
-      const { publishers, ...options } = validateSettings(ModuleRelayOptions, relay);
+      const { publishers, ...options } = validateSettings({ ModuleRelayOptions }, relay);
       this.relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: relayLog(options.hooks) });
       this.#publishers = allOf(publishers);
     }
     if (sweeper) {
-      const options = validateSettings(SweeperOptions, sweeper);
+      const options = validateSettings({ SweeperOptions }, sweeper);
       this.sweeper = new Sweeper(dataSource, { ...options, hooks: sweeperLog(options.hooks) });
     }
   }

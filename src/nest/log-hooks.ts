@@ -1,15 +1,13 @@
 import { Logger } from '@nestjs/common';
 import { PaymentEventsDbError } from '../errors';
-import { OutboxRelay } from '../outbox/outbox-relay';
 import { type RelayMessage } from '../outbox/publisher';
 import { type RelayHooks } from '../outbox/relay-reporter';
-import { Sweeper } from '../sweeper/sweeper';
 import { type GivenUpRequest, type GivenUpVoid } from '../sweeper/sweep-result';
 import { type SweeperHooks } from '../sweeper/sweeper-reporter';
 
 /** Logs what a relay has to say through Nest, and then calls the hooks that were given. What goes out is a metric, not a line each. */
 export function relayLog(given: RelayHooks = {}): RelayHooks {
-  const logger = new Logger(OutboxRelay.name);
+  const logger = new Logger('OutboxRelay');
   return {
     published: (message) => given.published?.(message),
     refused: (message, reason) => {
@@ -26,7 +24,7 @@ export function relayLog(given: RelayHooks = {}): RelayHooks {
 
 /** The same of a sweeper. A turn is a metric, too. */
 export function sweeperLog(given: SweeperHooks = {}): SweeperHooks {
-  const logger = new Logger(Sweeper.name);
+  const logger = new Logger('Sweeper');
   return {
     swept: (result) => given.swept?.(result),
     gaveUp: (what) => {

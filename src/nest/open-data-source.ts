@@ -20,7 +20,7 @@ import { type PaymentEventsDbModuleOptions } from './module-options';
 export function toTypeOrmOptions(options: PaymentEventsDbModuleOptions): TypeOrmModuleOptions {
   const { connectAttempts = 10, connectRetryDelayMs = 3_000 } = options;
   const settings: PaymentEventsDataSourceSettings = options.dataSource ?? readConfig().dataSource;
-  const logger = settings.logger ?? new RedactingLogger(new Logger(PaymentEventsDataSource.name));
+  const logger = settings.logger ?? new RedactingLogger(new Logger('PaymentEventsDataSource'));
   const typeOrmOptions = createDataSourceOptions({ ...settings, logger });
   new BackgroundWork(new PaymentEventsDataSource(typeOrmOptions), options);
   return {

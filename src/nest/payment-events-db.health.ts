@@ -79,7 +79,7 @@ export class PaymentEventsDbHealth {
    * @throws InvalidCommandError
    */
   async outbox<Key extends string>(key: Key, options?: OutboxHealthOptions): Promise<HealthResult<Key>> {
-    const { maxAgeMs = 60_000, maxFailed = 0 } = validateOptions(OutboxHealthOptions, options);
+    const { maxAgeMs = 60_000, maxFailed = 0 } = validateOptions({ OutboxHealthOptions }, options);
     return await indicate(key, async () => {
       const { oldestPendingAgeMs, pending, failed } = await new Outbox(this.#dataSource).stats();
       return {
@@ -95,7 +95,7 @@ export class PaymentEventsDbHealth {
    * @throws InvalidCommandError
    */
   async holds<Key extends string>(key: Key, options?: HoldsHealthOptions): Promise<HealthResult<Key>> {
-    const { maxOpenAgeMs = 6 * 3_600_000, maxForAPerson = 0 } = validateOptions(HoldsHealthOptions, options);
+    const { maxOpenAgeMs = 6 * 3_600_000, maxForAPerson = 0 } = validateOptions({ HoldsHealthOptions }, options);
     return await indicate(key, async () => {
       const { oldestOpenAgeMs, forAPerson } = await new Holds(this.#dataSource).stats();
       const waiting = Object.values(forAPerson).reduce((sum, count) => sum + count, 0);

@@ -72,7 +72,7 @@ export class PaymentEventsDbModule {
           provide: PaymentEventsDbModuleOptions,
           inject,
           useFactory: async (...injected: unknown[]) =>
-            validateSettings(PaymentEventsDbModuleOptions, await useFactory(...injected)),
+            validateSettings({ PaymentEventsDbModuleOptions }, await useFactory(...injected)),
         },
       ],
       exports: [PaymentEventsDbModuleOptions],

@@ -33,7 +33,7 @@ const RETRY_AFTER = '1';
  */
 @Catch(PaymentEventsDbError)
 export class ProblemDetailsFilter implements ExceptionFilter<PaymentEventsDbError> {
-  readonly #logger = new Logger(ProblemDetailsFilter.name);
+  readonly #logger = new Logger('ProblemDetailsFilter');
   readonly #adapterHost: HttpAdapterHost;
 
   constructor(@Inject(HttpAdapterHost) adapterHost: HttpAdapterHost) {

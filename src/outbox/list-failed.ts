@@ -59,7 +59,7 @@ const LIST_FAILED = operation({
 });
 
 export async function listFailed(session: Session, options?: ListFailedOptions): Promise<FailedMessage[]> {
-  const { limit = 100, after = 0n } = validateOptions(ListFailedOptions, options);
+  const { limit = 100, after = 0n } = validateOptions({ ListFailedOptions }, options);
   const rows = await session.rows(LIST_FAILED, { after_id: after, page_size: limit });
   return rows.map((row) => ({
     id: BigInt(row.id),

@@ -91,7 +91,7 @@ export class OutboxRelay {
    * @throws ConfigurationError naming each option that is wrong
    */
   constructor(dataSource: DataSource, publishers: Publishers, options?: RelayOptions) {
-    const { hooks = {}, signal, ...given } = validateSettings(RelayOptions, options);
+    const { hooks = {}, signal, ...given } = validateSettings({ RelayOptions }, options);
     requirePublishers(publishers);
     this.#dataSource = dataSource;
     this.#options = { ...DEFAULTS, ...given };

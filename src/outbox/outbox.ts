@@ -85,7 +85,7 @@ export class Outbox {
    * @throws TransactionRequiredError, InvalidCommandError before anything is written
    */
   async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
-    const command = validateCommand(EnqueueCommand, input);
+    const command = validateCommand({ EnqueueCommand }, input);
     const session = callersSession(this.#dataSource, manager, 'enqueue');
     return await enqueue(session, command);
   }
@@ -97,7 +97,7 @@ export class Outbox {
    * @throws InvalidCommandError
    */
   async requeue(id: bigint, manager?: EntityManager): Promise<void> {
-    validateCommand(MessageRef, { id });
+    validateCommand({ MessageRef }, { id });
     const requeued = await sessionOf(this.#dataSource, manager).write(REQUEUE, { message_id: id });
     if (requeued === 0) throw new OutboxMessageNotFoundError(id);
   }
@@ -114,8 +114,8 @@ export class Outbox {
    * @throws InvalidCommandError
    */
   async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
-    validateCommand(MessageRef, { id });
-    const { by, reason } = validateCommand(DiscardCommand, input);
+    validateCommand({ MessageRef }, { id });
+    const { by, reason } = validateCommand({ DiscardCommand }, input);
     const session = sessionOf(this.#dataSource, manager);
     const discarded = await session.write(DISCARD, { message_id: id, actor: by, reason });
     if (discarded === 0) throw new OutboxMessageNotFoundError(id);

@@ -44,7 +44,7 @@ const PURGE = operation({
 });
 
 export async function purgeProcessed(session: Session, options: PurgeMessagesOptions): Promise<number> {
-  const { olderThanMs, batchSize = 10_000, onBatch } = validateOptions(PurgeMessagesOptions, options);
+  const { olderThanMs, batchSize = 10_000, onBatch } = validateOptions({ PurgeMessagesOptions }, options);
   const range = await session.row(PROCESSED_RANGE, { older_than_ms: olderThanMs });
   if (!range?.first || !range.last) return 0;
   let purged = 0;

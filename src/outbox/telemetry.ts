@@ -61,7 +61,7 @@ class Observed {
  * @throws ConfigurationError it is no Outbox
  */
 export function observeOutbox(outbox: Outbox): () => void {
-  validateSettings(Observed, { outbox });
+  validateSettings({ Observed }, { outbox });
   const meter = ourMeter();
   const pending = meter.createObservableGauge('payment_events_db.outbox.pending', { unit: '{message}' });
   const waiting = meter.createObservableGauge('payment_events_db.outbox.waiting', { unit: '{message}' });

@@ -75,7 +75,7 @@ export class ReadModel {
    * @throws {PendingMigrationsError} while iterating: the tables are not there yet
    */
   verify(scope?: VerificationScope, manager?: EntityManager): Verification {
-    return new Verification(this.#dataSource, validateOptions(VerificationScope, scope), manager);
+    return new Verification(this.#dataSource, validateOptions({ VerificationScope }, scope), manager);
   }
 
   /**
@@ -92,7 +92,7 @@ export class ReadModel {
    * @throws {PendingMigrationsError} while iterating: the tables are not there yet
    */
   sharedHolds(scope?: VerificationScope, manager?: EntityManager): AsyncIterable<SharedHold> {
-    const checked = validateOptions(VerificationScope, scope);
+    const checked = validateOptions({ VerificationScope }, scope);
     return findSharedHolds(this.#dataSource, sessionOf(this.#dataSource, manager), checked);
   }
 
@@ -104,7 +104,7 @@ export class ReadModel {
    * @throws {UnfoldableStreamError} its events do not tell what it is
    */
   async previewRebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
-    validateCommand(RebuildCommand, { authRequestId });
+    validateCommand({ RebuildCommand }, { authRequestId });
     return (await planRebuild(this.#dataSource, sessionOf(this.#dataSource, manager), authRequestId)).rebuild;
   }
 
@@ -136,7 +136,7 @@ export class ReadModel {
    * @throws {LegacyTimeZoneError} times have no zone yet, and the database was not taken over: nothing says which it is
    */
   async rebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
-    validateCommand(RebuildCommand, { authRequestId });
+    validateCommand({ RebuildCommand }, { authRequestId });
     const session =
       manager === undefined ? sessionOf(this.#dataSource) : callersSession(this.#dataSource, manager, 'rebuild');
     await requireOwner(session);

@@ -43,7 +43,7 @@ export class DevelopmentSeeder {
    * @throws ConfigurationError
    */
   async run(dataSource: DataSource, options?: SeedOptions): Promise<{ inserted: number }> {
-    const { force = false } = validateSettings(SeedOptions, options);
+    const { force = false } = validateSettings({ SeedOptions }, options);
     if (!force) assertDevelopmentDatabase(databaseAddress(urlOf(dataSource)), process.env.NODE_ENV);
     let inserted = 0;
     for (const config of developmentConfigs) inserted += (await query(dataSource, insertConfig(config))).length;

@@ -184,7 +184,7 @@ export type SweeperSettings = { readonly [Name in keyof typeof DEFAULTS]: number
 export function readSweeperOptions(
   options: SweeperOptions | undefined,
 ): Pick<SweeperOptions, 'hooks' | 'signal'> & { readonly settings: SweeperSettings } {
-  const { hooks, signal, ...given } = validateSettings(SweeperOptions, options);
+  const { hooks, signal, ...given } = validateSettings({ SweeperOptions }, options);
   const settings = { ...DEFAULTS, ...given };
   const outside = (['stuckAfterMs', 'unsettledAfterMs', 'expireAfterMs'] as const).filter(
     (name) => settings[name] >= settings.withinMs,

@@ -74,7 +74,7 @@ export class Sweeper {
    * @throws InvalidCommandError; DatabaseUnavailableError and the like: what was done before stays
    */
   async runOnce(options?: SweepOptions): Promise<SweepResult> {
-    const { dryRun = false } = validateOptions(SweepOptions, options);
+    const { dryRun = false } = validateOptions({ SweepOptions }, options);
     const tasks = new Set(this.#dueAt.keys());
     if (dryRun) return await this.#sweep(tasks, { dryRun, isEnding: () => false });
     try {

@@ -105,7 +105,7 @@ export class EmbeddedServer {
    * @throws ConfigurationError naming each option that is wrong
    */
   static async start(given: EmbeddedServerOptions): Promise<EmbeddedServer> {
-    const options = validateSettings(EmbeddedServerOptions, given);
+    const options = validateSettings({ EmbeddedServerOptions }, given);
     const { password = 'password', settings = {}, notice = console.error } = options;
     const location = locateData(options.dataDirectory);
     const { path, user } = location;
@@ -136,7 +136,7 @@ export class EmbeddedServer {
   static async find(
     options: Pick<EmbeddedServerOptions, 'dataDirectory' | 'password'>,
   ): Promise<EmbeddedServer | undefined> {
-    const { dataDirectory, password = 'password' } = validateSettings(EmbeddedServerOptions, options);
+    const { dataDirectory, password = 'password' } = validateSettings({ EmbeddedServerOptions }, options);
     const { path } = locateData(dataDirectory);
     for (const deadline = Date.now() + START_TIMEOUT_MS; ; await delay(50)) {
       const running = readPostmaster(path);
@@ -149,7 +149,7 @@ export class EmbeddedServer {
 
   /** `fast` (default) ends all sessions and writes everything down; `immediate` leaves it to the recovery at the next start. */
   async stop(mode?: 'fast' | 'immediate'): Promise<void> {
-    ({ mode = 'fast' } = validateSettings(StopOptions, { mode }));
+    ({ mode = 'fast' } = validateSettings({ StopOptions }, { mode }));
     await this.#end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
   }
 

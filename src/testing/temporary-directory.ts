@@ -57,7 +57,7 @@ export class TemporaryDirectory {
    * @throws ConfigurationError
    */
   keepFor(minutes: number): void {
-    validateSettings(KeepOptions, { minutes });
+    validateSettings({ KeepOptions }, { minutes });
     this.#janitor.stdin?.write(`${minutes}\n`);
   }
 

@@ -26,7 +26,7 @@ const EMPTY = 'template0';
  * @throws ConfigurationError
  */
 export function databaseUrl(serverUrl: string, name: string): string {
-  validateSettings(DatabaseRef, { serverUrl, name });
+  validateSettings({ DatabaseRef }, { serverUrl, name });
   const url = new URL(serverUrl);
   url.pathname = `/${encodeURIComponent(name)}`;
   return url.href;
@@ -39,7 +39,7 @@ export function databaseUrl(serverUrl: string, name: string): string {
  * @throws ConfigurationError
  */
 export async function createTemplateDatabase(serverUrl: string, name: string): Promise<void> {
-  validateSettings(DatabaseRef, { serverUrl, name });
+  validateSettings({ DatabaseRef }, { serverUrl, name });
   await withClient(serverUrl, (client) => copyDatabase(client, EMPTY, name));
   try {
     const dataSource = new PaymentEventsDataSource(
@@ -76,8 +76,8 @@ export async function createTestDatabase(
   serverUrl: string,
   options?: CreateTestDatabaseOptions,
 ): Promise<TestDatabase> {
-  validateSettings(ServerRef, { serverUrl });
-  const { template = EMPTY, prefix = 'payment_events_test' } = validateSettings(CreateTestDatabaseOptions, options);
+  validateSettings({ ServerRef }, { serverUrl });
+  const { template = EMPTY, prefix = 'payment_events_test' } = validateSettings({ CreateTestDatabaseOptions }, options);
   const name = `${prefix}_${randomBytes(4).toString('hex')}`;
   await withClient(serverUrl, (client) => copyDatabase(client, template, name));
   return { name, url: databaseUrl(serverUrl, name), drop: () => dropDatabase(serverUrl, name) };
@@ -103,7 +103,7 @@ const databasesOf = (prefix: string) => sql`
  * @throws ConfigurationError
  */
 export async function listTestDatabases(serverUrl: string, prefix: string): Promise<string[]> {
-  validateSettings(PrefixRef, { serverUrl, prefix });
+  validateSettings({ PrefixRef }, { serverUrl, prefix });
   const { rows } = await withClient(serverUrl, (client) =>
     client.query<{ datname: string }>(databasesOf(`${prefix}_`)),
   );

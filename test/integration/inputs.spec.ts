@@ -353,7 +353,7 @@ const OPERATIONS: Record<string, Prepare> = {
   },
   PaymentEventsDbModuleOptions: () =>
     Promise.resolve((changes) =>
-      Promise.resolve(toTypeOrmOptions(validateSettings(PaymentEventsDbModuleOptions, changes))).then(
+      Promise.resolve(toTypeOrmOptions(validateSettings({ PaymentEventsDbModuleOptions }, changes))).then(
         ({ logger: _, ...rest }) => rest,
       ),
     ),

@@ -12,7 +12,7 @@ const each = inputClasses().map((Class) => [Class.name, Class] as const);
 /** What an input is refused for; undefined where it is taken. */
 function problemsOf(Class: InputClass, input: unknown): readonly string[] | undefined {
   try {
-    validateCommand(Class, input as object);
+    validateCommand({ Class }, input as object);
     return undefined;
   } catch (error) {
     expect(error).toBeInstanceOf(InvalidCommandError);
@@ -50,13 +50,13 @@ describe.each(each)('%s', (_name, Class) => {
   it('has a rule for each of its properties, and an example here', () => {
     expect(properties.sort()).toEqual(Object.keys(new Class()).sort());
     expect(Object.keys(example).sort()).toEqual(properties);
-    expect({ ...validateCommand(Class, example) }).toEqual(example);
+    expect({ ...validateCommand({ Class }, example) }).toEqual(example);
   });
 
   it('takes null and undefined in an optional property as not given', () => {
     for (const property of optionalProperties(Class)) {
       for (const nothing of [null, undefined]) {
-        const taken = validateCommand(Class, { ...example, [property]: nothing });
+        const taken = validateCommand({ Class }, { ...example, [property]: nothing });
         expect({ ...taken }).toEqual(without(example, property));
         expect(taken).not.toHaveProperty(property);
       }
@@ -98,18 +98,18 @@ describe.each(each)('%s', (_name, Class) => {
 
   it('ignores what a command has beside it, and refuses it among options', () => {
     const more = { ...example, nonsense: 1 };
-    expect({ ...validateCommand(Class, more) }).toEqual(example);
+    expect({ ...validateCommand({ Class }, more) }).toEqual(example);
     for (const [validate, error] of [
       [validateOptions, InvalidCommandError],
       [validateSettings, ConfigurationError],
     ] as const) {
-      expect(() => validate(Class, more)).toThrow(error);
-      expect(() => validate(Class, more)).toThrow(
+      expect(() => validate({ [Class.name]: Class }, more)).toThrow(error);
+      expect(() => validate({ [Class.name]: Class }, more)).toThrow(
         `${Class.name}: nonsense is none of ${rulesOf(Class)
           .map(({ property }) => property)
           .join(', ')}`,
       );
-      expect({ ...validate(Class, example) }).toEqual(example);
+      expect({ ...validate({ [Class.name]: Class }, example) }).toEqual(example);
     }
   });
 });
@@ -239,14 +239,14 @@ it('what was checked is what is used: a property is read once', () => {
       return reads++ === 0 ? (exampleOf(RequestRef).authRequestId as string) : 'something else';
     },
   };
-  expect(validateCommand(RequestRef, input as RequestRef)).toMatchObject(exampleOf(RequestRef));
+  expect(validateCommand({ RequestRef }, input as RequestRef)).toMatchObject(exampleOf(RequestRef));
   expect(reads).toBe(1);
 });
 
 it('options that are null or undefined are not given', () => {
   for (const validate of [validateOptions, validateSettings]) {
     for (const nothing of [null, undefined]) {
-      expect({ ...validate(RelayOptions, nothing as unknown as undefined) }).toEqual({});
+      expect({ ...validate({ RelayOptions }, nothing as unknown as undefined) }).toEqual({});
     }
   }
 });

@@ -54,14 +54,14 @@ test.each(inputClasses().map((Command) => [Command.name, Command] as const))(
 
 test('an object of a class without rules is refused', () => {
   class Unknown {}
-  expect(() => validateCommand(Unknown, {})).toThrow(InvalidCommandError);
+  expect(() => validateCommand({ Unknown }, {})).toThrow(InvalidCommandError);
 });
 
 test('a property called constructor does not change by which rules a command goes', () => {
   const ref = { restaurantId: uuid, authRequestId: uuid };
   const odd = { ...ref, constructor: 'x' };
-  expect({ ...validateCommand(RequestRef, odd) }).toEqual(ref);
-  expect(() => validateCommand(RequestRef, { ...odd, authRequestId: 'x' })).toThrow(InvalidCommandError);
+  expect({ ...validateCommand({ RequestRef }, odd) }).toEqual(ref);
+  expect(() => validateCommand({ RequestRef }, { ...odd, authRequestId: 'x' })).toThrow(InvalidCommandError);
 });
 
 describe('rules of any kind are left to class-validator, and hold', () => {
@@ -81,13 +81,13 @@ describe('rules of any kind are left to class-validator, and hold', () => {
 
   test('on an object within', () => {
     const inner = (text: string) => ({ inner: Object.assign(new Inner(), { text }) });
-    expect(validateCommand(Nested, inner('ab')).inner.text).toBe('ab');
-    expect(() => validateCommand(Nested, inner('a'))).toThrow(InvalidCommandError);
+    expect(validateCommand({ Nested }, inner('ab')).inner.text).toBe('ab');
+    expect(() => validateCommand({ Nested }, inner('a'))).toThrow(InvalidCommandError);
   });
 
   test('under a condition', () => {
-    for (const value of [5, 6, 'text']) expect(validateCommand(Conditional, { value })).toEqual({ value });
-    expect(() => validateCommand(Conditional, { value: 7 })).toThrow(InvalidCommandError);
+    for (const value of [5, 6, 'text']) expect(validateCommand({ Conditional }, { value })).toEqual({ value });
+    expect(() => validateCommand({ Conditional }, { value: 7 })).toThrow(InvalidCommandError);
   });
 
   test('whose answer comes later', () => {

@@ -66,7 +66,7 @@ export async function attemptVoid(
   input: AttemptVoidCommand,
   ask: VoidAtProcessor,
 ): Promise<AttemptVoidResult> {
-  const command = validateCommand(AttemptVoidCommand, input);
+  const command = validateCommand({ AttemptVoidCommand }, input);
   validWork(ask);
   const lease = wantedLease(command);
   const { authRequestId, restaurantId } = lease;
@@ -82,14 +82,14 @@ export async function attemptVoid(
     {
       ask: async (signal) => await ask({ ...hold, authRequestId, restaurantId }, signal),
       async record(answer) {
-        const { outcome } = validateCommand(AnswerToVoid, answer);
+        const { outcome } = validateCommand({ AnswerToVoid }, answer);
         switch (outcome) {
           case 'voided': {
-            const voided = commandOf(VoidedCommand, answer, command, named);
+            const voided = commandOf({ VoidedCommand }, answer, command, named);
             return { outcome, ...(await recordVoided(session, lease, voided, 'released')) };
           }
           case 'failed': {
-            const failed = commandOf(VoidFailureCommand, answer, command, named);
+            const failed = commandOf({ VoidFailureCommand }, answer, command, named);
             return { outcome, ...(await recordVoidFailure(session, lease, failed, 'released')) };
           }
           case 'captured':
@@ -97,14 +97,14 @@ export async function attemptVoid(
             const source = { source: 'worker', sourceEventId: `${lease.fencingToken}` };
             const whose = { processorAuthId, ...(processorName && { processorName }), authRequestId, restaurantId };
             const told = { ...whose, told: outcome, ...source };
-            const reported = await reportHold(session, commandOf(ReportHoldCommand, answer, command, told));
+            const reported = await reportHold(session, commandOf({ ReportHoldCommand }, answer, command, told));
             await releaseLease(session, lease);
             return { outcome, ...reported };
           }
         }
       },
       async fail(failure, error) {
-        const failed = commandOf(VoidFailureCommand, { ...failure, retryable: true }, command, named);
+        const failed = commandOf({ VoidFailureCommand }, { ...failure, retryable: true }, command, named);
         return { outcome: 'failed', ...(await recordVoidFailure(session, lease, failed, 'released')), error };
       },
     },

@@ -148,7 +148,7 @@ const LIST_HOLDS = operation({
 
 /** Every hold that may still stand, and what was captured although nobody needed it; what nobody needs comes first. */
 export async function listHolds(session: Session, input: ListHoldsCommand = {}): Promise<StandingHold[]> {
-  const command = validateCommand(ListHoldsCommand, input);
+  const command = validateCommand({ ListHoldsCommand }, input);
   const rows = await session.rows(LIST_HOLDS, { ...filterOf(command), at_most: command.limit ?? 100 });
   return rows.map((row) => {
     const hold = toHold(row);

@@ -23,7 +23,7 @@ class ObservedHolds {
  * const unobserve = observeHolds(new Holds(dataSource));
  */
 export function observeHolds(holds: Holds): () => void {
-  validateSettings(ObservedHolds, { holds });
+  validateSettings({ ObservedHolds }, { holds });
   const meter = ourMeter();
   const count = meter.createObservableGauge('payment_events_db.holds.count', { unit: '{hold}' });
   const amount = meter.createObservableGauge('payment_events_db.holds.amount', { unit: '{minor_unit}' });

@@ -30,7 +30,7 @@ export class RecordEndCommand extends HoldCommand {
 }
 
 export async function recordEnd(session: Session, input: RecordEndCommand): Promise<{ readonly state: HoldState }> {
-  const command = validateCommand(RecordEndCommand, input);
+  const command = validateCommand({ RecordEndCommand }, input);
   const { processorName, processorAuthId, end, amountCents, by, reason, correlationId, causationId } = command;
   const found = await findHold(session, command);
   if (!found) throw new HoldNotFoundError(processorName, processorAuthId);

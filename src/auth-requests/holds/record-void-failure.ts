@@ -136,7 +136,7 @@ export async function recordVoidFailure(
   input: VoidFailureCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedVoidFailure> {
-  const command = validateCommand(VoidFailureCommand, input);
+  const command = validateCommand({ VoidFailureCommand }, input);
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId, errorCode, errorMessage, retryable, retryBy = 'outbox' } = command;
   const writeKey = `VOID_FAILED ${retryable ? 'retryable' : 'for good'} ${errorCode}`;

@@ -56,7 +56,7 @@ export async function recordVoided(
   input: VoidedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedVoid> {
-  const command = validateCommand(VoidedCommand, input);
+  const command = validateCommand({ VoidedCommand }, input);
   const { processorName, processorAuthId } = command;
   const voided = {
     ...voidInput(lease, command, 'VOIDED'),

@@ -241,7 +241,7 @@ export const REPORT_END = operation({
 export const END_NAMES = { captured: 'CAPTURED', voided: 'VOIDED', lapsed: 'LAPSED' } as const;
 
 export async function reportHold(session: Session, input: ReportHoldCommand): Promise<ReportedHold> {
-  const command = validateCommand(ReportHoldCommand, input);
+  const command = validateCommand({ ReportHoldCommand }, input);
   const { processorName, processorAuthId, told, source, sourceEventId, amountCents, currency = '' } = command;
   const { correlationId, causationId, headers, holdExpiresAt } = command;
   const found = await findOrPlace(session, command);

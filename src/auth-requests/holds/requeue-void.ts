@@ -77,7 +77,7 @@ const REQUEUE_VOID = operation({
 });
 
 export async function requeueVoid(session: Session, input: RequeueVoidCommand): Promise<RequeuedVoid> {
-  const command = validateCommand(RequeueVoidCommand, input);
+  const command = validateCommand({ RequeueVoidCommand }, input);
   const { processorName, processorAuthId, by, reason, correlationId, causationId, headers } = command;
   const authRequestId = command.authRequestId.toLowerCase();
   const restaurantId = command.restaurantId.toLowerCase();

@@ -103,7 +103,7 @@ const BEGIN_VOID = operation({
 });
 
 export async function toVoid(session: Session, lease: LeaseRef, input: ToVoidCommand): Promise<Voiding> {
-  const command = validateCommand(ToVoidCommand, input);
+  const command = validateCommand({ ToVoidCommand }, input);
   const row = await session.row(TO_VOID, { ...leaseInput(lease), ...wantedInput(command) });
   if (!row!.held) throw new LockLostError(lease.authRequestId);
   return toVoiding(command, row);

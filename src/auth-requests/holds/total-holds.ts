@@ -64,7 +64,7 @@ const HOLD_TOTALS = operation({
 
 /** Counts and amounts of the holds that may still stand, by state and currency. */
 export async function holdTotals(session: Session, input: HoldFilter = {}): Promise<HoldTotals> {
-  const command = validateCommand(HoldFilter, input);
+  const command = validateCommand({ HoldFilter }, input);
   return toTotals(await session.rows(HOLD_TOTALS, filterOf(command)));
 }
 
@@ -117,7 +117,7 @@ const HOLD_STATS = operation({
 
 /** Totals, and what an alert asks about. */
 export async function holdStats(session: Session, input: HoldStatsCommand = {}): Promise<HoldStats> {
-  const { lapsingWithinMs = HoldStatsCommand.DEFAULT_LAPSING_WITHIN_MS } = validateCommand(HoldStatsCommand, input);
+  const { lapsingWithinMs = HoldStatsCommand.DEFAULT_LAPSING_WITHIN_MS } = validateCommand({ HoldStatsCommand }, input);
   const row = (await session.row(HOLD_STATS, { ...filterOf({}), soon_ms: lapsingWithinMs }))!;
   const totals = toTotals(row.totals ?? []);
   const waiting = (reason: PersonsReason) =>

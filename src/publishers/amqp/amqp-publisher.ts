@@ -90,7 +90,7 @@ export class AmqpPublisher implements Publisher {
 
   /** @throws ConfigurationError naming each option that is wrong */
   constructor(options: AmqpPublisherOptions) {
-    const { routingKey = ofType, socketOptions, ...rest } = validateSettings(AmqpPublisherOptions, options);
+    const { routingKey = ofType, socketOptions, ...rest } = validateSettings({ AmqpPublisherOptions }, options);
     this.#options = { ...rest, routingKey, socketOptions: { noDelay: true, keepAlive: true, ...given(socketOptions) } };
   }
 

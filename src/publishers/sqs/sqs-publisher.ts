@@ -94,7 +94,7 @@ export class SqsPublisher implements Publisher {
       queues,
       maxBytes = 262_144,
       deduplicationId = ofOutboxRow,
-    } = validateSettings(SqsPublisherOptions, options);
+    } = validateSettings({ SqsPublisherOptions }, options);
     this.#client = client;
     this.#queues = queues;
     this.#maxBytes = maxBytes;
