@@ -21,7 +21,7 @@ const RUN_ELSEWHERE: Record<string, string> = {
     'test/unit/docker-compose.spec.ts compares the file with the default URL; to run it takes Docker and port 5432',
   'npx typeorm-ts-node-commonjs migration:show -d ormconfig.ts': 'typeorm-cli.spec.ts',
   "NODE_OPTIONS='--import tsx' npx typeorm migration:show -d ormconfig.ts": 'typeorm-cli.spec.ts',
-  'npm run build': 'typeorm-cli.spec.ts, tutorial.spec.ts',
+  'npm run build': 'package.spec.ts',
   'npx typeorm migration:show -d dist/ormconfig.js': 'typeorm-cli.spec.ts',
   'mkdir first-payment': 'tutorial.spec.ts',
 };

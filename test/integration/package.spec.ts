@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
 import { Checkout } from '../support/processes/checkout';
-import { useTestDatabase } from '../support/database/use-test-database';
 import { DocPage } from '../support/docs/doc-page';
 import { InstalledPackage } from '../support/docs/installed-package';
+import { type PackedPackage, packedPackage } from '../support/processes/packed-package';
 
 jest.setTimeout(300_000);
 
@@ -16,23 +16,23 @@ const SUBPATHS = Object.keys(manifest.exports).filter((name) => name !== './pack
 const ONE_FORM = SUBPATHS.filter((subpath) => subpath !== './nest');
 const nameOf = (subpath: string) => join(manifest.name, subpath);
 
-let checkout: Checkout;
+let packed: PackedPackage;
 let installed: InstalledPackage;
 
 const run = (command: string) => installed.run(command);
 
 beforeAll(async () => {
-  checkout = await Checkout.create();
-  installed = await InstalledPackage.create(checkout);
+  packed = await packedPackage();
+  installed = await InstalledPackage.create(packed);
 });
-afterAll(async () => {
-  await installed.remove();
-  await checkout.remove();
-});
+afterAll(() => installed.remove());
 
 test('a clone has the command line once it was built, and when it is built again', async () => {
+  const checkout = await Checkout.create();
+  await checkout.takeBuild(packed);
   const help = 'npx payment-events-db --help';
   const { output, exitCode } = await checkout.run(`${help} && npm run --silent build && ${help}`);
+  await checkout.remove();
   expect({ exitCode, usages: output.match(/^Usage: payment-events-db /gm)?.length }).toEqual({
     exitCode: 0,
     usages: 2,
@@ -41,7 +41,7 @@ test('a clone has the command line once it was built, and when it is built again
 
 describe('the packed package', () => {
   test('holds the compiled code, the message definitions, the documentation and nothing of our tests', () => {
-    const folders = new Set(installed.packed.map((path) => path.split('/', 1)[0]!));
+    const folders = new Set(packed.files.map((path) => path.split('/', 1)[0]!));
     expect([...folders].sort()).toEqual([
       'CHANGELOG.md',
       'CONTRIBUTING.md',
@@ -53,21 +53,21 @@ describe('the packed package', () => {
       'package.json',
       'proto',
     ]);
-    expect(installed.packed).toContain('dist/ormconfig.js');
+    expect(packed.files).toContain('dist/ormconfig.js');
     expect(
-      installed.packed.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
+      packed.files.filter((path) => /\.(spec|fixture)\.|(^|\/)(test|fixtures)\/|\.env|\.tsbuildinfo/.test(path)),
     ).toEqual([]);
   });
 
   test('takes at most 700 kB, with the documentation and without source maps', async () => {
-    expect((await stat(installed.tarball)).size).toBeLessThanOrEqual(700_000);
-    expect(installed.packed.filter((path) => path.endsWith('.map'))).toEqual([]);
-    expect(installed.packed).toEqual(expect.arrayContaining(['docs/README.md', 'docs/how-to/process-a-request.md']));
+    expect((await stat(packed.tarball)).size).toBeLessThanOrEqual(700_000);
+    expect(packed.files.filter((path) => path.endsWith('.map'))).toEqual([]);
+    expect(packed.files).toEqual(expect.arrayContaining(['docs/README.md', 'docs/how-to/process-a-request.md']));
   });
 
   test('declares every package that its code imports, and depends on no other', async () => {
     const imported = new Set<string>();
-    for (const path of installed.packed.filter((file) => /\.m?js$/.test(file))) {
+    for (const path of packed.files.filter((file) => /\.m?js$/.test(file))) {
       const code = await readFile(join(installed.folder, 'node_modules', manifest.name, path), 'utf8');
       for (const [, name] of code.matchAll(
         /(?:(?:require(?:\.resolve)?|import)\(|^import .* from )['"]([^'".][^'"]*)['"]/gm,
@@ -152,9 +152,8 @@ describe('the packed package', () => {
 
   test('is called by typeorm from where a service has installed it', async () => {
     const datasource = `node_modules/${manifest.name}/dist/ormconfig.js`;
-    const { output } = await checkout.run(`node node_modules/typeorm/cli.js migration:show -d ${datasource}`, {
-      cwd: installed.folder,
-      env: { DATABASE_URL: 'postgresql://jo:secret@127.0.0.1:1/nowhere' },
+    const { output } = await installed.run(`node node_modules/typeorm/cli.js migration:show -d ${datasource}`, {
+      DATABASE_URL: 'postgresql://jo:secret@127.0.0.1:1/nowhere',
     });
     // It was loaded and has tried to connect.
     expect(output).toContain('ECONNREFUSED');
@@ -213,41 +212,14 @@ describe('a TypeScript service', () => {
   }
 });
 
-describe('a test of a service, in Jest with ES modules and NestJS 12', () => {
-  const database = useTestDatabase();
-
-  test('injects what the main entry exports, and asks the database', async () => {
-    await writeFile(
-      join(installed.folder, 'service.test.mjs'),
-      `import 'reflect-metadata';
-       import { NestFactory } from '@nestjs/core';
-       import { AuthRequests, PaymentEvent } from '${manifest.name}';
-       import { PaymentEventsDbModule } from '${nameOf('./nest')}';
-       import { getRepositoryToken } from '@nestjs/typeorm';
-
-       test('lists requests', async () => {
-         const app = await NestFactory.createApplicationContext(PaymentEventsDbModule.forRoot(), { logger: false });
-         const page = await app.get(AuthRequests).list({ restaurantId: '00000000-0000-0000-0000-000000000001' });
-         expect(page.requests).toEqual([]);
-         expect(await app.get(getRepositoryToken(PaymentEvent)).count()).toBe(0);
-         await app.close();
-       });`,
-    );
-    const config = { testMatch: ['**/service.test.mjs'], moduleFileExtensions: ['mjs', 'js', 'json'], transform: {} };
-    const jest = `node --experimental-vm-modules '${resolve('jest/bin/jest')}' --rootDir . --config '${JSON.stringify(config)}'`;
-    const { exitCode, output } = await installed.run(jest, { DATABASE_URL: database.url });
-    expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('1 passed') as string });
-  });
-});
-
 describe('the linters of packages', () => {
   test('publint finds nothing', async () => {
-    const { exitCode, output } = await run(`'${bin('publint')}' run '${installed.tarball}' --strict`);
+    const { exitCode, output } = await run(`'${bin('publint')}' run '${packed.tarball}' --strict`);
     expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringContaining('All good!') as string });
   });
 
   test('attw finds that types and code agree for require, import, bundlers, and what reads no exports map', async () => {
-    const { exitCode, output } = await run(`'${bin('attw')}' '${installed.tarball}' --no-definitely-typed`);
+    const { exitCode, output } = await run(`'${bin('attw')}' '${packed.tarball}' --no-definitely-typed`);
     expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
   });
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Checkout } from '../support/processes/checkout';
 import { commandsIn, DEVELOPMENT, DocPage } from '../support/docs/doc-page';
 import { InstalledPackage } from '../support/docs/installed-package';
+import { packedPackage } from '../support/processes/packed-package';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(300_000);
@@ -57,12 +58,15 @@ describe.each(['a project that has installed the package', 'a clone of the repos
   beforeAll(async () => {
     checkout = await Checkout.create();
     if (where.includes('clone')) {
-      for (const command of DEVELOPMENT.blocksOf('Follow the tutorial in a clone', 'bash').flatMap(commandsIn)) {
+      await checkout.takeBuild(await packedPackage());
+      const [build, ...rest] = DEVELOPMENT.blocksOf('Follow the tutorial in a clone', 'bash').flatMap(commandsIn);
+      expect(build).toBe('npm run build');
+      for (const command of rest) {
         expect({ command, ...(await checkout.run(command)) }).toMatchObject({ command, exitCode: 0 });
       }
       folder = join(checkout.folder, 'first-payment');
     } else {
-      installed = await InstalledPackage.create(checkout);
+      installed = await InstalledPackage.create(await packedPackage());
       folder = installed.folder;
     }
   });

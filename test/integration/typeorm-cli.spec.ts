@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { migrations } from '../../src/migrations';
 import { Checkout } from '../support/processes/checkout';
 import { commandsIn, DEVELOPMENT } from '../support/docs/doc-page';
+import { packedPackage } from '../support/processes/packed-package';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 // A command that starts a loader takes seconds where other work keeps the processor busy.
@@ -19,7 +20,7 @@ const forms = DEVELOPMENT.blocksOf('The typeorm command', 'bash')
 let checkout: Checkout;
 beforeAll(async () => {
   checkout = await Checkout.create();
-  expect(await checkout.run('npm run build')).toMatchObject({ exitCode: 0 });
+  await checkout.takeBuild(await packedPackage());
 });
 afterAll(() => checkout.remove());
 

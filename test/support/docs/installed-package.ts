@@ -1,36 +1,29 @@
-import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import manifest from '../../../package.json';
-import { type Checkout } from '../processes/checkout';
+import { type PackedPackage } from '../processes/packed-package';
+import { shell } from '../processes/shell';
 
 const ROOT = join(__dirname, '../../..');
 
 /** An empty project that has installed the packed package: its dependencies are linked, so that no registry is asked. */
 export class InstalledPackage {
   private constructor(
-    /** The project. It lies beside the checkout, not in it: there the checkout's own packages could be reached. */
     readonly folder: string,
-    readonly tarball: string,
-    /** The files of the package, by their paths in it. */
-    readonly packed: readonly string[],
-    private readonly checkout: Checkout,
+    private readonly packed: PackedPackage,
   ) {}
 
-  static async create(checkout: Checkout): Promise<InstalledPackage> {
-    const pack = await checkout.run('npm pack --silent --json > packed.json');
-    expect(pack).toMatchObject({ exitCode: 0 });
-    const json = await readFile(join(checkout.folder, 'packed.json'), 'utf8');
-    const [{ filename, files }] = JSON.parse(json) as [{ filename: string; files: { path: string }[] }];
-    const folder = `${checkout.folder} consumer`;
-    const paths = files.map(({ path }) => path);
-    const installed = new InstalledPackage(folder, join(checkout.folder, filename), paths, checkout);
+  static async create(packed: PackedPackage): Promise<InstalledPackage> {
+    const folder = await mkdtemp(join(tmpdir(), 'payment events db consumer '));
+    const installed = new InstalledPackage(folder, packed);
     await installed.#install();
     return installed;
   }
 
   /** Runs a command line in the project. */
   async run(command: string, env: NodeJS.ProcessEnv = {}) {
-    return await this.checkout.run(command, { cwd: this.folder, env });
+    return await shell(command, { cwd: this.folder, env });
   }
 
   async remove(): Promise<void> {
@@ -42,7 +35,7 @@ export class InstalledPackage {
     const own = join(modules, manifest.name);
     await mkdir(own, { recursive: true });
     const unpacked = await this.run(
-      `tar -xzf '${this.tarball}' --strip-components=1 -C 'node_modules/${manifest.name}'`,
+      `tar -xzf '${this.packed.tarball}' --strip-components=1 -C 'node_modules/${manifest.name}'`,
     );
     expect(unpacked).toMatchObject({ exitCode: 0 });
     for (const [command, file] of Object.entries(manifest.bin)) {

@@ -1,5 +1,8 @@
 import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   createTemplateDatabase,
   databaseUrl,
@@ -21,7 +24,8 @@ export default async function globalSetup(): Promise<void> {
   const server = await startTestServer();
   console.error(`Tests use ${server.description}.`);
   const prefix = `payment_events_test_${randomBytes(4).toString('hex')}`;
-  const run: TestRun = { serverUrl: server.url, prefix, template: `${prefix}_template` };
+  const folder = await mkdtemp(join(tmpdir(), 'payment events test run '));
+  const run: TestRun = { serverUrl: server.url, prefix, template: `${prefix}_template`, folder };
   const interrupted = (signal: keyof typeof EXIT_CODES) => {
     delete ending.endPaymentEventsTestRun;
     void discard(server, run).finally(() => process.exit(EXIT_CODES[signal]));
@@ -42,6 +46,7 @@ export default async function globalSetup(): Promise<void> {
 }
 
 async function finish(server: TestServer, run: TestRun): Promise<void> {
+  await rm(run.folder, { recursive: true, force: true });
   const kept = (await listTestDatabases(server.url, run.prefix)).filter((name) => name !== run.template);
   if (kept.length === 0 || process.env.CI) return discard(server, run);
   const addresses = kept.map((name) => `  ${databaseUrl(server.url, name)}`);
@@ -50,6 +55,7 @@ async function finish(server: TestServer, run: TestRun): Promise<void> {
 }
 
 async function discard(server: TestServer, run: TestRun): Promise<void> {
+  await rm(run.folder, { recursive: true, force: true });
   if (server.kind === 'given') await dropTestDatabases(server.url, run.prefix);
   await server.stop();
 }

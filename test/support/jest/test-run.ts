@@ -4,6 +4,8 @@ export interface TestRun {
   /** What the names of this run's databases start with, so that runs may share a server. */
   prefix: string;
   template: string;
+  /** For what its files share: a folder that is there as long as the run. */
+  folder: string;
   /** Why the migrated template could not be made: only the files that need it fail. */
   templateError?: string;
 }

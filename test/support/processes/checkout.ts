@@ -1,17 +1,11 @@
-import { spawn } from 'node:child_process';
 import { cp, mkdtemp, rm, symlink, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { type PackedPackage } from './packed-package';
+import { shell } from './shell';
 
 const ROOT = join(__dirname, '../../..');
 const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist-bench', '.postgres', 'bench', 'coverage']);
-
-export interface Finished {
-  exitCode: number | null;
-  /** Standard output and standard error, one after the other. */
-  output: string;
-}
 
 /**
  * A copy of this repository in a temporary folder with a space in its path, with the same node_modules: what its
@@ -33,17 +27,14 @@ export class Checkout {
     return new Checkout(folder, env);
   }
 
-  /** Runs a command line in a shell, as a user does: nothing of the npm or Jest around it is inherited. */
+  /** What `npm run build` would make, from where this run has made it. */
+  async takeBuild({ built }: PackedPackage): Promise<void> {
+    await cp(built, join(this.folder, 'dist'), { recursive: true });
+  }
+
+  /** Runs a command line as {@link shell} does, in this folder or another. */
   async run(command: string, { cwd = this.folder, env = {} }: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) {
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_ENV$|NODE_OPTIONS$)/.test(name));
-    const child = spawn('bash', ['-c', command], {
-      cwd,
-      env: { ...Object.fromEntries(inherited), ...this.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const exited = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
-    const [stdout, stderr, exitCode] = await Promise.all([text(child.stdout), text(child.stderr), exited]);
-    return { exitCode, output: stdout + stderr } satisfies Finished;
+    return await shell(command, { cwd, env: { ...this.env, ...env } });
   }
 
   async remove(): Promise<void> {
