@@ -9,9 +9,10 @@ const listed = (config: string) =>
     .trim()
     .split('\n');
 
-test('every spec is run by `npm test` or by `npm run test:faults`, and by one of them', () => {
+test('every spec is run by `npm test`, by `npm run test:faults` or by `npm run test:outside`, and by one of them', () => {
   const specs = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.spec.ts'))
     .map((file) => join(ROOT, 'test', file));
-  expect([...listed('jest.config.js'), ...listed('jest.faults.config.js')].toSorted()).toEqual(specs.toSorted());
+  const configs = ['jest.config.js', 'jest.faults.config.js', 'jest.outside.config.js'];
+  expect(configs.flatMap(listed).toSorted()).toEqual(specs.toSorted());
 });

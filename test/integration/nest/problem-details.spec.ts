@@ -8,7 +8,7 @@ import { ProblemDetailsFilter } from '../../../src/nest';
 import { docTable } from '../../support/docs/doc-table';
 import { NestLog } from '../../support/nest/nest-log';
 
-// Over HTTP, on each adapter and both versions of NestJS: service.spec.ts and test/faults/nest-11.spec.ts.
+// Over HTTP, on each adapter and both versions of NestJS: service.spec.ts and test/outside/nest-11.spec.ts.
 
 let thrown: Error;
 
