@@ -1,3 +1,4 @@
+import { migrations } from '../../src/migrations';
 import { CLIENTS, ENTRIES } from '../support/outside/entries';
 import { NODE_VERSIONS, nodeFolders } from '../support/outside/node-versions';
 import { OutsideProject } from '../support/outside/project';
@@ -5,6 +6,7 @@ import {
   CONFIGURATIONS,
   IMPORTS,
   installNest,
+  MIGRATION_RUN,
   OPERATED,
   SERVICE,
   TESTED_SERVICE,
@@ -112,6 +114,18 @@ describe('a script in TypeScript', () => {
   test('runs, authorizes a request and reads it', async () => {
     const { output } = await project.run('node strict/operate.mjs', inDatabase());
     expect(JSON.parse(output)).toEqual(OPERATED);
+  });
+});
+
+describe('a project of ES modules in TypeScript', () => {
+  const empty = useTestDatabase({ empty: true });
+
+  test('migrates by the one line of the README', async () => {
+    const { exitCode, output } = await project.run(MIGRATION_RUN, { env: { DATABASE_URL: empty.url } });
+    expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
+    expect(await empty.query('SELECT name FROM payment_events_db_migrations ORDER BY id')).toEqual(
+      migrations.map(({ name }) => ({ name })),
+    );
   });
 });
 

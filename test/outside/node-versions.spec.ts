@@ -1,14 +1,9 @@
 import { OutsideProject } from '../support/outside/project';
 import { NODE_VERSIONS, nodeFolders } from '../support/outside/node-versions';
-import { IMPORTS, OPERATED, REQUIRES } from '../support/outside/programs';
-import { commandsIn, README } from '../support/docs/doc-page';
+import { IMPORTS, INSTALL, MIGRATION_RUN, OPERATED, REQUIRES } from '../support/outside/programs';
 import { packedPackage } from '../support/processes/packed-package';
 import { type Finished } from '../support/processes/shell';
 import { useTestDatabase } from '../support/database/use-test-database';
-
-const [INSTALL] = commandsIn(README.blocksOf('What it does for a payment service', 'bash')[0]!);
-/** The one line of the README that is not in a block. */
-const [MIGRATION_RUN] = /npx typeorm migration:run -d [^`]+/.exec(README.section('Operate it'))!;
 
 let nodes: Record<string, string>;
 let project: OutsideProject;
@@ -16,7 +11,7 @@ let installed: Finished;
 beforeAll(async () => {
   nodes = await nodeFolders();
   project = await OutsideProject.create(await packedPackage());
-  installed = await project.install(INSTALL!);
+  installed = await project.install(INSTALL);
 });
 afterAll(() => project.remove());
 

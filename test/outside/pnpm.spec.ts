@@ -1,8 +1,16 @@
 import { CLIENTS, ENTRIES } from '../support/outside/entries';
 import { OutsideProject } from '../support/outside/project';
-import { IMPORTS, installNest, OPERATED, REQUIRES, SERVICE, VISIT, VISITED } from '../support/outside/programs';
+import {
+  IMPORTS,
+  installNest,
+  MIGRATION_RUN,
+  OPERATED,
+  REQUIRES,
+  SERVICE,
+  VISIT,
+  VISITED,
+} from '../support/outside/programs';
 import { MODES, NEST_OPTIONS } from '../support/outside/typescript';
-import { README } from '../support/docs/doc-page';
 import { packedPackage } from '../support/processes/packed-package';
 import { type Finished } from '../support/processes/shell';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -70,8 +78,7 @@ test('the service of NestJS compiles, starts and answers', async () => {
 
 test("the command line and TypeORM's migrate and see that it is done", async () => {
   const env = { DATABASE_URL: empty.url };
-  const [line] = README.section('Operate it').match(/npx typeorm migration:run -d [^`]+/)!;
-  const migrated = await project.run(line.replace('npx ', 'node_modules/.bin/'), { env });
+  const migrated = await project.run(MIGRATION_RUN.replace('npx ', 'node_modules/.bin/'), { env });
   expect(migrated).toMatchObject({ exitCode: 0 });
   expect(await project.run('node_modules/.bin/payment-events-db status', { env })).toMatchObject({ exitCode: 0 });
 });

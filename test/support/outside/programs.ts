@@ -1,6 +1,11 @@
 import { entities } from '../../../src/entities';
-import { DocPage } from '../docs/doc-page';
+import { commandsIn, DocPage, README } from '../docs/doc-page';
 import { RESTAURANT } from '../requests/auth-requests';
+
+/** The README's way to install the package. */
+export const INSTALL = commandsIn(README.blocksOf('What it does for a payment service', 'bash')[0]!)[0]!;
+/** And its one line for TypeORM's own command, which is in no block. */
+export const MIGRATION_RUN = /npx typeorm migration:run -d [^`]+/.exec(README.section('Operate it'))![0];
 
 const NESTJS_PAGE = new DocPage('docs/how-to/use-in-nestjs.md');
 
