@@ -34,7 +34,7 @@ export interface Certificates {
 
 /** A URL that says what the setting `ssl` does, and the certificates that go with it. */
 export function withSsl(url: string, ssl: NonNullable<PaymentEventsDataSourceSettings['ssl']>): [string, Certificates] {
-  const certificates: Certificates = typeof ssl === 'object' ? validateSettings(TlsSettings, ssl) : NOTHING;
+  const certificates: Certificates = typeof ssl === 'object' ? validateSettings({ TlsSettings }, ssl) : NOTHING;
   for (const name of ['caFile', 'certFile', 'keyFile'] as const) {
     const problem = certificates[name] && problemOfPemFile(certificates[name]);
     if (problem) throw new ConfigurationError(`PaymentEventsDataSourceSettings: ssl has a ${name} that ${problem}.`);
