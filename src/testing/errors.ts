@@ -38,3 +38,28 @@ export class BinariesError extends PaymentEventsDbError {
 export class ServerProcessError extends PaymentEventsDbError {
   readonly code = 'SERVER_PROCESS';
 }
+
+/** A test waited for a message that no relay has published in time. */
+export class MessageNotPublishedError extends PaymentEventsDbError {
+  readonly code = 'MESSAGE_NOT_PUBLISHED';
+
+  constructor(
+    readonly messageType: string,
+    /** The types of what was published, in its order. */
+    readonly published: readonly string[],
+  ) {
+    super(
+      `No ${messageType} was published in time${published.length > 0 ? `, only ${published.join(', ')}` : ', nor anything else'}. ` +
+        'Let a relay run: new OutboxRelay(dataSource, publisher).start(), or deliverDue(dataSource, publisher).',
+    );
+  }
+}
+
+/** The migrated template of a test run could not be made, so that there is nothing to copy. */
+export class TemplateError extends PaymentEventsDbError {
+  readonly code = 'TEMPLATE';
+
+  constructor(reason: string) {
+    super(`The migrated template could not be made: ${reason}`);
+  }
+}

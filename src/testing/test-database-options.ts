@@ -1,4 +1,5 @@
 import { IsOptional } from 'class-validator';
+import { Callable } from '../validation/option-rules';
 import { rule } from '../validation/rule';
 import { isText } from '../validation/rules';
 
@@ -16,6 +17,17 @@ export class CreateTestDatabaseOptions {
   @IsOptional()
   @Name(54)
   prefix?: string;
+}
+
+/** What else a template holds. */
+export class TemplateOptions {
+  /**
+   * Called with the address of the template when its migrations have run: to make tables of your own, or rows that every
+   * test needs. It closes its connections.
+   */
+  @IsOptional()
+  @Callable()
+  prepare?: (url: string) => Promise<unknown>;
 }
 
 /** Where to make databases and drop them. */

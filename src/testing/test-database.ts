@@ -4,10 +4,10 @@ import { AbstractLogger } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
 import { sql } from '../database/sql';
 import { validateSettings } from '../validation/validate-options';
-import { CreateTestDatabaseOptions, DatabaseRef, PrefixRef, ServerRef } from './test-database-options';
+import { CreateTestDatabaseOptions, DatabaseRef, PrefixRef, ServerRef, TemplateOptions } from './test-database-options';
 import { withClient } from './with-client';
 
-export { type CreateTestDatabaseOptions } from './test-database-options';
+export { type CreateTestDatabaseOptions, type TemplateOptions } from './test-database-options';
 
 /** A database for one test file. */
 export interface TestDatabase {
@@ -38,19 +38,24 @@ export function databaseUrl(serverUrl: string, name: string): string {
  *
  * @throws ConfigurationError
  */
-export async function createTemplateDatabase(serverUrl: string, name: string): Promise<void> {
-  validateSettings({ DatabaseRef }, { serverUrl, name });
+export async function createTemplateDatabase(
+  serverUrl: string,
+  name: string,
+  options?: TemplateOptions,
+): Promise<void> {
+  validateSettings(DatabaseRef, { serverUrl, name });
+  const { prepare } = validateSettings(TemplateOptions, options);
   await withClient(serverUrl, (client) => copyDatabase(client, EMPTY, name));
   try {
-    const dataSource = new PaymentEventsDataSource(
-      createDataSourceOptions({ url: databaseUrl(serverUrl, name), logger: new Silence() }),
-    );
+    const url = databaseUrl(serverUrl, name);
+    const dataSource = new PaymentEventsDataSource(createDataSourceOptions({ url, logger: new Silence() }));
     try {
       await dataSource.initialize();
       await dataSource.runMigrations();
     } finally {
       if (dataSource.isInitialized) await dataSource.destroy();
     }
+    await prepare?.(url);
     await withClient(serverUrl, (client) =>
       client.query(`ALTER DATABASE ${client.escapeIdentifier(name)} ALLOW_CONNECTIONS false`),
     );

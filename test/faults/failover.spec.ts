@@ -14,7 +14,7 @@ import { Callers } from '../support/requests/callers';
 import { Load } from '../support/requests/load';
 import { Proxy } from '../support/database/proxy';
 import { quietDataSource } from '../support/database/quiet-data-source';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { ReplicatedServers } from '../support/database/replicated-servers';
 import { failureOf, within } from '../support/processes/within';
 

@@ -9,7 +9,7 @@ import { RelayProcess } from '../fixtures/relay/relay-process';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { eventually } from '../support/requests/races';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf, within } from '../support/processes/within';
 

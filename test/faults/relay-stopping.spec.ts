@@ -7,7 +7,7 @@ import { Broker } from '../fixtures/relay/broker';
 import { RelayProcess } from '../fixtures/relay/relay-process';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { eventually } from '../support/requests/races';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { within } from '../support/processes/within';
 

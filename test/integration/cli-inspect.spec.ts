@@ -9,7 +9,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { cliHere, cliProcess } from '../support/processes/cli';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useRoles } from '../support/database/use-roles';
 import { useTestDatabase } from '../support/database/use-test-database';
 

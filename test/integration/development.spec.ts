@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { migrations } from '../../src/migrations';
 import { Checkout } from '../support/processes/checkout';
 import { commandsIn, DEVELOPMENT as PAGE, DocPage, README } from '../support/docs/doc-page';
-import { currentTestRun } from '../support/jest/test-run';
+import { currentTestRun } from '../../src/testing/test-run';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 jest.setTimeout(300_000);

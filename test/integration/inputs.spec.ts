@@ -26,7 +26,14 @@ import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
 import { validateSettings } from '../../src/validation/validate-options';
 import { quietDataSource } from '../support/database/quiet-data-source';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import {
+  deliverDue,
+  RecordingPublisher,
+  type RegisterHook,
+  requestIn,
+  requestToRetry,
+  useTestDatabase as takeDatabase,
+} from '../../src/testing';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
@@ -380,6 +387,29 @@ const OPERATIONS: Record<string, Prepare> = {
     return Promise.resolve((changes) => stamp(dataSource, name!, changes));
   },
   DriftOptions: () => Promise.resolve((changes) => findDrift(dataSource, changes)),
+  RequestOptions: () => Promise.resolve((changes) => requestIn(dataSource, 'DENIED', changes)),
+  RetryOptions: () => Promise.resolve((changes) => requestToRetry(dataSource, changes)),
+  WaitForMessageOptions: async () => {
+    const publisher = new RecordingPublisher();
+    const { authRequestId } = await requestIn(dataSource, 'PENDING');
+    await deliverDue(dataSource, publisher);
+    return (changes) => publisher.waitFor('auth_request_queued', { authRequestId, ...changes });
+  },
+  UseTestDatabaseOptions: () =>
+    Promise.resolve(async (changes) => {
+      const hooks: (() => Promise<void>)[] = [];
+      const register: RegisterHook = (hook) => hooks.push(hook);
+      const globals = globalThis as { beforeAll?: unknown; afterAll?: unknown };
+      const { beforeAll, afterAll } = globals;
+      Object.assign(globals, { beforeAll: register, afterAll: register });
+      const own = takeDatabase(changes);
+      Object.assign(globals, { beforeAll, afterAll });
+      const [create, drop] = hooks;
+      await create!();
+      const rows = await own.query(`SELECT to_regclass('payment_events') IS NULL AS empty`);
+      await drop!();
+      return rows;
+    }),
   SeedOptions: () =>
     Promise.resolve(async (changes) => {
       await new DevelopmentSeeder().run(dataSource);
@@ -402,7 +432,7 @@ const addressBeside = (changes: object) =>
 
 /** What has nothing of its own that may be left out, or needs a server, a broker or roles of its own. */
 const ELSEWHERE =
-  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Grant|Stop)|^(TracedCommand|LeasedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
+  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Template|Grant|Stop)|^(TracedCommand|LeasedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
 
 const ofTracing = ['correlationId', 'causationId', 'headers'];
 const withOptions = inputClasses().filter((Class) =>

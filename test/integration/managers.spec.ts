@@ -11,7 +11,7 @@ import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { quietDataSource } from '../support/database/quiet-data-source';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf } from '../support/processes/within';
 

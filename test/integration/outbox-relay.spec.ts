@@ -4,7 +4,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay, type RelayOptions } from '../../src/outbox/outbox-relay';
 import { BrokerUnavailableError } from '../../src/outbox/delivery';
 import { RESTAURANT } from '../support/requests/auth-requests';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();

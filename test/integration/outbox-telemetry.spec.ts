@@ -24,7 +24,7 @@ import { SweeperReporter } from '../../src/sweeper/sweeper-reporter';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { codeBlocks } from '../support/docs/doc-code';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf } from '../support/processes/within';
 

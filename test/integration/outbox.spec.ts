@@ -6,7 +6,7 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, comeToWait, crowdOf, overlap } from '../support/requests/races';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf } from '../support/processes/within';
 

@@ -8,7 +8,7 @@ import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { anAuthorization, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, crowdOf, overlap } from '../support/requests/races';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();

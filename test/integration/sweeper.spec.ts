@@ -9,7 +9,7 @@ import { SWEEPER_LEASE_ID, Sweeper } from '../../src/sweeper/sweeper';
 import { type SweeperOptions } from '../../src/sweeper/sweeper-options';
 import { inspectRequest } from '../../src/inspection/inspect-request';
 import { anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
-import { RecordingPublisher } from '../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../src/testing/recording-publisher';
 import { until } from '../support/relay/relayed';
 import { useTestDatabase } from '../support/database/use-test-database';
 import {

@@ -10,7 +10,7 @@ import {
   MigrationChain,
 } from '../support/migrations/migration-chain';
 import { quietDataSource } from '../support/database/quiet-data-source';
-import { currentTestRun } from '../support/jest/test-run';
+import { currentTestRun } from '../../src/testing/test-run';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const LOG_FUNCTION = `CREATE FUNCTION log_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`;

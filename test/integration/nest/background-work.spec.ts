@@ -6,7 +6,7 @@ import { AuthRequests, BrokerUnavailableError, Outbox, OutboxRelay, Sweeper } fr
 import { ModuleRelayOptions, PaymentEventsDbModule, type PaymentEventsDbModuleOptions } from '../../../src/nest';
 import { WorkerModule } from '../../fixtures/readme/worker.module';
 import { NestLog } from '../../support/nest/nest-log';
-import { RecordingPublisher } from '../../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { until } from '../../support/relay/relayed';
 import { anAuthorizeCommand } from '../../support/requests/auth-requests';
 import { aLostRequest, HOUR, letPass } from '../../support/sweeper/sweeping';

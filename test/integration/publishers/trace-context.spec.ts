@@ -11,7 +11,7 @@ import { SqsPublisher } from '../../../src/publishers/sqs/sqs-publisher';
 import { toSqsMessage, whyImpossible } from '../../../src/publishers/sqs/sqs-message';
 import { anAuthorizeCommand, RESTAURANT } from '../../support/requests/auth-requests';
 import { aRelayMessage, outboxRows, SENT } from '../../support/relay/relayed';
-import { RecordingPublisher } from '../../support/relay/recording-publisher';
+import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { clientOf, SqsServer } from '../../support/relay/sqs-server';
 import { useTestDatabase } from '../../support/database/use-test-database';
 

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { createTestDatabase, dropTestDatabases, listTestDatabases } from '../../../src/testing';
 import { withClient } from '../../../src/testing/with-client';
 import { useTestDatabase } from '../../support/database/use-test-database';
-import { currentTestRun } from '../../support/jest/test-run';
+import { currentTestRun } from '../../../src/testing/test-run';
 
 const template = useTestDatabase({ empty: true });
 const { serverUrl } = currentTestRun();

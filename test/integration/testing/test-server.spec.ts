@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { ConfigurationError } from '../../../src/errors';
 import { startTestServer } from '../../../src/testing';
 import { withClient } from '../../../src/testing/with-client';
-import { currentTestRun } from '../../support/jest/test-run';
+import { currentTestRun } from '../../../src/testing/test-run';
 
 it('gives up on a Docker engine that never answers', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'docker-'));

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { listTestDatabases } from '../../../src/testing';
 import { dropDatabase } from '../../../src/testing/test-database';
 import { withClient } from '../../../src/testing/with-client';
-import { currentTestRun, publishTestRun } from '../../support/jest/test-run';
+import { currentTestRun, publishTestRun } from '../../../src/testing/test-run';
 import { DatabaseOfFile, useTestDatabase } from '../../support/database/use-test-database';
 
 const database = useTestDatabase();
@@ -24,8 +24,8 @@ it('fails the files that need a migrated database, and only those, when the migr
   const file = new DatabaseOfFile();
   try {
     publishTestRun({ ...run, templateError: 'no such column' });
-    await expect(file.create(false)).rejects.toThrow('no such column');
-    await file.create(true);
+    await expect(file.create({})).rejects.toThrow('no such column');
+    await file.create({ empty: true });
     expect(await file.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   } finally {
     publishTestRun(run);

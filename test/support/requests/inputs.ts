@@ -19,6 +19,10 @@ const serverUrl = 'postgresql://localhost/d';
 const nothing = () => undefined;
 const hold = { processorName: 'stripe', processorAuthId: 'pi' };
 const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, retryBy: 'broker', ...traced };
+const requestOptions = {
+  ...{ restaurantId: id, amountCents: 1050, currency: 'EUR', paymentToken: 't', idempotencyKey: 'k' },
+  ...{ configVersion: 'v1', ...hold },
+};
 
 /** One of each, with all that it may have. */
 const EXAMPLES: Record<string, Record<string, unknown>> = {
@@ -71,6 +75,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   },
   ExpireCommand: { ...ref, reason: '', ...traced },
   ExpireStaleCommand: { olderThanMs: 1, withinMs: 2, batchSize: 1, reason: '', ...traced },
+  FailNextOptions: { count: 1 },
   FailureCommand: {
     ...{
       errorCode: 'E',
@@ -146,8 +151,10 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ ...ref, ...hold, told: 'captured', source: 'stripe', sourceEventId: 'evt', amountCents: 1, currency: 'EUR' },
     ...{ at: new Date(), holdExpiresAt: new Date(), ...traced },
   },
+  RequestOptions: requestOptions,
   RequestRef: ref,
   RequeueVoidCommand: { ...ref, ...hold, by: 'jo', reason: 'a test', ...traced },
+  RetryOptions: { ...requestOptions, retryInMs: 0 },
   SeedOptions: { force: true },
   ServerRef: { serverUrl },
   SqsPublisherOptions: {
@@ -173,7 +180,9 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ maxReconnectDelayMs: 1, hooks: { gaveUp: nothing }, signal: new AbortController().signal },
   },
   SweepOptions: { dryRun: true },
+  TemplateOptions: { prepare: nothing },
   TracedCommand: traced,
+  UseTestDatabaseOptions: { beforeAll: nothing, afterAll: nothing, empty: true },
   VerificationScope: ref,
   VoidCommand: { ...ref, idempotencyKey: 'k', reason: '', ...traced },
   VoidedCommand: { ...hold, ...traced },
@@ -182,6 +191,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...traced,
   },
   VoidWriteCommand: { ...hold, ...traced },
+  WaitForMessageOptions: { authRequestId: id, timeoutMs: 0 },
   WaitOptions: { timeoutMs: 1, signal: new AbortController().signal },
   Work: { work: nothing },
 };

@@ -17,7 +17,7 @@ import { OutboxRelay } from '../../../src/outbox/outbox-relay';
 import { ReadModel } from '../../../src/read-model/read-model';
 import { SWEEPER_LEASE_ID, Sweeper } from '../../../src/sweeper/sweeper';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from './auth-requests';
-import { RecordingPublisher } from '../relay/recording-publisher';
+import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { aLostHold, aLostRequest, anUnsettledRequest } from '../sweeper/sweeping';
 
 /** Calls a method as a user, on what another user, who may do everything, has prepared. */

@@ -1,0 +1,19 @@
+import 'reflect-metadata';
+import { startTestRun } from './test-run';
+
+let started: ReturnType<typeof startTestRun> | undefined;
+
+/**
+ * For `globalSetup` of Jest and of Vitest: one server and one migrated template for the whole run, once a process, however often
+ * it runs the tests in watch mode. See {@link startTestRun}.
+ *
+ * @returns what ends the run, for Vitest. Jest does not call it: there it ends with the process
+ */
+export default async function globalSetup(): Promise<() => Promise<void>> {
+  started ??= startTestRun().then((run) => {
+    process.once('beforeExit', () => void run.end());
+    return run;
+  });
+  const run = await started;
+  return () => run.end();
+}
