@@ -6,6 +6,7 @@ import { PaymentEventsDataSourceSettings, type PostgresOptions } from './connect
 import { endPool, masterOf, poolOf } from './database/connections';
 import { guardQueryRunner, isOfConnection } from './database/guard-query-runner';
 import { valueTypes } from './database/parsers';
+import { assertOwnOptions, notBy } from './database/own-options';
 import { assertPinned, DEFAULT_SCHEMA, schemaOf, verifying } from './database/pinned-schema';
 import { type DriverSettings, settingsOf } from './database/settings';
 import { pinSession } from './database/session-options';
@@ -101,9 +102,13 @@ type Work<T> = (manager: EntityManager) => Promise<T>;
  *   Nest call the two methods below.
  */
 export class PaymentEventsDataSource extends DataSource {
-  /** @throws ConfigurationError where the options have `replication` */
+  /**
+   * @throws ConfigurationError there are entities or migrations of yours among the options, which belong into a second
+   *   DataSource, or `synchronize`, `dropSchema` or `replication`
+   */
   constructor(options: PostgresOptions) {
     refuseReplicas(options);
+    assertOwnOptions(options, { entities, migrations, migrationsTableName: MIGRATIONS_TABLE });
     super(options);
     // Of the driver, which asks the server by one before there is a DataSource that is open.
     const { driver } = this;
@@ -143,6 +148,24 @@ export class PaymentEventsDataSource extends DataSource {
       throw error;
     }
     return this;
+  }
+
+  /**
+   * Only migrations change the tables.
+   *
+   * @throws ConfigurationError always
+   */
+  override synchronize(): Promise<void> {
+    return Promise.reject(notBy('synchronize'));
+  }
+
+  /**
+   * The tables are not dropped by one call.
+   *
+   * @throws ConfigurationError always
+   */
+  override dropDatabase(): Promise<void> {
+    return Promise.reject(notBy('dropDatabase'));
   }
 
   /** Closes the connections, also where the network loses what is sent. */

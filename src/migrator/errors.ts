@@ -103,8 +103,8 @@ export class UnknownMigrationsError extends PaymentEventsDbError {
     super(
       `The database has migrations that this version of the code does not know:\n${lines(names)}\n` +
         'A newer or another version of this package has migrated it. Use that version, or revert them with it: ' +
-        'npx payment-events-db revert. If it is a migration of yours, revert it and run it from a second DataSource ' +
-        'that has another migrationsTableName.',
+        'npx payment-events-db revert. If they are yours, move them to a history of your own, and run them from a second ' +
+        'DataSource that has it as its migrationsTableName: docs/how-to/own-tables.md has the statement.',
     );
   }
 }

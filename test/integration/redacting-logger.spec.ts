@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
-import { type MigrationInterface, type QueryRunner } from 'typeorm';
+import { DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
+import { migrate } from '../../src/migrator/migrator';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const SECRET = 'tok_9f8e7d6c5b4a';
@@ -71,8 +72,8 @@ describe('a migration that fails on the rows it meets', () => {
       async down(): Promise<void> {}
     }
     const options = { ...createDataSourceOptions({ url: database.url }), migrations: [Failing1700000000000] };
-    const dataSource = await new PaymentEventsDataSource(options).initialize();
-    const error: unknown = await dataSource.runMigrations().catch((reason: unknown) => reason);
+    const dataSource = await new DataSource(options).initialize();
+    const error: unknown = await migrate(dataSource).catch((reason: unknown) => reason);
     await dataSource.destroy();
     expect(error).toBeInstanceOf(Error);
     return [...written, inspect(error, { depth: 9, showHidden: true }), JSON.stringify(error)].join('\n');

@@ -1,6 +1,6 @@
-import { type MigrationInterface } from 'typeorm';
+import { DataSource, type MigrationInterface } from 'typeorm';
 import { adopt, migrate, planMigrations } from '../../src';
-import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
+import { createDataSourceOptions } from '../../src/data-source';
 import { migrations } from '../../src/migrations';
 import { targetCatalog } from '../../src/schema/catalogs';
 import { MigrationChain } from '../support/migrations/migration-chain';
@@ -50,13 +50,13 @@ describe('a migration of one’s own', () => {
   const database = useTestDatabase({ empty: true });
 
   test.each([
-    ['migrate', (dataSource: PaymentEventsDataSource) => migrate(dataSource, { say })],
-    ['plan', (dataSource: PaymentEventsDataSource) => planMigrations(dataSource)],
-    ['adopt', (dataSource: PaymentEventsDataSource) => adopt(dataSource, { say })],
+    ['migrate', (dataSource: DataSource) => migrate(dataSource, { say })],
+    ['plan', (dataSource: DataSource) => planMigrations(dataSource)],
+    ['adopt', (dataSource: DataSource) => adopt(dataSource, { say })],
   ])('does not get into the history of the package: %s', async (_command, run) => {
     const options = createDataSourceOptions({ url: database.url });
     const mixed = [...migrations, AddRefunds1800000000000];
-    const dataSource = await new PaymentEventsDataSource({ ...options, migrations: mixed }).initialize();
+    const dataSource = await new DataSource({ ...options, migrations: mixed }).initialize();
     try {
       expect(await failureOf(run(dataSource))).toMatchObject({
         code: 'FOREIGN_MIGRATIONS',
