@@ -9,7 +9,7 @@ let started: ReturnType<typeof startTestRun> | undefined;
  *
  * @returns what ends the run, for Vitest. Jest does not call it: there it ends with the process
  */
-export default async function globalSetup(): Promise<() => Promise<void>> {
+async function globalSetup(): Promise<() => Promise<void>> {
   started ??= startTestRun().then((run) => {
     process.once('beforeExit', () => void run.end());
     return run;
@@ -17,3 +17,6 @@ export default async function globalSetup(): Promise<() => Promise<void>> {
   const run = await started;
   return () => run.end();
 }
+
+// One form for `require` and `import`: what an ES module imports as the default is the function itself.
+export = globalSetup;

@@ -3,8 +3,8 @@ import { basename, resolve } from 'node:path';
 import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-/** The tests of the pooler, and those of NestJS, do all there is to do for their page. */
-const TESTED_ELSEWHERE = ['pgbouncer', 'use-in-nestjs'];
+/** The tests of the pooler, those of NestJS and those in test runners do all there is to do for their page. */
+const TESTED_ELSEWHERE = ['pgbouncer', 'test-your-service', 'use-in-nestjs'];
 /** The code of some needs a broker: the tests of the publishers run it. */
 const isRunElsewhere = (page: string) => page.startsWith('publish-to-');
 

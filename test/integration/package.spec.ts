@@ -12,8 +12,9 @@ jest.setTimeout(300_000);
 
 const ROOT = join(__dirname, '../..');
 const SUBPATHS = Object.keys(manifest.exports).filter((name) => name !== './package.json');
+const GLOBAL_SETUP = './testing/global-setup';
 /** What has one form, for \`require\` and \`import\`. */
-const ONE_FORM = SUBPATHS.filter((subpath) => subpath !== './nest');
+const ONE_FORM = SUBPATHS.filter((subpath) => subpath !== './nest' && subpath !== GLOBAL_SETUP);
 const nameOf = (subpath: string) => join(manifest.name, subpath);
 
 let packed: PackedPackage;
@@ -94,6 +95,16 @@ describe('the packed package', () => {
     const { names, missing } = JSON.parse(output) as { names: string[]; missing: string[] };
     expect(names.length).toBeGreaterThan(0);
     expect(missing).toEqual([]);
+  });
+
+  test('exports one function from ./testing/global-setup, as Jest requires and Vitest imports it', async () => {
+    await writeFile(
+      join(installed.folder, 'setup.mjs'),
+      `import { createRequire } from 'node:module';
+       import imported from '${nameOf(GLOBAL_SETUP)}';
+       console.log(typeof imported, imported === createRequire(import.meta.url)('${nameOf(GLOBAL_SETUP)}'));`,
+    );
+    expect(await run('node setup.mjs')).toEqual({ exitCode: 0, output: 'function true\n' });
   });
 
   test('exports the same names from ./nest in both its forms, each made of the one form of the rest', async () => {
