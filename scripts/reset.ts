@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { recreateDatabase } from './support/create-database';
+import { recreateDatabase } from '../src/database/create-database';
 import { migrateDatabase } from './support/migrate-database';
 import { readConfig } from '../src/config';
 import { databaseAddress } from '../src/database/database-address';

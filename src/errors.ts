@@ -39,6 +39,14 @@ export class WrongSchemaError extends PaymentEventsDbError {
   readonly code = 'WRONG_SCHEMA';
 }
 
+/**
+ * A database, a schema or a file could not be made; the message says why, and what makes it. Nothing of it is there in
+ * half, and what was there stays as it was.
+ */
+export class CannotCreateError extends PaymentEventsDbError {
+  readonly code = 'CANNOT_CREATE';
+}
+
 /** An event has a type that this version of the package does not have. Upgrade the package before you read it. */
 export class UnknownEventTypeError extends PaymentEventsDbError {
   readonly code = 'UNKNOWN_EVENT_TYPE';

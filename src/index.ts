@@ -57,6 +57,7 @@ export {
   AuthRequestStatusError,
   AuthorizationConflictError,
   AuthorizationMismatchError,
+  CannotCreateError,
   ConcurrencyConflictError,
   ConfigurationError,
   ConstraintViolationError,

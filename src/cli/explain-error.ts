@@ -90,7 +90,10 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
         'Check the host and port in DATABASE_URL (or PGHOST and PGPORT), the network and its firewalls.',
       );
     }
-    const advice = unreachable(problem, 'Start one there, or point DATABASE_URL to one that runs.');
+    const advice = unreachable(
+      problem,
+      'Start one there (for development: npx payment-events-db dev), or point DATABASE_URL to one that runs.',
+    );
     return { ...advice, remedy: 'start_server' };
   }
   if (wantsTls(error, address)) {
@@ -131,7 +134,7 @@ function explain(error: unknown, address: DatabaseAddress | undefined): Advice {
       return {
         ...unreachable(
           `The database ${database} does not exist at ${where}.`,
-          'Create it (CREATE DATABASE), then migrate it: npx payment-events-db migrate',
+          'Create it: npx payment-events-db create. Then migrate it: npx payment-events-db migrate',
         ),
         remedy: 'create_database',
       };

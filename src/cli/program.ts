@@ -1,9 +1,12 @@
 import { Command } from 'commander';
 import { adoptCommand } from './commands/adopt';
 import { checkCommand } from './commands/check';
+import { createCommand } from './commands/create';
+import { devCommand } from './commands/dev';
 import { grantsCommand } from './commands/grants';
 import { historyCommand } from './commands/history';
 import { holdsCommand } from './commands/holds';
+import { initCommand } from './commands/init';
 import { inspectCommand } from './commands/inspect';
 import { migrateCommand } from './commands/migrate';
 import { outboxCommand } from './commands/outbox';
@@ -12,6 +15,7 @@ import { rebuildCommand } from './commands/rebuild';
 import { relayCommand } from './commands/relay';
 import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
+import { seedCommand } from './commands/seed';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
 import { sweepCommand } from './commands/sweep';
@@ -19,10 +23,14 @@ import { verifyCommand } from './commands/verify';
 import { VERSION } from '../migrator/version';
 
 const COMMANDS = [
+  initCommand,
+  devCommand,
+  createCommand,
   statusCommand,
   historyCommand,
   planCommand,
   migrateCommand,
+  seedCommand,
   revertCommand,
   stampCommand,
   checkCommand,

@@ -1,6 +1,6 @@
 import { type DataSource } from 'typeorm';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
-import { createDatabaseIfMissing } from '../../scripts/support/create-database';
+import { createDatabaseIfMissing } from '../../src/database/create-database';
 import { createProgram } from '../../src/cli/program';
 import { readConfig } from '../../src/config';
 import { migrate } from '../../src/migrator/migrator';

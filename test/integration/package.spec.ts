@@ -1,5 +1,5 @@
 import { createRequire, isBuiltin } from 'node:module';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
@@ -51,6 +51,7 @@ describe('the packed package', () => {
       'SECURITY.md',
       'dist',
       'docs',
+      'infrastructure',
       'package.json',
       'proto',
     ]);
@@ -168,6 +169,32 @@ describe('the packed package', () => {
     });
     // It was loaded and has tried to connect.
     expect(output).toContain('ECONNREFUSED');
+  });
+});
+
+describe('a project that has run init', () => {
+  const database = useTestDatabase({ empty: true });
+
+  test.each([
+    ['commonjs', 'JavaScript', {}],
+    ['module', 'JavaScript', {}],
+    ['commonjs', 'TypeScript', { 'tsconfig.json': '{}' }],
+    ['module', 'TypeScript', { 'tsconfig.json': '{}' }],
+  ])('migrates by the command that init names: %s, %s', async (type, language, files) => {
+    const folder = join(installed.folder, `${type} ${language}`);
+    await mkdir(folder);
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ type }));
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    await mkdir(join(folder, 'node_modules'));
+    await symlink(join(ROOT, 'node_modules/tsx'), join(folder, 'node_modules/tsx'));
+    const at = (command: string) => checkout.run(command, { cwd: folder, env: { DATABASE_URL: database.url } });
+
+    const { output, exitCode } = await at('npx payment-events-db init');
+    expect({ output, exitCode }).toMatchObject({ exitCode: 0 });
+    const [command] = /.*npx typeorm migration:run .*/.exec(output)!;
+    expect(await at(command.trim())).toMatchObject({ exitCode: 0 });
+    expect(await at('npx payment-events-db status')).toMatchObject({ exitCode: 0 });
+    await database.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
   });
 });
 

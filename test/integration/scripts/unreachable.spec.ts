@@ -1,25 +1,22 @@
 import { createServer, type Server } from 'node:net';
 import { once } from 'node:events';
 import { useTestDatabase } from '../../support/database/use-test-database';
-import { changedUrl, runScript, siblingUrl } from './run-script';
+import { changedUrl, runScript } from './run-script';
 
 const PASSWORD = 'hunter2%40sea';
 
 describe('where the scripts find no database', () => {
   const database = useTestDatabase({ empty: true });
 
-  test.each(['migrate_payment_events_db.sh', 'seed.ts'])(
-    '%s says what it tried and how to start a server',
-    async (file) => {
-      const port = await closedPort();
-      const url = `postgresql://jo:${PASSWORD}@127.0.0.1:${port}/payments`;
-      const { exitCode, output } = await runScript(file, url);
-      expect(output).toContain(`No PostgreSQL server answers at 127.0.0.1:${port} (database payments, user jo)`);
-      expect(output).toContain('npm run db:start');
-      expect(output).toContain('docker compose -f infrastructure/docker/docker-compose.yml up');
-      expect(exitCode).toBe(3);
-    },
-  );
+  test('the script says what it tried and how to start a server', async () => {
+    const port = await closedPort();
+    const url = `postgresql://jo:${PASSWORD}@127.0.0.1:${port}/payments`;
+    const { exitCode, output } = await runScript('migrate_payment_events_db.sh', url);
+    expect(output).toContain(`No PostgreSQL server answers at 127.0.0.1:${port} (database payments, user jo)`);
+    expect(output).toContain('npm run db:start');
+    expect(output).toContain('docker compose -f infrastructure/docker/docker-compose.yml up');
+    expect(exitCode).toBe(3);
+  });
 
   test('a name that does not resolve is the network, not a server to start', async () => {
     const url = `postgresql://jo:${PASSWORD}@db.invalid:5432/payments`;
@@ -48,17 +45,7 @@ describe('where the scripts find no database', () => {
     expect(exitCode).toBe(3);
   });
 
-  test('the seed says that the database is missing, and creates none', async () => {
-    const { exitCode, output } = await runScript('seed.ts', siblingUrl(database.url, '_missing'));
-    expect(output).toContain(`The database ${database.name}_missing does not exist`);
-    expect(output).toContain('./scripts/migrate_payment_events_db.sh');
-    expect(exitCode).toBe(3);
-    expect(await database.query('SELECT FROM pg_database WHERE datname = $1', [`${database.name}_missing`])).toEqual(
-      [],
-    );
-  });
-
-  test.each(['migrate_payment_events_db.sh', 'reset_payment_events_db.sh', 'seed.ts'])(
+  test.each(['migrate_payment_events_db.sh', 'reset_payment_events_db.sh'])(
     '%s names a DATABASE_URL that is none',
     async (file) => {
       const { exitCode, output } = await runScript(file, `postgresql://jo:${PASSWORD}@127.0.0.1:5432`);
@@ -67,7 +54,7 @@ describe('where the scripts find no database', () => {
     },
   );
 
-  test.each(['migrate_payment_events_db.sh', 'reset_payment_events_db.sh', 'seed.ts'])(
+  test.each(['migrate_payment_events_db.sh', 'reset_payment_events_db.sh'])(
     '%s has no database by default in production, and starts no server',
     async (file) => {
       const { exitCode, output } = await runScript(file, '', [], { NODE_ENV: 'production' });

@@ -1,4 +1,4 @@
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { type Channel, connect } from 'amqplib';
 import { GenericContainer, type StartedTestContainer } from 'testcontainers';
 import { BoundProcess, freePort } from '../processes/bound-process';
+import { hasDocker } from '../processes/docker';
 
 /** What RabbitMQ takes at most, so that a test need not send much. */
 export const MAX_MESSAGE_BYTES = 1_048_576;
@@ -165,7 +166,6 @@ class ContainedRabbitMq extends RabbitMq {
 }
 
 const installed = existsSync(`${PROGRAMS}/rabbitmq-server`);
-const hasDocker = () => spawnSync('docker', ['info'], { timeout: 5_000 }).status === 0;
 const missing = !installed && !hasDocker();
 const REMEDY = 'Install it (Debian: apt-get install -y rabbitmq-server) or start Docker.';
 if (missing && !process.env.CI) process.stderr.write(`Skips what needs RabbitMQ. ${REMEDY}\n`);
