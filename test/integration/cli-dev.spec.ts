@@ -278,9 +278,9 @@ describeDocker('dev --docker')('dev --docker', () => {
 });
 
 it('dev --docker says that there is no Docker', async () => {
-  const { stderr, exitCode } = await programHere(createProgram(), ['dev', '--docker', '--json'], { PATH: '/nowhere' });
-  expect(JSON.parse(stderr.trimEnd().split('\n').at(-1)!)).toMatchObject({
+  const running = new Foreground(['--docker', '--json', '--data', dataDirectory], { PATH: '/nowhere' });
+  expect(await running.ended).toBe(4);
+  expect(JSON.parse(running.errors.trimEnd().split('\n').at(-1)!)).toMatchObject({
     error: { code: 'BINARIES', message: expect.stringContaining('no command docker') as string },
   });
-  expect(exitCode).toBe(4);
 });
