@@ -36,10 +36,13 @@ describe('deploy-migrations', () => {
   const database = useTestDatabase();
 
   test('the container of the job migrates, and status turns from 2 to 0', async () => {
-    const job = parse(codeBlocks(DEPLOY, 'yaml')) as {
+    const blocks = parse(codeBlocks(DEPLOY, 'yaml')) as {
+      services: { migrate: { command: string[] } };
       spec: { template: { spec: { containers: { command: string[]; env: { name: string }[] }[] } } };
     };
-    const [container] = job.spec.template.spec.containers;
+    // Both blocks: they have no key in common.
+    expect(blocks.services.migrate.command).toEqual(['migrate']);
+    const [container] = blocks.spec.template.spec.containers;
     expect(container!.command.slice(0, 2)).toEqual(['npx', 'payment-events-db']);
     expect(container!.env.map(({ name }) => name)).toEqual(['DATABASE_URL']);
     expect(await run(empty.url, ['status'])).toMatchObject({ exitCode: 2 });

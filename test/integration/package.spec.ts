@@ -174,6 +174,9 @@ describe('the packed package', () => {
 
 describe('a project that has run init', () => {
   const database = useTestDatabase({ empty: true });
+  const npxFindsTypeorm = () =>
+    symlink(join(ROOT, 'node_modules/typeorm/cli.js'), join(installed.folder, 'node_modules/.bin/typeorm'));
+  beforeAll(npxFindsTypeorm);
 
   test.each([
     ['commonjs', 'JavaScript', {}],

