@@ -71,8 +71,13 @@ const SETTING = /\b(?:(?:PAYMENT_EVENTS_DB|[A-Z]*DATABASE|PG)_[A-Z_]+|[a-z]+(?:[
 /** A program for another process, which is text here. */
 const OF_OTHERS = ['getContainerRuntimeClient'];
 
-/** The relay's name in `pg_stat_activity` is no advice; src/read-model advises to adopt without npx. */
-const NAMES = ['payment-events-db relay', 'payment-events-db sweep', 'payment-events-db adopt'];
+/** What relay, sweep and dev are called in `pg_stat_activity` is no advice; src/read-model advises to adopt without npx. */
+const NAMES = [
+  'payment-events-db dev',
+  'payment-events-db relay',
+  'payment-events-db sweep',
+  'payment-events-db adopt',
+];
 
 /** The command that these words name, with its subcommand. */
 function commandOf(words: readonly string[]): Command | undefined {

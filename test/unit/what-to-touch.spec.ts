@@ -90,6 +90,7 @@ const KINDS: Kind[] = [
     found: () =>
       naming((content) => content.includes('SqsPublisher') || (/\bsqs/i.test(content) && /\bamqp/i.test(content))),
     besides: {
+      'test/integration/docker-image.spec.ts': 'loads both clients in the image',
       'test/integration/publishers/sqs-answers.spec.ts': 'is about answers that only SQS gives',
       'test/integration/publishers/trace-context.spec.ts': 'compares what two brokers take',
       'test/unit/settings.spec.ts': 'takes publishers as two examples of a set-up',

@@ -58,7 +58,8 @@ function nearest(folder: string, name: string): string | undefined {
 function ormconfig({ isTypeScript, isModule }: Project): string {
   const names = 'createDataSourceOptions, PaymentEventsDataSource, readConfig';
   const isImport = isTypeScript || isModule;
-  return `${isImport ? `import { ${names} } from 'payment-events-db'` : `const { ${names} } = require('payment-events-db')`};
+  const from = "'payment-events-db'";
+  return `${isImport ? `import { ${names} } from ${from}` : `const { ${names} } = require(${from})`};
 
 // For the typeorm command, which migrates the database of DATABASE_URL with it:
 //   ${typeormCommand(`ormconfig.${isTypeScript ? 'ts' : 'js'}`)}
