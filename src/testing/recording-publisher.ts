@@ -71,7 +71,7 @@ export class RecordingPublisher implements Publisher {
    * @throws ConfigurationError
    */
   refuseNext(count: number, refusal: Refusal = { reason: 'The test refuses it.' }): void {
-    validateSettings(FailNextOptions, { count });
+    validateSettings({ FailNextOptions }, { count });
     for (let left = count; left > 0; left--) this.#refusals.push(refusal);
   }
 
@@ -82,7 +82,7 @@ export class RecordingPublisher implements Publisher {
    * @throws ConfigurationError
    */
   throwNext(count: number, error: Error = new BrokerUnavailableError('The broker is away: the test says so.')): void {
-    validateSettings(FailNextOptions, { count });
+    validateSettings({ FailNextOptions }, { count });
     for (let left = count; left > 0; left--) this.#errors.push(error);
   }
 
@@ -93,7 +93,7 @@ export class RecordingPublisher implements Publisher {
    * @throws ConfigurationError naming each option that is wrong
    */
   async waitFor<T extends string>(messageType: T, options?: WaitForMessageOptions): Promise<AwaitedMessage<T>> {
-    const { authRequestId, timeoutMs = 5_000 } = validateSettings(WaitForMessageOptions, options);
+    const { authRequestId, timeoutMs = 5_000 } = validateSettings({ WaitForMessageOptions }, options);
     const find = () =>
       this.published.find(
         (message) =>

@@ -99,7 +99,7 @@ export class RetryOptions extends RequestOptions {
  * @throws ConfigurationError naming each option that is wrong
  */
 export async function requestToRetry(dataSource: DataSource, options?: RetryOptions): Promise<TestRequest> {
-  const { retryInMs = 0, ...given } = validateSettings(RetryOptions, options);
+  const { retryInMs = 0, ...given } = validateSettings({ RetryOptions }, options);
   const request = await accepted(dataSource, given);
   const [{ now }] = await dataSource.query<[{ now: Date }]>('SELECT clock_timestamp() AS now');
   const nextRetryAt = new Date(now.getTime() + retryInMs);
@@ -118,7 +118,7 @@ async function requireStatus(dataSource: DataSource, request: TestRequest, statu
 }
 
 async function accepted(dataSource: DataSource, options: RequestOptions | undefined): Promise<TestRequest> {
-  const given = validateSettings(RequestOptions, options);
+  const given = validateSettings({ RequestOptions }, options);
   const made = {
     ...{ restaurantId: newId(), amountCents: 1050, currency: 'USD', paymentToken: 'pt_test', idempotencyKey: newId() },
     ...{ configVersion: 'v1', processorName: 'stripe', processorAuthId: `pi_${newId()}`, ...given },

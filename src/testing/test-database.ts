@@ -43,8 +43,8 @@ export async function createTemplateDatabase(
   name: string,
   options?: TemplateOptions,
 ): Promise<void> {
-  validateSettings(DatabaseRef, { serverUrl, name });
-  const { prepare } = validateSettings(TemplateOptions, options);
+  validateSettings({ DatabaseRef }, { serverUrl, name });
+  const { prepare } = validateSettings({ TemplateOptions }, options);
   await withClient(serverUrl, (client) => copyDatabase(client, EMPTY, name));
   try {
     const url = databaseUrl(serverUrl, name);

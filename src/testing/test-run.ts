@@ -46,7 +46,7 @@ const VARIABLE = 'PAYMENT_EVENTS_DB_TEST_RUN';
  * @throws ConfigurationError naming each option that is wrong
  */
 export async function startTestRun(options?: TemplateOptions): Promise<StartedTestRun> {
-  const given = validateSettings(TemplateOptions, options);
+  const given = validateSettings({ TemplateOptions }, options);
   const server = await startTestServer();
   const prefix = `payment_events_test_${randomBytes(4).toString('hex')}`;
   const template = `${prefix}_template`;

@@ -47,7 +47,7 @@ const HOOK_TIMEOUT_MS = 120_000;
  * @throws ConfigurationError naming each option that is wrong, or that there are no global hooks
  */
 export function useTestDatabase(options?: UseTestDatabaseOptions): FileDatabase {
-  const { empty = false, ...hooks } = validateSettings(UseTestDatabaseOptions, options);
+  const { empty = false, ...hooks } = validateSettings({ UseTestDatabaseOptions }, options);
   const { beforeAll, afterAll } = { ...(globalThis as Partial<Required<UseTestDatabaseOptions>>), ...hooks };
   if (!beforeAll || !afterAll) {
     throw new ConfigurationError('There are no global hooks. Say useTestDatabase({ beforeAll, afterAll }).');

@@ -3,10 +3,12 @@ import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
 import * as errors from '../../src/errors';
+import { useTestDatabase } from '../support/database/use-test-database';
 import { Checkout } from '../support/processes/checkout';
 import { DocPage } from '../support/docs/doc-page';
 import { InstalledPackage } from '../support/docs/installed-package';
 import { type PackedPackage, packedPackage } from '../support/processes/packed-package';
+import { shell } from '../support/processes/shell';
 
 jest.setTimeout(300_000);
 
@@ -190,7 +192,7 @@ describe('a project that has run init', () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
     await mkdir(join(folder, 'node_modules'));
     await symlink(join(ROOT, 'node_modules/tsx'), join(folder, 'node_modules/tsx'));
-    const at = (command: string) => checkout.run(command, { cwd: folder, env: { DATABASE_URL: database.url } });
+    const at = (command: string) => shell(command, { cwd: folder, env: { DATABASE_URL: database.url } });
 
     const { output, exitCode } = await at('npx payment-events-db init');
     expect({ output, exitCode }).toMatchObject({ exitCode: 0 });

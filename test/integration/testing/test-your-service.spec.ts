@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { withClient } from '../../../src/testing/with-client';
 import { DocPage } from '../../support/docs/doc-page';
 import { InstalledPackage } from '../../support/docs/installed-package';
-import { Checkout } from '../../support/processes/checkout';
+import { packedPackage } from '../../support/processes/packed-package';
 import { failureOf } from '../../support/processes/within';
 
 jest.setTimeout(300_000);
@@ -24,12 +24,10 @@ const TYPESCRIPT = ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, targ
 const TELL = `
 test('tells its server', () => require('node:fs').writeFileSync('server.url', currentTestRun().serverUrl));`;
 
-let checkout: Checkout;
 let project: InstalledPackage;
 
 beforeAll(async () => {
-  checkout = await Checkout.create();
-  project = await InstalledPackage.create(checkout);
+  project = await InstalledPackage.create(await packedPackage());
   for (const name of ['vitest', '@swc/jest', '@types/jest']) {
     const link = join(project.folder, 'node_modules', name);
     await mkdir(join(link, '..'), { recursive: true });
@@ -52,10 +50,7 @@ beforeAll(async () => {
   );
   await write('vitest/vitest.config.mts', vitestConfig!);
 });
-afterAll(async () => {
-  await project.remove();
-  await checkout.remove();
-});
+afterAll(() => project.remove());
 
 async function write(path: string, text: string): Promise<void> {
   await mkdir(join(project.folder, path, '..'), { recursive: true });
