@@ -42,6 +42,7 @@ const SETTINGS = {
   migrationLockBudgetMs: toNumber,
   migrationHoldLifeDays: toNumber,
   timeoutsVia: String,
+  cardNumbers: String,
 } satisfies { readonly [name in keyof PaymentEventsDataSourceSettings]?: (text: string) => string | number };
 type Name = keyof typeof SETTINGS;
 const NAMES = Object.keys(SETTINGS) as Name[];

@@ -73,6 +73,7 @@ export function createDataSourceOptions(given: PaymentEventsDataSourceSettings):
       // The server's own time-out comes first; this one is for answers that the network swallows. 0: no limit either.
       answerTimeoutMs: timeouts.statement_timeout && Math.min(timeouts.statement_timeout + 5_000, LONGEST_TIMER_MS),
       coalescedStatements: settings.coalescedStatements,
+      cardNumbers: settings.cardNumbers,
       migrationWaitMs: settings.migrationWaitMs,
       migrationLockBudgetMs: settings.migrationLockBudgetMs,
       migrationHoldLifeDays: settings.migrationHoldLifeDays,

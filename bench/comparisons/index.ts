@@ -1,5 +1,6 @@
 import { type Comparison } from '../contestant';
 import { authorize } from './authorize/authorize';
+import { cardNumbers } from './card-numbers';
 import { checks } from './checks';
 import { enqueue } from './enqueue';
 import { growth } from './growth';
@@ -9,4 +10,14 @@ import { wait } from './wait';
 import { worker } from './worker';
 
 /** All that is measured, in this order. */
-export const comparisons: readonly Comparison[] = [authorize, openLoop, worker, wait, growth, enqueue, relay, checks];
+export const comparisons: readonly Comparison[] = [
+  authorize,
+  openLoop,
+  worker,
+  wait,
+  growth,
+  enqueue,
+  relay,
+  checks,
+  cardNumbers,
+];

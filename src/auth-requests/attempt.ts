@@ -1,4 +1,5 @@
 import { IsIn, IsOptional } from 'class-validator';
+import { screenReport } from '../card-numbers/screen';
 import { type Session } from '../database/session';
 import { AuthorizationConflictError, AuthorizationMismatchError } from '../errors';
 import { validWork } from '../locks/hold-lease';
@@ -65,7 +66,7 @@ class AnswerToAttempt {
 }
 
 export async function attempt(session: Session, input: AttemptCommand, ask: AskProcessor): Promise<AttemptResult> {
-  const command = validateCommand({ AttemptCommand }, input);
+  const command = screenReport(session.dataSource, 'attempt', validateCommand({ AttemptCommand }, input));
   validWork(ask);
   const lease = wantedLease(command);
   const { authRequestId, restaurantId } = lease;

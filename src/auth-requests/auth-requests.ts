@@ -61,8 +61,8 @@ export class AuthRequests {
    *   `connectTimeoutMs`. Nothing was written
    */
   authorize(command: AuthorizeCommand, manager?: EntityManager): Promise<AuthorizeReceipt> {
-    if (manager === undefined) return authorize(takeTogether(this.#dataSource), command);
-    return authorize(takeAlone(sessionOf(this.#dataSource, manager)), command);
+    if (manager === undefined) return authorize(this.#dataSource, takeTogether(this.#dataSource), command);
+    return authorize(this.#dataSource, takeAlone(sessionOf(this.#dataSource, manager)), command);
   }
 
   /**

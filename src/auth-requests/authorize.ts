@@ -1,4 +1,7 @@
 import { IsOptional } from 'class-validator';
+import { type DataSource } from 'typeorm';
+import { FreeId, FreeText } from '../card-numbers/free-fields';
+import { maskCommand, screenNew } from '../card-numbers/screen';
 import { bigint, bytea, jsonb, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { type Encoded, operation, rowsOf } from '../database/operation';
@@ -22,6 +25,7 @@ export class AuthorizeCommand extends TracedCommand {
   restaurantId: string;
 
   /** Stands for the card. */
+  @FreeId()
   @Text(1, 64)
   paymentToken: string;
 
@@ -34,10 +38,12 @@ export class AuthorizeCommand extends TracedCommand {
   currency: string;
 
   /** The restaurant's own, at most 255 characters. Lives 24 hours. */
+  @FreeId()
   @Text(1, 255)
   idempotencyKey: string;
 
   /** JSON, of at most 100 levels and a million characters. Nothing personal, no card data. Default `{}`. */
+  @FreeText()
   @IsOptional()
   @JsonObject()
   metadata?: Record<string, unknown>;
@@ -110,13 +116,18 @@ export const takeAlone =
       (await session.writeEncoded(AUTHORIZE, request.encoded)) === 1 ? 'taken' : await readKey(session, request),
     );
 
-export async function authorize(take: Take, input: AuthorizeCommand): Promise<AuthorizeReceipt> {
-  const command = validateCommand({ AuthorizeCommand }, input);
+export async function authorize(
+  dataSource: DataSource,
+  take: Take,
+  input: AuthorizeCommand,
+): Promise<AuthorizeReceipt> {
+  const given = validateCommand({ AuthorizeCommand }, input);
+  const command = screenNew(dataSource, 'authorize', given);
   const restaurantId = command.restaurantId.toLowerCase();
   const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = newId();
   const createdAt = new Date();
-  const requestFingerprint = fingerprint('authorize', restaurantId, paymentToken, amountCents, currency, metadata);
+  const requestFingerprint = fingerprintOf(command);
   // Here, in the trace that its message is to carry on.
   const encoded = AUTHORIZE.valuesOf({
     idempotency_key: idempotencyKey,
@@ -143,8 +154,27 @@ export async function authorize(take: Take, input: AuthorizeCommand): Promise<Au
   });
   const key = await take({ idempotencyKey, restaurantId, authRequestId, encoded });
   if (key === 'taken') return { authRequestId, status: 'PENDING', replayed: false };
-  if (!key.stoodFor('authorize', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
+  const isSame = key.stoodFor('authorize', requestFingerprint) || stoodForOther(key, given, command);
+  if (!isSame) throw new IdempotencyKeyReuseError(key.authRequestId);
   return { authRequestId: key.authRequestId, status: key.status as AuthRequestStatus | null, replayed: true };
+}
+
+/**
+ * Of what is recorded: beside the masked number, a hash of the whole one would tell the digits between.
+ */
+const fingerprintOf = ({
+  restaurantId,
+  paymentToken,
+  amountCents,
+  currency,
+  metadata = {},
+}: AuthorizeCommand): Buffer =>
+  fingerprint('authorize', restaurantId.toLowerCase(), paymentToken, amountCents, currency, metadata);
+
+/** Whether it is the same as it was, or would have been, recorded by a process that has masking set otherwise. */
+function stoodForOther(key: UsedKey, given: AuthorizeCommand, recorded: AuthorizeCommand): boolean {
+  const other = recorded === given ? maskCommand(given) : given;
+  return other !== recorded && key.stoodFor('authorize', fingerprintOf(other));
 }
 
 /** Events carry metadata as text: a string as it is, anything else as JSON. */

@@ -1,3 +1,5 @@
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { uuid, text } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -23,10 +25,12 @@ export class CloseUnansweredCommand extends TracedCommand {
   configVersion: string;
 
   /** Who says so: a name of your staff's system. It stays in the event for good, so nothing personal. */
+  @FreeText()
   @Text(1, 255)
   by: string;
 
   /** What was found: nothing is held, or the money has been released. */
+  @FreeText()
   @Text(1, 1000)
   reason: string;
 }
@@ -89,7 +93,7 @@ const CLOSE_UNANSWERED = operation({
 });
 
 export async function closeUnanswered(session: Session, input: CloseUnansweredCommand): Promise<ClosedAttempts> {
-  const command = validateCommand({ CloseUnansweredCommand }, input);
+  const command = screenReport(session.dataSource, 'closeUnanswered', validateCommand({ CloseUnansweredCommand }, input));
   const { configVersion, by, reason, correlationId, causationId } = command;
   const authRequestId = command.authRequestId.toLowerCase();
   const row = await session.row(CLOSE_UNANSWERED, {

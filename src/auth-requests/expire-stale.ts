@@ -1,4 +1,6 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { arrayOf, float8, integer, orNull, timestamptz, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -33,6 +35,7 @@ export class ExpireStaleCommand extends TracedCommand {
   batchSize?: number;
 
   /** Default `stale`. */
+  @FreeText()
   @IsOptional()
   @Text(0, 1000)
   reason?: string;
@@ -103,7 +106,7 @@ const EXPIRE_STALE = operation({
 });
 
 export async function expireStale(session: Session, input: ExpireStaleCommand): Promise<string[]> {
-  const command = validateCommand({ ExpireStaleCommand }, input);
+  const command = screenReport(session.dataSource, 'expireStale', validateCommand({ ExpireStaleCommand }, input));
   const { olderThanMs, withinMs = null, batchSize = 500, reason = 'stale', correlationId, causationId } = command;
   const expired: string[] = [];
   for (let beginAt: Date | null = null; ;) {

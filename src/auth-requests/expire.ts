@@ -1,3 +1,5 @@
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -20,6 +22,7 @@ export class ExpireCommand extends TracedCommand {
   @Uuid()
   authRequestId: string;
 
+  @FreeText()
   @Text(0, 1000)
   reason: string;
 }
@@ -63,7 +66,7 @@ const EXPIRE = operation({
 });
 
 export async function expire(session: Session, input: ExpireCommand): Promise<void> {
-  const command = validateCommand({ ExpireCommand }, input);
+  const command = screenReport(session.dataSource, 'expire', validateCommand({ ExpireCommand }, input));
   const { reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();

@@ -1,4 +1,6 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { bigint, orNull, text, timestamptz } from '../database/columns';
 import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
@@ -43,6 +45,7 @@ export class AuthorizedCommand extends RecordCommand {
   @Currency()
   currency: string;
 
+  @FreeText()
   @IsOptional()
   @Text(0, 100)
   authorizationCode?: string;
@@ -58,6 +61,7 @@ export class AuthorizedCommand extends RecordCommand {
   holdExpiresAt?: Date;
 
   /** Kept in the event. Nothing personal, no card data. */
+  @FreeText()
   @IsOptional()
   @TextMap()
   processorMetadata?: Record<string, string>;
@@ -182,7 +186,7 @@ export async function recordAuthorized(
   input: AuthorizedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedResult> {
-  const command = validateCommand({ AuthorizedCommand }, input);
+  const command = screenReport(session.dataSource, 'recordAuthorized', validateCommand({ AuthorizedCommand }, input));
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId, authorizedAmountCents, currency, authorizationCode = '' } = command;
   const now = new Date();

@@ -1,4 +1,6 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { text } from '../database/columns';
 import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
@@ -31,15 +33,18 @@ export class DeniedCommand extends RecordCommand {
   @Text(1, 50)
   processorName: string;
 
+  @FreeText()
   @IsOptional()
   @Text(0, 50)
   denialCode?: string;
 
+  @FreeText()
   @IsOptional()
   @Text(0, 1000)
   denialReason?: string;
 
   /** Kept in the event. Nothing personal, no card data. */
+  @FreeText()
   @IsOptional()
   @TextMap()
   processorMetadata?: Record<string, string>;
@@ -98,7 +103,7 @@ export async function recordDenied(
   input: DeniedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedResult> {
-  const command = validateCommand({ DeniedCommand }, input);
+  const command = screenReport(session.dataSource, 'recordDenied', validateCommand({ DeniedCommand }, input));
   const { authRequestId } = lease;
   const { processorName, denialCode = '', denialReason = '' } = command;
   const answer = {

@@ -1,4 +1,6 @@
 import { IsIn, IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { boolean, orNull, text, timestamptz } from '../database/columns';
 import { rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
@@ -29,10 +31,12 @@ import {
 /** The attempt came to nothing. */
 export class FailureCommand extends RecordCommand {
   /** Such as `PROCESSOR_TIMEOUT`. */
+  @FreeText()
   @Text(1, 100)
   errorCode: string;
 
   /** For people. Kept in the event. */
+  @FreeText()
   @Text(0, 1000)
   errorMessage: string;
 
@@ -176,7 +180,7 @@ export async function recordFailure(
   input: FailureCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedFailure> {
-  const command = validateCommand({ FailureCommand }, input);
+  const command = screenReport(session.dataSource, 'recordFailure', validateCommand({ FailureCommand }, input));
   const { authRequestId, restaurantId } = lease;
   const { errorCode, errorMessage, retryable, retryBy = 'outbox', outcome } = command;
   const now = new Date();

@@ -1,3 +1,5 @@
+import { FreeId, FreeText } from '../card-numbers/free-fields';
+import { screenReport } from '../card-numbers/screen';
 import { bytea, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -24,10 +26,12 @@ export class VoidCommand extends TracedCommand {
   @Uuid()
   authRequestId: string;
 
+  @FreeId()
   @Text(1, 255)
   idempotencyKey: string;
 
   /** Why, in a word or a sentence. */
+  @FreeText()
   @Text(0, 1000)
   reason: string;
 }
@@ -140,12 +144,16 @@ const FIND_CAPTURED = operation({
 });
 
 export async function requestVoid(session: Session, input: VoidCommand): Promise<VoidReceipt> {
-  const command = validateCommand({ VoidCommand }, input);
+  const given = validateCommand({ VoidCommand }, input);
+  const command = screenReport(session.dataSource, 'requestVoid', given);
   const { idempotencyKey, reason, correlationId, causationId } = command;
   const restaurantId = command.restaurantId.toLowerCase();
   const authRequestId = command.authRequestId.toLowerCase();
   const requestedAt = new Date();
+  // Of what is recorded: beside the masked number, a hash of the whole one would tell the digits between.
   const requestFingerprint = fingerprint('void', restaurantId, authRequestId, reason);
+  // Of what an earlier version has recorded.
+  const unmaskedFingerprint = () => fingerprint('void', restaurantId, authRequestId, given.reason);
   const voiding = {
     auth_request_id: authRequestId,
     restaurant_id: restaurantId,
@@ -163,7 +171,8 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
     if (written) return { authRequestId, status: 'VOIDED', outcome: written.outcome, replayed: false };
     const key = await readKey(session, { idempotencyKey, restaurantId });
     if (key) {
-      if (!key.stoodFor('void', requestFingerprint)) throw new IdempotencyKeyReuseError(key.authRequestId);
+      const isSame = key.stoodFor('void', requestFingerprint) || key.stoodFor('void', unmaskedFingerprint());
+      if (!isSame) throw new IdempotencyKeyReuseError(key.authRequestId);
       const status = (key.status ?? 'VOIDED') as AuthRequestStatus;
       return { authRequestId, status, outcome: key.outcome as VoidOutcome, replayed: true };
     }

@@ -1,4 +1,5 @@
 import { IsOptional } from 'class-validator';
+import { screenReport } from '../card-numbers/screen';
 import { boolean, type Columns, float8, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -184,7 +185,7 @@ const startInput = (lease: LeaseRef, command: StartAttemptCommand, eventId: stri
 });
 
 export async function startAttempt(session: Session, lease: LeaseRef, input: StartAttemptCommand): Promise<Attempt> {
-  const command = validateCommand({ StartAttemptCommand }, input);
+  const command = screenReport(session.dataSource, 'startAttempt', validateCommand({ StartAttemptCommand }, input));
   const { configVersion } = command;
   const eventId = command.eventId?.toLowerCase() ?? newId();
   const start = startInput(lease, command, eventId);

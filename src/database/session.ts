@@ -21,18 +21,20 @@ type Execute = (statement: Statement, values: Encoded) => Promise<Result>;
  */
 export class Session {
   readonly #execute: Execute;
-  readonly #dataSource: DataSource | undefined;
+  readonly #opensOwn: boolean;
   readonly #last: [Statement, unknown[]][] = [];
+  /** The transaction is the caller's: what aborts it cannot be repeated here. */
+  readonly isCallers: boolean;
 
   constructor(
     execute: Execute,
-    /** The transaction is the caller's: what aborts it cannot be repeated here. */
-    readonly isCallers: boolean,
-    /** Where each operation is a transaction by itself: what further ones are opened on. */
-    dataSource?: DataSource,
+    readonly dataSource: DataSource,
+    /** Whose transaction it is. None: each operation is one by itself. */
+    transactionOf: 'caller' | 'package' | 'none',
   ) {
     this.#execute = execute;
-    this.#dataSource = dataSource;
+    this.isCallers = transactionOf === 'caller';
+    this.#opensOwn = transactionOf === 'none';
   }
 
   /** Runs an operation and gives its rows. */
@@ -65,8 +67,8 @@ export class Session {
   ): Promise<Row | undefined> {
     const row = await this.row(operation, input);
     if (!row || !('is_outdated' in row && row.is_outdated)) return row;
-    if (!this.#dataSource) return await this.row(operation, input);
-    return await transaction(this.#dataSource, {}, (own) => own.newest(operation, input)).catch((error: unknown) => {
+    if (!this.#opensOwn) return await this.row(operation, input);
+    return await transaction(this.dataSource, {}, (own) => own.newest(operation, input)).catch((error: unknown) => {
       // What may be repeated by itself may be repeated in a transaction of its own.
       throw error instanceof OutcomeUnknownError ? new DatabaseUnavailableError('08007') : error;
     });
@@ -105,8 +107,8 @@ export class Session {
 export const sessionOf = (dataSource: DataSource, manager?: EntityManager): Session =>
   new Session(
     (statement, values) => execute(dataSource, statement, values, manager),
-    manager !== undefined,
-    manager ? undefined : dataSource,
+    dataSource,
+    manager ? 'caller' : 'none',
   );
 
 /**

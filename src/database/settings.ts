@@ -16,6 +16,8 @@ export interface DriverSettings {
   readonly types?: typeof valueTypes;
   /** How many statements of calls that travel together may be in flight. Default 4; 0: each call goes by itself. */
   readonly coalescedStatements?: number;
+  /** What to do about what looks like a card number in a command that begins something. Default `report`. */
+  readonly cardNumbers?: 'report' | 'mask' | 'refuse';
   /** How long to wait for another process that migrates, in milliseconds. */
   readonly migrationWaitMs?: number;
   /** How long a migration tries for a lock that traffic holds, in milliseconds. */

@@ -62,7 +62,11 @@ export async function transaction<T>(
     // Until something waits for it.
     begun.catch(() => undefined);
     if (!(readsFirst && pipelines)) await begun;
-    const session = new Session(async (...asked) => (await Promise.all([begun, execute(...asked)]))[1], false);
+    const session = new Session(
+      async (...asked) => (await Promise.all([begun, execute(...asked)]))[1],
+      dataSource,
+      'package',
+    );
     const result = await work(session);
     await begun;
     await commit(client, () => sendAll([...session.last, [{ text: 'COMMIT' }]])).catch((error: unknown) => {

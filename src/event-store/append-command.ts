@@ -1,4 +1,5 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
 import { JsonObject } from '../validation/json-rules';
 import { rule } from '../validation/rule';
 import { isUuid, LARGEST_INTEGER, Uuid, WholeNumber } from '../validation/rules';
@@ -20,6 +21,7 @@ const MOST_EVENTS = 1_000;
 /** What else an append may be told. */
 export class AppendOptions {
   /** Of each of the events: JSON, of at most 100 levels and a million characters. Default `{}`. */
+  @FreeText()
   @IsOptional()
   @Origin()
   @JsonObject()

@@ -1,4 +1,5 @@
 import { type DataSource, type EntityManager } from 'typeorm';
+import { screenReport } from '../card-numbers/screen';
 import { arrayOf, bytea, integer, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -13,7 +14,8 @@ import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
 import { AppendCommand, AppendOptions, IterateOptions, ReadStreamOptions, StreamRef } from './append-command';
 import { eventMetadata, INSERT_EVENTS } from './append-event';
-import { decodeEvent, encodeEvent, type PaymentEventBody } from './event-codec';
+import { decodeEvent, type PaymentEventBody } from './event-codec';
+import { encodeScreened } from './encode-screened';
 import { type EventMetadata, fromColumn } from './event-metadata';
 
 /** An event to append. */
@@ -136,19 +138,17 @@ export class EventStore {
     options?: AppendOptions,
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const command = validateCommand(
-      { AppendCommand },
-      {
-        ...validateCommand({ StreamRef }, stream),
-        expectedSequence,
-        events,
-      },
-    );
-    const { metadata = {} } = validateOptions({ AppendOptions }, options);
+    const command = validateCommand({ AppendCommand }, {
+      ...validateCommand({ StreamRef }, stream),
+      expectedSequence,
+      events,
+    });
+    const given = validateOptions({ AppendOptions }, options);
     const ids = command.events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const authRequestId = command.authRequestId.toLowerCase();
     const restaurantId = command.restaurantId.toLowerCase();
-    const data = events.map((event) => encodeEvent(event));
+    const data = encodeScreened(this.#dataSource, events);
+    const { metadata = {} } = screenReport(this.#dataSource, 'append', given);
     const types = events.map(({ type }) => type);
     const session = sessionOf(this.#dataSource, manager);
     const ref = { auth_request_id: authRequestId, restaurant_id: restaurantId, event_ids: ids };

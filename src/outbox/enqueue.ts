@@ -1,4 +1,5 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
 import { bytea, text, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
@@ -19,10 +20,12 @@ export class EnqueueCommand {
   @Text(1, 100)
   messageType: string;
 
+  @FreeText()
   @Bytes()
   payload: Uint8Array;
 
   /** For the consumer. The active W3C trace context is added. */
+  @FreeText()
   @IsOptional()
   @TextMap()
   headers?: Record<string, string>;

@@ -1,4 +1,6 @@
 import { type DataSource, type EntityManager } from 'typeorm';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenNew, screenReport } from '../card-numbers/screen';
 import { bigint, text } from '../database/columns';
 import { operation } from '../database/operation';
 import { callersSession, sessionOf } from '../database/session';
@@ -12,9 +14,11 @@ import { purgeProcessed, type PurgeMessagesOptions } from './purge-processed';
 
 /** Who sets a message aside, and why. */
 export class DiscardCommand {
+  @FreeText()
   @Text(1, 255)
   by: string;
 
+  @FreeText()
   @Text(1, 1000)
   reason: string;
 }
@@ -85,7 +89,7 @@ export class Outbox {
    * @throws TransactionRequiredError, InvalidCommandError before anything is written
    */
   async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
-    const command = validateCommand({ EnqueueCommand }, input);
+    const command = screenNew(this.#dataSource, 'enqueue', validateCommand({ EnqueueCommand }, input));
     const session = callersSession(this.#dataSource, manager, 'enqueue');
     return await enqueue(session, command);
   }
@@ -115,7 +119,8 @@ export class Outbox {
    */
   async discard(id: bigint, input: DiscardCommand, manager?: EntityManager): Promise<void> {
     validateCommand({ MessageRef }, { id });
-    const { by, reason } = validateCommand({ DiscardCommand }, input);
+    const command = screenReport(this.#dataSource, 'discard', validateCommand({ DiscardCommand }, input));
+    const { by, reason } = command;
     const session = sessionOf(this.#dataSource, manager);
     const discarded = await session.write(DISCARD, { message_id: id, actor: by, reason });
     if (discarded === 0) throw new OutboxMessageNotFoundError(id);

@@ -8,7 +8,17 @@ import { type Results } from '../../bench/results';
 const ROOT = join(__dirname, '../..');
 /** It is much to do, and measures nothing here: a machine that others load may take its time. */
 const TIMEOUT_MS = 600_000;
-const COMPARISONS = ['authorize', 'open-loop', 'worker', 'wait', 'growth', 'enqueue', 'relay', 'checks'];
+const COMPARISONS = [
+  'authorize',
+  'open-loop',
+  'worker',
+  'wait',
+  'growth',
+  'enqueue',
+  'relay',
+  'checks',
+  'card-numbers',
+];
 
 async function bench(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'bench/main.ts', ...args], {

@@ -17,6 +17,7 @@ import { parse } from 'yaml';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Holds } from '../../src/auth-requests/holds/holds';
 import { observeHolds } from '../../src/auth-requests/holds/observe-holds';
+import { tellMasked } from '../../src/card-numbers/screen';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
@@ -166,6 +167,9 @@ async function scrapeOfEverything(): Promise<string[]> {
   await relay.runOnce();
   const unobserve = [observeOutbox(outbox), observeHolds(new Holds(dataSource))];
   countSwept();
+  const log = jest.spyOn(dataSource.logger, 'log').mockImplementation();
+  tellMasked(dataSource, 'recordDenied', ['denialReason']);
+  log.mockRestore();
   const lines = await scrape();
   unobserve.forEach((takeOff) => takeOff());
   return lines;

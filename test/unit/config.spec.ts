@@ -86,6 +86,7 @@ describe('readConfig', () => {
 
   test.each([
     ['PAYMENT_EVENTS_DB_POOL_SIZE', ['0', '-1', '1.5', '1e3', 'ten', '0x10', '1001', ' 5']],
+    ['PAYMENT_EVENTS_DB_CARD_NUMBERS', ['none', 'MASK', 'true']],
     ['PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS', ['0', '5s', '2147483648']],
     ['PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS', ['-1', '30s']],
     ['PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS', ['-1', 'never']],
@@ -111,6 +112,7 @@ describe('readConfig', () => {
       PAYMENT_EVENTS_DB_APPLICATION_NAME: 'worker 7',
       PAYMENT_EVENTS_DB_POOL_SIZE: '20',
       PAYMENT_EVENTS_DB_COALESCED_STATEMENTS: '0',
+      PAYMENT_EVENTS_DB_CARD_NUMBERS: 'refuse',
       PAYMENT_EVENTS_DB_CONNECT_TIMEOUT_MS: '1000',
       PAYMENT_EVENTS_DB_STATEMENT_TIMEOUT_MS: '0',
       PAYMENT_EVENTS_DB_LOCK_TIMEOUT_MS: '2000',
@@ -127,6 +129,7 @@ describe('readConfig', () => {
       extra: {
         ...{ statement_timeout: 0, lock_timeout: 2000, idle_in_transaction_session_timeout: 30_000 },
         ...{ migrationWaitMs: 0, migrationLockBudgetMs: 5000, migrationHoldLifeDays: 7, coalescedStatements: 0 },
+        cardNumbers: 'refuse',
       },
     });
     const { dataSource: pooled } = readConfig({ PAYMENT_EVENTS_DB_TIMEOUTS_VIA: 'role' });

@@ -34,6 +34,7 @@ test.each([
   ['protobuf', []],
   ['validation', []],
   ['connection', ['database', 'validation']],
+  ['card-numbers', ['database', 'validation']],
   ['schema', ['database']],
   ['migrations', ['database']],
   ['migrator', ['database', 'migrations', 'schema', 'validation']],

@@ -10,7 +10,7 @@ export const PAGES: readonly Page[] = [
   {
     name: 'connection',
     title: 'Configuration and DataSource',
-    sources: ['config', 'data-source', 'connection', 'database'],
+    sources: ['config', 'data-source', 'connection', 'database', 'card-numbers'],
   },
   { name: 'auth-requests', title: 'Authorization requests', sources: ['auth-requests'] },
   { name: 'processing-locks', title: 'Processing locks', sources: ['locks'] },

@@ -1,4 +1,5 @@
 import { IsIn, IsOptional } from 'class-validator';
+import { screenReport } from '../../card-numbers/screen';
 import { type Session } from '../../database/session';
 import { validWork } from '../../locks/hold-lease';
 import { wantedLease } from '../../locks/lease';
@@ -66,7 +67,7 @@ export async function attemptVoid(
   input: AttemptVoidCommand,
   ask: VoidAtProcessor,
 ): Promise<AttemptVoidResult> {
-  const command = validateCommand({ AttemptVoidCommand }, input);
+  const command = screenReport(session.dataSource, 'attemptVoid', validateCommand({ AttemptVoidCommand }, input));
   validWork(ask);
   const lease = wantedLease(command);
   const { authRequestId, restaurantId } = lease;

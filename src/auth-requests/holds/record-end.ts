@@ -1,4 +1,6 @@
 import { IsIn, IsOptional } from 'class-validator';
+import { FreeText } from '../../card-numbers/free-fields';
+import { screenReport } from '../../card-numbers/screen';
 import { type Session } from '../../database/session';
 import { AuthRequestNotFoundError, HoldNotFoundError } from '../../errors';
 import { Text, WholeNumber } from '../../validation/rules';
@@ -21,16 +23,18 @@ export class RecordEndCommand extends HoldCommand {
   amountCents?: number;
 
   /** Who says so: a name of your staff's system. It stays in the event for good, so nothing personal. */
+  @FreeText()
   @Text(1, 255)
   by: string;
 
   /** What was found and done, such as `refunded as re_3Oq`. */
+  @FreeText()
   @Text(1, 1000)
   reason: string;
 }
 
 export async function recordEnd(session: Session, input: RecordEndCommand): Promise<{ readonly state: HoldState }> {
-  const command = validateCommand({ RecordEndCommand }, input);
+  const command = screenReport(session.dataSource, 'recordEnd', validateCommand({ RecordEndCommand }, input));
   const { processorName, processorAuthId, end, amountCents, by, reason, correlationId, causationId } = command;
   const found = await findHold(session, command);
   if (!found) throw new HoldNotFoundError(processorName, processorAuthId);

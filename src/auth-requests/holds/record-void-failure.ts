@@ -1,4 +1,6 @@
 import { IsIn, IsOptional } from 'class-validator';
+import { FreeText } from '../../card-numbers/free-fields';
+import { screenReport } from '../../card-numbers/screen';
 import { boolean, orNull, text, timestamptz } from '../../database/columns';
 import { rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
@@ -18,10 +20,12 @@ import { isMeant, queueVoids, voidMessage } from './write-holds';
 /** The processor did not void a hold. */
 export class VoidFailureCommand extends VoidWriteCommand {
   /** Such as `PROCESSOR_TIMEOUT`. */
+  @FreeText()
   @Text(1, 100)
   errorCode: string;
 
   /** For people. Kept in the event. */
+  @FreeText()
   @Text(0, 1000)
   errorMessage: string;
 
@@ -136,7 +140,7 @@ export async function recordVoidFailure(
   input: VoidFailureCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedVoidFailure> {
-  const command = validateCommand({ VoidFailureCommand }, input);
+  const command = screenReport(session.dataSource, 'recordVoidFailure', validateCommand({ VoidFailureCommand }, input));
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId, errorCode, errorMessage, retryable, retryBy = 'outbox' } = command;
   const writeKey = `VOID_FAILED ${retryable ? 'retryable' : 'for good'} ${errorCode}`;

@@ -1,3 +1,4 @@
+import { screenReport } from '../../card-numbers/screen';
 import { rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
 import { appendEvent, eventOf } from '../../event-store/append-event';
@@ -56,7 +57,7 @@ export async function recordVoided(
   input: VoidedCommand,
   after: LeaseAfter = 'kept',
 ): Promise<RecordedVoid> {
-  const command = validateCommand({ VoidedCommand }, input);
+  const command = screenReport(session.dataSource, 'recordVoided', validateCommand({ VoidedCommand }, input));
   const { processorName, processorAuthId } = command;
   const voided = {
     ...voidInput(lease, command, 'VOIDED'),

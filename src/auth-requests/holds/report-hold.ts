@@ -1,4 +1,5 @@
 import { IsIn, IsOptional, ValidateIf } from 'class-validator';
+import { screenReport } from '../../card-numbers/screen';
 import { bigint, orNull, text, timestamptz, uuid } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
@@ -241,7 +242,7 @@ export const REPORT_END = operation({
 export const END_NAMES = { captured: 'CAPTURED', voided: 'VOIDED', lapsed: 'LAPSED' } as const;
 
 export async function reportHold(session: Session, input: ReportHoldCommand): Promise<ReportedHold> {
-  const command = validateCommand({ ReportHoldCommand }, input);
+  const command = screenReport(session.dataSource, 'report', validateCommand({ ReportHoldCommand }, input));
   const { processorName, processorAuthId, told, source, sourceEventId, amountCents, currency = '' } = command;
   const { correlationId, causationId, headers, holdExpiresAt } = command;
   const found = await findOrPlace(session, command);

@@ -1,3 +1,5 @@
+import { FreeText } from '../../card-numbers/free-fields';
+import { screenReport } from '../../card-numbers/screen';
 import { text, uuid } from '../../database/columns';
 import { newId } from '../../database/new-id';
 import { operation, rowsOf } from '../../database/operation';
@@ -14,10 +16,12 @@ import { IS_OUTDATED, isMeant, queueVoids, voidMessage } from './write-holds';
 /** A person has a hold voided: one whose void has failed, or one that was too old to be voided by itself. */
 export class RequeueVoidCommand extends HoldCommand {
   /** Who says so: a name of your staff's system. It stays in the event for good, so nothing personal. */
+  @FreeText()
   @Text(1, 255)
   by: string;
 
   /** What has changed since, such as `the account is open again`. */
+  @FreeText()
   @Text(1, 1000)
   reason: string;
 }
@@ -77,7 +81,7 @@ const REQUEUE_VOID = operation({
 });
 
 export async function requeueVoid(session: Session, input: RequeueVoidCommand): Promise<RequeuedVoid> {
-  const command = validateCommand({ RequeueVoidCommand }, input);
+  const command = screenReport(session.dataSource, 'requeueVoid', validateCommand({ RequeueVoidCommand }, input));
   const { processorName, processorAuthId, by, reason, correlationId, causationId, headers } = command;
   const authRequestId = command.authRequestId.toLowerCase();
   const restaurantId = command.restaurantId.toLowerCase();

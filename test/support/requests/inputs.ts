@@ -128,7 +128,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
     ...{ lockTimeoutMs: 0, idleInTransactionTimeoutMs: 0, timeoutsVia: 'role', preparedStatements: 'named' },
     ...{ migrationWaitMs: 0, migrationLockBudgetMs: 0, migrationHoldLifeDays: 0, logger: 'debug' },
-    coalescedStatements: 0,
+    ...{ coalescedStatements: 0, cardNumbers: 'mask' },
   },
   PaymentEventsDbModuleOptions: {
     ...{ dataSource: { url: serverUrl }, relay: {}, sweeper: {}, connectAttempts: 1, connectRetryDelayMs: 0 },
