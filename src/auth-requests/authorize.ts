@@ -60,7 +60,10 @@ export interface AuthorizeReceipt {
 
 const TAKEN = 'input JOIN key USING (auth_request_id)';
 
-/** Key first; the rest selects from it, so that either all of it is written or nothing. An unexpired key gives no row. */
+/**
+ * Key first; the rest selects from it, so that either all of it is written or nothing. An unexpired key gives no row. The state
+ * is last: of that, unlike of the outbox, every role that accepts requests may read the id.
+ */
 export const AUTHORIZE = operation({
   name: 'authorize',
   input: {
@@ -85,15 +88,15 @@ export const AUTHORIZE = operation({
       SELECT idempotency_key, restaurant_id, auth_request_id, 'authorize', NULL, request_fingerprint FROM input`)}
       RETURNING auth_request_id
     ), event AS (${appendEvent(input, { from: TAKEN, id: 'event_id', sequence: '1' })}
-    ), state AS (
-      INSERT INTO auth_request_state
-        (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
-         last_event_sequence, last_event_id)
-      SELECT auth_request_id, restaurant_id, payment_token, 'PENDING', amount_cents, currency, now(), request_metadata,
-             1, event_id
-      FROM ${TAKEN}
-    )${queueMessage(input, { from: TAKEN })}`,
-  many: { orderBy: ['idempotency_key', 'restaurant_id'], returning: 'RETURNING aggregate_id AS auth_request_id' },
+    ), message AS (${queueMessage(input, { from: TAKEN })}
+    )
+    INSERT INTO auth_request_state
+      (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at, metadata,
+       last_event_sequence, last_event_id)
+    SELECT auth_request_id, restaurant_id, payment_token, 'PENDING', amount_cents, currency, now(), request_metadata,
+           1, event_id
+    FROM ${TAKEN}`,
+  many: { orderBy: ['idempotency_key', 'restaurant_id'], returning: 'RETURNING auth_request_id' },
 });
 
 /** A request that is ready to be sent. */

@@ -111,6 +111,8 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       const authRequests = new AuthRequests(user);
       const command = anAuthorizeCommand({ idempotencyKey: await expiredKey(prepared) });
       await authRequests.authorize(command);
+      // So many at once that some travel together: that is another statement.
+      await Promise.all(Array.from({ length: 20 }, () => authRequests.authorize(anAuthorizeCommand())));
       return authRequests.authorize(command);
     },
     requestVoid: onRequest(async (authRequests, ref) => {
