@@ -1,11 +1,15 @@
 import { cp, mkdtemp, rm, symlink, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { type PackedPackage } from './packed-package';
 import { shell } from './shell';
 
 const ROOT = join(__dirname, '../../..');
 const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist-bench', '.postgres', 'bench', 'coverage']);
+
+/** What is installed and built there when somebody has started them. */
+const isMadeByExamples = (path: string) =>
+  /^examples(\/|$)/.test(relative(ROOT, dirname(path))) && /^(node_modules|dist)$|\.tgz$/.test(basename(path));
 
 /**
  * A copy of this repository in a temporary folder with a space in its path, with the same node_modules: what its
@@ -19,7 +23,7 @@ export class Checkout {
 
   static async create(env: NodeJS.ProcessEnv = {}): Promise<Checkout> {
     const folder = await mkdtemp(join(tmpdir(), 'payment events db '));
-    const filter = (path: string) => !LEFT_OUT.has(relative(ROOT, path));
+    const filter = (path: string) => !LEFT_OUT.has(relative(ROOT, path)) && !isMadeByExamples(path);
     await cp(ROOT, folder, { recursive: true, filter, preserveTimestamps: true });
     await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
     // Else the scripts might take what is installed for outdated, and install into the folder that all share.
