@@ -11,10 +11,13 @@ const PROCESSOR_PORT = process.env.PROCESSOR_PORT ?? '4000';
 const API_URL = `http://localhost:${API_PORT}`;
 const PROCESSOR_URL = `http://127.0.0.1:${PROCESSOR_PORT}`;
 
+const HEADERS = `-H 'Restaurant-Id: 00000000-0000-0000-0000-000000000001' -H 'Content-Type: application/json'`;
 const INSTRUCTIONS = `
-Ready: ${API_URL}/docs shows what the API can do. In another terminal:
+Ready: ${API_URL}/docs shows what the API can do. In another terminal, with the authRequestId of the first answer as ID:
 
-  curl -i ${API_URL}/v1/authorize -H 'Restaurant-Id: 00000000-0000-0000-0000-000000000001' -H 'Idempotency-Key: order-42' -H 'Content-Type: application/json' -d '{"paymentToken":"pt_123","amountCents":1050,"currency":"USD"}'
+  curl -i ${API_URL}/v1/authorize ${HEADERS} -H 'Idempotency-Key: order-42' -d '{"paymentToken":"pt_123","amountCents":1050,"currency":"USD"}'
+  curl -i ${API_URL}/v1/authorize/ID ${HEADERS}
+  curl -i ${API_URL}/v1/authorize/ID/void ${HEADERS} -H 'Idempotency-Key: order-42-void' -d '{"reason":"the guest has left"}'
 
 Ctrl-C ends all of it.`;
 

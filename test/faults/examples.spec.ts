@@ -56,9 +56,13 @@ describeRabbitMq('the examples', () => {
     test('pack, install, build and start, and say what to send them', async () => {
       expect(install).toContain('npm ci\n');
       const shown = whole.lines.filter((line) => /^ +curl /.test(line));
-      expect(shown).toHaveLength(1);
-      const { exitCode, output } = await checkout.run(shown[0]!);
-      expect({ exitCode, output }).toEqual({ exitCode: 0, output: expect.stringMatching(/"status":"\w+"/) as string });
+      expect(shown).toHaveLength(3);
+      let id = '';
+      for (const command of shown) {
+        const { output } = await checkout.run(command.replace('/ID', `/${id}`));
+        expect({ command, output }).toMatchObject({ output: expect.stringMatching(/HTTP\/1.1 20[02] /) as string });
+        id = /"authRequestId":"([^"]+)"/.exec(output)![1]!;
+      }
     });
 
     test('do what their page shows', async () => {
@@ -68,9 +72,9 @@ describeRabbitMq('the examples', () => {
     });
 
     test('end with Ctrl-C, and leave no process behind', async () => {
-      const ended = whole.interrupt();
-      await ended;
-      const { output } = await checkout.run(`ps -eo args | grep -F '${checkout.folder}' | grep -vF grep || true`);
+      await whole.interrupt();
+      // By what all that it starts inherits.
+      const { output } = await checkout.run(`ps axeww | grep PROCESSOR_PORT=${ports.PROCESSOR_PORT} | grep -v grep`);
       expect(output).toBe('');
       await expect(fetch(here('http://localhost:3000/health/ready'))).rejects.toThrow();
     });
