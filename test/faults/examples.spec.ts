@@ -11,6 +11,7 @@ import { ExampleClient, type Authorization } from '../support/examples/example-c
 import { ExampleProcess } from '../support/examples/example-process';
 import { freePort } from '../support/processes/bound-process';
 import { Checkout } from '../support/processes/checkout';
+import { within } from '../support/processes/within';
 import { describeRabbitMq, type RabbitMq, startRabbitMq } from '../support/relay/rabbitmq';
 
 // Here since it takes its packages from the registry, and minutes.
@@ -111,8 +112,13 @@ describeRabbitMq('the examples', () => {
       return lines.filter(({ key }) => !authRequestId || key === authRequestId);
     };
     const statesOf = async (authRequestId: string) => (await ledger(authRequestId)).map(({ state }) => state);
+    /** Long enough for any machine: it ends what never comes. */
     const until = async (holds: () => Promise<boolean>) => {
-      while (!(await holds())) await delay(100);
+      let isOver = false;
+      const loop = async () => {
+        while (!isOver && !(await holds())) await delay(100);
+      };
+      await within(120_000, `"${holds.toString()}"`, loop()).finally(() => (isOver = true));
     };
 
     /** Of requests, and not the one under which a sweeper is at work. */
