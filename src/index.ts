@@ -49,7 +49,12 @@ export { type RequeuedVoid, RequeueVoidCommand } from './auth-requests/holds/req
 export { HOLD_ENDS, HOLD_STATES, type HoldEndState, type HoldState } from './auth-requests/holds/states';
 export { type HoldToVoid, type NothingToVoid, ToVoidCommand, type Voiding } from './auth-requests/holds/to-void';
 export { AUTH_REQUEST_STATUSES, type AuthRequestStatus } from './auth-requests/statuses';
-export { type Processor, PROCESSORS } from './entities/restaurant-payment-config.entity';
+export { BUILT_IN_PROCESSORS } from './configs/processors';
+export { type ChaseSecrets, type ChaseSettings } from './configs/processors/chase';
+export { type MockSecrets, type MockSettings } from './configs/processors/mock';
+export { type ProcessorDefinition, type SettingsSchema } from './configs/processors/processor';
+export { type StripeSecrets, type StripeSettings } from './configs/processors/stripe';
+export { type WorldpaySecrets, type WorldpaySettings } from './configs/processors/worldpay';
 
 export {
   AmbiguousHoldError,

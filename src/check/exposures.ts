@@ -22,6 +22,8 @@ const SECRETS = [
   'outbox.payload',
   'auth_idempotency_keys.idempotency_key',
   'restaurant_payment_configs.processor_config',
+  'restaurant_payment_configs.sealed_secrets',
+  'data_keys.wrapped',
 ];
 
 /** Position among the groups, all of which but the last write. */

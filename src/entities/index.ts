@@ -2,8 +2,10 @@ import { AuthHold } from './auth-hold.entity';
 import { AuthIdempotencyKey } from './auth-idempotency-key.entity';
 import { AuthProcessingLock } from './auth-processing-lock.entity';
 import { AuthRequestState } from './auth-request-state.entity';
+import { DataKey } from './data-key.entity';
 import { OutboxMessage } from './outbox-message.entity';
 import { PaymentEvent } from './payment-event.entity';
+import { PaymentProcessor } from './payment-processor.entity';
 import { RestaurantPaymentConfig } from './restaurant-payment-config.entity';
 
 export {
@@ -11,8 +13,10 @@ export {
   AuthIdempotencyKey,
   AuthProcessingLock,
   AuthRequestState,
+  DataKey,
   OutboxMessage,
   PaymentEvent,
+  PaymentProcessor,
   RestaurantPaymentConfig,
 };
 
@@ -25,4 +29,6 @@ export const entities = [
   RestaurantPaymentConfig,
   AuthProcessingLock,
   AuthHold,
+  PaymentProcessor,
+  DataKey,
 ];

@@ -1,7 +1,7 @@
 import { MIGRATIONS_TABLE } from '../schema/objects';
 
 /** Groups without a login; see {@link roleName} for their names. */
-export const ROLES = ['api', 'worker', 'relay', 'sweeper', 'readonly'] as const;
+export const ROLES = ['api', 'worker', 'relay', 'sweeper', 'configs', 'secrets', 'readonly'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** USAGE is for sequences, the others for tables. */
@@ -41,6 +41,15 @@ const UPDATED_OF_A_HOLD = `
   amount_cents, currency, authorized_at, hold_expires_at, state, is_needed, ended_amount_cents, ended_by, closed_by,
   void_failures, last_void_error, next_void_at, sweeps, swept_at, last_event_sequence`;
 
+/** What is written of a new version. The rest is the database's, or comes later. */
+const INSERTED_OF_A_CONFIG = `
+  restaurant_id, config_version, processor_name, processor_config, is_active, created_by, sealed_secrets, sealed_fields,
+  data_key_id, copy_of`;
+const ANY_CONFIG = columns(`${INSERTED_OF_A_CONFIG}, updated_at, created_at, switched_off_by`);
+const ANY_PROCESSOR = columns('processor_name, secret_fields, required_secret_fields, settings_schema, created_at');
+const ANY_DATA_KEY = columns('data_key_id, key_encryption_key_id, wrapped, created_at, rewrapped_at');
+const INSERTED_OF_A_DATA_KEY = columns('data_key_id, key_encryption_key_id, wrapped');
+
 /** Every service asks at its start whether a migration is pending. */
 const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } };
 
@@ -49,7 +58,7 @@ const STARTING: Record<string, Grant> = { [MIGRATIONS_TABLE]: { SELECT: WHOLE } 
  * read, so that one that is added later stays hidden until somebody decides.
  *
  * Secrets are for the worker alone to read: payment tokens, event_data and metadata of events (which quote tokens and
- * idempotency keys), processor_config. The payload of a message is for the relay, an idempotency key for the API.
+ * idempotency keys). processor_config and sealed_secrets are for those who manage and seal configurations as well. The payload of a message is for the relay, an idempotency key for the API.
  */
 export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>> = {
   /** AuthRequests but for attempts and expiry, IdempotencyKeys, enqueue. */
@@ -103,6 +112,8 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       DELETE: WHOLE,
     },
     restaurant_payment_configs: { SELECT: WHOLE },
+    processors: { SELECT: ANY_PROCESSOR },
+    data_keys: { SELECT: ANY_DATA_KEY },
     outbox: {
       // Beside the id: whether a retry waits.
       SELECT: columns('id, aggregate_id, message_type, processed_at, next_attempt_at'),
@@ -160,6 +171,36 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
+  /**
+   * For whoever manages configurations: writes versions and switches them off. The API and the worker do not, so that one
+   * of them in the wrong hands cannot send money elsewhere.
+   */
+  configs: {
+    restaurant_payment_configs: {
+      SELECT: ANY_CONFIG,
+      INSERT: columns(INSERTED_OF_A_CONFIG),
+      UPDATE: columns('is_active, switched_off_by'),
+    },
+    processors: { SELECT: ANY_PROCESSOR },
+    data_keys: { SELECT: ANY_DATA_KEY, INSERT: INSERTED_OF_A_DATA_KEY },
+    ...STARTING,
+  },
+
+  /** For whoever seals the plain secrets of legacy versions, and wraps data keys anew. Writes no version. */
+  secrets: {
+    restaurant_payment_configs: {
+      SELECT: ANY_CONFIG,
+      UPDATE: columns('processor_config, sealed_secrets, sealed_fields, data_key_id'),
+    },
+    processors: { SELECT: ANY_PROCESSOR },
+    data_keys: {
+      SELECT: ANY_DATA_KEY,
+      INSERT: INSERTED_OF_A_DATA_KEY,
+      UPDATE: columns('wrapped, key_encryption_key_id, rewrapped_at'),
+    },
+    ...STARTING,
+  },
+
   /** For people who look: requests, stuck and unsettled ones, the state of the outbox. */
   readonly: {
     payment_events: {
@@ -176,8 +217,11 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
       SELECT: columns('auth_request_id, restaurant_id, worker_id, locked_at, expires_at'),
     },
     restaurant_payment_configs: {
-      SELECT: columns('restaurant_id, config_version, processor_name, is_active, updated_at, created_at, created_by'),
+      SELECT: columns(`
+        restaurant_id, config_version, processor_name, is_active, updated_at, created_at, created_by, sealed_fields,
+        data_key_id, switched_off_by, copy_of`),
     },
+    processors: { SELECT: ANY_PROCESSOR },
     outbox: {
       SELECT: columns(`
         id, aggregate_id, restaurant_id, message_type, attempts, next_attempt_at, last_error, created_at,

@@ -13,6 +13,10 @@ import { GuardPaymentEvents1795368694337 } from './1795368694337-GuardPaymentEve
 import { CommentOnObjects1795742438022 } from './1795742438022-CommentOnObjects';
 import { AddHolds1795775136521 } from './1795775136521-AddHolds';
 import { CommentOnHolds1795780298253 } from './1795780298253-CommentOnHolds';
+import { AddProcessors1795824155529 } from './1795824155529-AddProcessors';
+import { AddConfigSecrets1795824219347 } from './1795824219347-AddConfigSecrets';
+import { GuardConfigSecrets1795824264020 } from './1795824264020-GuardConfigSecrets';
+import { CommentOnConfigs1795824869411 } from './1795824869411-CommentOnConfigs';
 
 /** Every migration, oldest first, in the form `DataSource` wants. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -30,4 +34,8 @@ export const migrations: (new () => MigrationInterface)[] = [
   CommentOnObjects1795742438022,
   AddHolds1795775136521,
   CommentOnHolds1795780298253,
+  AddProcessors1795824155529,
+  AddConfigSecrets1795824219347,
+  GuardConfigSecrets1795824264020,
+  CommentOnConfigs1795824869411,
 ];

@@ -40,6 +40,7 @@ const CHANGES: Record<string, { readonly up?: readonly Change[]; readonly down?:
   ContractKeysAndIndexes: { up: [rekey(1)], down: [rekey(2)] },
   GuardAuthRequestState: { down: forget(['auth_request_state', 'guard_auth_request_state']) },
   GuardConfigVersions: { down: forget(['restaurant_payment_configs', 'guard_restaurant_payment_configs']) },
+  AddConfigSecrets: { down: forget(['data_keys', 'guard_data_keys']) },
   GuardPaymentEvents: {
     down: forget(['payment_events', 'refuse_payment_events_change'], ['payment_events', 'refuse_payment_events_gap']),
   },

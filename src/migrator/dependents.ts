@@ -22,6 +22,8 @@ const OUR_TRIGGERS = literals([
   'guard_auth_request_state',
   'guard_new_auth_request_state',
   'guard_restaurant_payment_configs',
+  'guard_new_restaurant_payment_configs',
+  'guard_data_keys',
   'payment_events_append_only',
   'payment_events_no_truncate',
   'payment_events_no_gaps',
@@ -87,7 +89,7 @@ const dependentsOf = (changes: readonly object[]) => sql`
         SELECT FROM pg_attribute AS generated
         WHERE (generated.attrelid, generated.attnum) = (objid, objsubid) AND attgenerated <> '')
       WHEN 'pg_constraint'::regclass THEN target.kind = 'drop' AND EXISTS (
-        SELECT FROM pg_constraint WHERE pg_constraint.oid = objid AND confrelid = attrelid)
+        SELECT FROM pg_constraint WHERE pg_constraint.oid = objid AND confrelid = attrelid AND conrelid <> attrelid)
       ELSE false END
 
     UNION
@@ -123,6 +125,9 @@ const dependentsOf = (changes: readonly object[]) => sql`
       AND ((refclassid, refobjid) = ('pg_constraint'::regclass, key.oid)
         OR (refclassid, refobjid) = ('pg_class'::regclass, key.conindid))
     WHERE kind = 'rekey'
+      -- Ours goes before the key does.
+      AND NOT (classid = 'pg_constraint'::regclass AND EXISTS (
+        SELECT FROM pg_constraint AS own WHERE own.oid = objid AND own.conname = 'restaurant_payment_configs_copy_of_fkey'))
 
     UNION
     SELECT step, migration, format('the replica identity of table %s is the index of its primary key', "on")

@@ -260,27 +260,80 @@ export const COMMENTS = commentsOn({
       },
     },
     restaurant_payment_configs: {
-      row: "One version of how a restaurant's payments are processed. It never changes but for being switched on or off, so that an attempt under it can be explained years later.",
+      row: "One version of how a restaurant's payments are processed. It never changes but for being switched off, once, and for having its secrets sealed, so that an attempt under it can be explained years later.",
       columns: {
         restaurant_id: 'The restaurant.',
         config_version: "Name of the version, the operator's own. Attempts name the version under which they asked.",
-        processor_name: 'One of the processors that check_processor names; mock is for tests.',
+        processor_name: 'Its processor, a row of processors; mock is for tests.',
         processor_config:
-          "JSON object that the processor's client needs. Holds its API key: secret, for workers alone to read.",
-        is_active: 'New attempts use this version. At most one of a restaurant is active.',
-        updated_at: 'When it was last switched on or off. Set by the guard.',
+          "JSON object of settings that the processor's client needs. Versions of legacy services hold its API key as well, until they are sealed: secret, for workers and those who manage configurations alone to read.",
+        is_active: 'New attempts use this version. At most one of a restaurant is active. Once false, false for good.',
+        updated_at: 'When it was switched off; until then when it was made. Set by the guard.',
         created_at: 'When the version was inserted. Of a legacy row: when it was last changed before the migration.',
         created_by: 'Who made it, where that was told.',
+        sealed_secrets:
+          'Its secrets, encrypted: a byte for the format, the 16 bytes of data_key_id, and what belongs to the format. NULL where it has none, or has them in plain text. Bound to restaurant, version, processor, fields and settings: it opens nowhere else.',
+        sealed_fields: 'The names of the secrets in sealed_secrets.',
+        data_key_id: 'The key that sealed_secrets is encrypted under: data_keys.data_key_id.',
+        switched_off_by:
+          'Who switched it off. NULL on versions that are on, and that were switched off before this was asked.',
+        copy_of: 'The version of the restaurant whose content this one has, where somebody has gone back to that.',
       },
       constraints: {
         restaurant_payment_configs_pkey: 'A version of a restaurant is there once.',
-        check_processor: 'No client exists for any other processor.',
+        restaurant_payment_configs_processor_fkey:
+          'No client exists for a processor that nobody has described. Its secrets and settings are looked up there.',
+        restaurant_payment_configs_sealed_whole: 'What is sealed says under which key and what it holds.',
+        restaurant_payment_configs_data_key_fkey:
+          'A data key that is in use cannot go: nothing else opens what it sealed.',
+        restaurant_payment_configs_copy_of_fkey: 'A way back leads to a version that is there.',
       },
       indexes: {
         restaurant_payment_configs_one_active: 'At most one active version a restaurant: no attempt has to choose.',
       },
       triggers: {
-        guard_restaurant_payment_configs: 'Refuses every change but of is_active. ENABLE ALWAYS.',
+        guard_restaurant_payment_configs:
+          'Refuses every change but to switch a version off, and to seal its secrets. ENABLE ALWAYS.',
+        guard_new_restaurant_payment_configs:
+          'Refuses secrets among the settings, settings that the processor does not know, and whatever another rule of the table would refuse, in words that quote nothing of the row. Not ENABLE ALWAYS: a logical subscriber receives versions of legacy services.',
+      },
+    },
+    processors: {
+      row: 'One processor that restaurants can be configured for. stripe, chase, worldpay and mock come with the migrations; a team inserts its own.',
+      columns: {
+        processor_name: 'Its name, as versions of configurations give it.',
+        secret_fields: 'Names of its secrets. None may be among the settings of a configuration, at any depth.',
+        required_secret_fields: 'Those that a new configuration has to have.',
+        settings_schema:
+          'JSON Schema of its settings: of an object without additional properties. The guard of configurations knows the names in properties; clients check the rest.',
+        created_at: 'When it was inserted. Of those that come with the migrations: when they were described.',
+      },
+      constraints: {
+        processors_pkey: 'A processor is there once.',
+        processors_name_format: 'Names compare as texts, so there is one spelling.',
+        processors_secrets_named: 'A secret without a name could not be found among settings.',
+        processors_required_known: 'What has to be there is one of the secrets.',
+        processors_settings_closed:
+          'Unknown settings are refused, so the schema names all. It would be of no use as another kind of schema.',
+        processors_settings_not_secret: 'A secret that is a setting as well would be kept in plain text.',
+      },
+    },
+    data_keys: {
+      row: 'One key that secrets of configurations are sealed with, itself encrypted under a key that the database does not have. Shared by many versions.',
+      columns: {
+        data_key_id: 'Its identity, which every ciphertext names. Never changes.',
+        key_encryption_key_id: 'The key that it is wrapped under, as its key provider names it.',
+        wrapped: 'The key, encrypted. Of no use without the key encryption key.',
+        created_at: 'When it was inserted. Never changes.',
+        rewrapped_at: 'When it was last wrapped under another key.',
+      },
+      constraints: {
+        data_keys_pkey: 'A key is there once.',
+        data_keys_key_encryption_key_named: 'A key that does not say what it is wrapped under cannot be unwrapped.',
+        data_keys_wrapped_length: 'Nothing that long is a wrapped key, and nothing empty.',
+      },
+      triggers: {
+        guard_data_keys: 'Refuses a change of data_key_id and created_at. ENABLE ALWAYS.',
       },
     },
     auth_processing_locks: {
@@ -378,8 +431,9 @@ export const COMMENTS = commentsOn({
       'Keeps what a hold is, allows only the changes of state that follow, each with a newer event, and sets state_since.',
     guard_auth_request_state:
       'Allows only the status changes of a request, keeps what was asked for as it was, never loses an event or an open attempt, and sets updated_at. Only the owner of the table may insert rows that are not PENDING, to rebuild them.',
+    guard_data_keys: 'Keeps what ciphertexts name: a data key may only be wrapped anew.',
     guard_restaurant_payment_configs:
-      'Keeps a configuration version as it was inserted, but for is_active, and sets updated_at.',
+      'Keeps secrets out of the settings of a new configuration version. Keeps a version as it was inserted, but for being switched off by somebody and for having its secrets sealed, and sets updated_at.',
     refuse_payment_events_change: 'Makes payment_events append-only.',
     refuse_payment_events_gap: 'Looks for the event before: streams have no gaps and belong to one restaurant.',
   },

@@ -1,13 +1,13 @@
 /** The restaurant that local development and examples use. */
 export const DEVELOPMENT_RESTAURANT_ID = '00000000-0000-0000-0000-000000000001';
 
-/** One configuration a restaurant: placeholders in the place of the processor's secrets. */
+/** One configuration a restaurant, without the processor's secrets. */
 export const developmentConfigs = [
   {
     restaurantId: DEVELOPMENT_RESTAURANT_ID,
     configVersion: 'v1',
     processorName: 'stripe',
-    processorConfig: { stripe_api_key: 'sk_test_placeholder', statement_descriptor: 'TEST RESTAURANT' },
+    processorConfig: { statement_descriptor: 'TEST RESTAURANT' },
   },
 ] as const;
 

@@ -367,4 +367,194 @@ export const STEPS: Readonly<Record<string, string>> = {
 +  END $function$
 +
 `,
+  CommentOnHolds1795780298253: ``,
+  AddProcessors1795824155529: `@@ -151,0 +152,13 @@ table payment_events
++table processors
++  column processor_name character varying(50) not null
++  column secret_fields text[] not null
++  column required_secret_fields text[] not null default '{}'::text[]
++  column settings_schema jsonb not null
++  column created_at timestamp with time zone not null default now()
++  constraint processors_name_format CHECK (((processor_name)::text ~ '^[a-z][a-z0-9_]{0,49}$'::text))
++  constraint processors_pkey PRIMARY KEY (processor_name)
++  constraint processors_required_known CHECK ((required_secret_fields <@ secret_fields))
++  constraint processors_secrets_named CHECK ((array_position(secret_fields, NULL::text) IS NULL))
++  constraint processors_settings_closed CHECK ((settings_schema @> '{"type": "object", "properties": {}, "additionalProperties": false}'::jsonb))
++  constraint processors_settings_not_secret CHECK ((NOT ((settings_schema -> 'properties'::text) ?| secret_fields)))
++  index CREATE UNIQUE INDEX processors_pkey ON processors USING btree (processor_name)
+@@ -161 +173,0 @@ table restaurant_payment_configs
+-  constraint check_processor CHECK (((processor_name)::text = ANY ((ARRAY['stripe'::character varying, 'chase'::character varying, 'worldpay'::character varying, 'mock'::character varying])::text[])))
+@@ -162,0 +175 @@ table restaurant_payment_configs
++  constraint restaurant_payment_configs_processor_fkey FOREIGN KEY (processor_name) REFERENCES processors(processor_name)
+`,
+  AddConfigSecrets1795824219347: `@@ -103,0 +104,11 @@ table auth_request_state with (fillfactor=80)
++table data_keys
++  column data_key_id uuid not null
++  column key_encryption_key_id character varying(2048) not null
++  column wrapped bytea not null
++  column created_at timestamp with time zone not null default now()
++  column rewrapped_at timestamp with time zone
++  constraint data_keys_key_encryption_key_named CHECK (((key_encryption_key_id)::text <> ''::text))
++  constraint data_keys_pkey PRIMARY KEY (data_key_id)
++  constraint data_keys_wrapped_length CHECK (((octet_length(wrapped) >= 1) AND (octet_length(wrapped) <= 10000)))
++  index CREATE UNIQUE INDEX data_keys_pkey ON data_keys USING btree (data_key_id)
++  trigger CREATE TRIGGER guard_data_keys BEFORE UPDATE ON data_keys FOR EACH ROW EXECUTE FUNCTION guard_data_keys() enabled always
+@@ -173,0 +185,7 @@ table restaurant_payment_configs
++  column sealed_secrets bytea
++  column sealed_fields text[]
++  column data_key_id uuid
++  column switched_off_by character varying(255)
++  column copy_of character varying(50)
++  constraint restaurant_payment_configs_copy_of_fkey FOREIGN KEY (restaurant_id, copy_of) REFERENCES restaurant_payment_configs(restaurant_id, config_version)
++  constraint restaurant_payment_configs_data_key_fkey FOREIGN KEY (data_key_id) REFERENCES data_keys(data_key_id)
+@@ -175,0 +194 @@ table restaurant_payment_configs
++  constraint restaurant_payment_configs_sealed_whole CHECK ((num_nulls(sealed_secrets, sealed_fields, data_key_id) = ANY ('{0,3}'::integer[])))
+@@ -294,0 +314,15 @@ AS $function$
++  END $function$
++
++function guard_data_keys
++CREATE OR REPLACE FUNCTION guard_data_keys()
++ RETURNS trigger
++ LANGUAGE plpgsql
++ SET search_path TO 'pg_catalog', 'pg_temp'
++AS $function$
++  BEGIN
++    IF (NEW.data_key_id, NEW.created_at) IS DISTINCT FROM (OLD.data_key_id, OLD.created_at) THEN
++      RAISE EXCEPTION 'a data key keeps its id and its time: only how it is wrapped changes' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'data_keys_immutable',
++        HINT = 'Insert a new data key.';
++    END IF;
++    RETURN NEW;
+`,
+  GuardConfigSecrets1795824264020: `@@ -196,0 +197 @@ table restaurant_payment_configs
++  trigger CREATE TRIGGER guard_new_restaurant_payment_configs BEFORE INSERT ON restaurant_payment_configs FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs() enabled
+@@ -335 +336 @@ CREATE OR REPLACE FUNCTION guard_restaurant_payment_configs()
+- SET search_path TO 'pg_catalog', 'pg_temp'
++ SET search_path FROM CURRENT
+@@ -336,0 +338,9 @@ AS $function$
++  DECLARE
++    allowed record;
++    is_switched_off boolean := false;
++    is_sealed_now boolean := false;
++    missing text;
++    secrets text[];
++    settings jsonb;
++    revealed text;
++    unknown bigint;
+@@ -338,2 +348,55 @@ AS $function$
+-    IF current_setting('session_replication_role') <> 'replica' THEN
+-      NEW.updated_at := now();
++    IF TG_OP = 'UPDATE' THEN
++      is_switched_off := OLD.is_active AND NEW.is_active IS NOT DISTINCT FROM false;
++      is_sealed_now := OLD.sealed_secrets IS NULL AND NEW.sealed_secrets IS NOT NULL;
++      IF current_setting('session_replication_role') <> 'replica' THEN
++        NEW.updated_at := CASE WHEN is_switched_off THEN now() ELSE OLD.updated_at END;
++      END IF;
++      allowed := OLD;
++      allowed.updated_at := NEW.updated_at;
++      IF is_switched_off THEN
++        allowed.is_active := false;
++        allowed.switched_off_by := NEW.switched_off_by;
++      ELSIF is_sealed_now AND jsonb_typeof(OLD.processor_config) = 'object' THEN
++        allowed.sealed_secrets := NEW.sealed_secrets;
++        allowed.sealed_fields := NEW.sealed_fields;
++        allowed.data_key_id := NEW.data_key_id;
++        allowed.processor_config := OLD.processor_config - NEW.sealed_fields;
++      END IF;
++      IF NEW IS DISTINCT FROM allowed THEN
++        RAISE EXCEPTION 'a configuration version does not change but for being switched off, or its secrets being sealed' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',
++          HINT = 'Insert a new config_version, and switch the old one off in the same transaction.';
++      END IF;
++      IF is_switched_off AND coalesce(NEW.switched_off_by, '') = '' THEN
++        RAISE EXCEPTION 'a version that is switched off says by whom' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_switched_off',
++          HINT = 'Set switched_off_by in the same UPDATE.';
++      END IF;
++      IF NOT is_sealed_now THEN
++        RETURN NEW;
++      END IF;
++    ELSE
++      missing := CASE
++        WHEN NEW.restaurant_id IS NULL THEN 'restaurant_id'
++        WHEN NEW.config_version IS NULL THEN 'config_version'
++        WHEN NEW.processor_name IS NULL THEN 'processor_name'
++        WHEN NEW.processor_config IS NULL THEN 'processor_config'
++        WHEN NEW.is_active IS NULL THEN 'is_active'
++        WHEN NEW.updated_at IS NULL THEN 'updated_at'
++        WHEN NEW.created_at IS NULL THEN 'created_at' END;
++      IF missing IS NOT NULL THEN
++        RAISE EXCEPTION 'a configuration version needs a value for %', missing USING
++          ERRCODE = 'not_null_violation', TABLE = TG_TABLE_NAME, COLUMN = missing;
++      END IF;
++    END IF;
++
++    SELECT secret_fields, settings_schema -> 'properties' INTO secrets, settings
++      FROM processors WHERE processor_name = NEW.processor_name;
++    IF NOT FOUND THEN
++      RAISE EXCEPTION 'processors has no row of that processor_name' USING
++        ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_processor_fkey',
++        HINT = 'Correct the name, or insert the processor into processors first.';
++    END IF;
++    IF num_nulls(NEW.sealed_secrets, NEW.sealed_fields, NEW.data_key_id) NOT IN (0, 3) THEN
++      RAISE EXCEPTION 'sealed_secrets, sealed_fields and data_key_id belong together' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_sealed_whole';
+@@ -341,4 +404,52 @@ AS $function$
+-    IF to_jsonb(NEW) - '{is_active,updated_at}'::text[] <> to_jsonb(OLD) - '{is_active,updated_at}'::text[] THEN
+-      RAISE EXCEPTION 'a configuration version does not change but for is_active' USING
+-        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',
+-        HINT = 'Insert a new config_version, and switch the old one off in the same transaction.';
++    IF NEW.data_key_id IS NOT NULL THEN
++      IF substring(NEW.sealed_secrets FROM 2 FOR 16) <> uuid_send(NEW.data_key_id) THEN
++        RAISE EXCEPTION 'the header of sealed_secrets names another data key than data_key_id' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_sealed_header';
++      END IF;
++      IF NOT EXISTS (SELECT FROM data_keys WHERE data_keys.data_key_id = NEW.data_key_id) THEN
++        RAISE EXCEPTION 'data_keys has no row of that data_key_id' USING
++          ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_data_key_fkey',
++          HINT = 'Insert the data key first.';
++      END IF;
++      IF NOT NEW.sealed_fields <@ secrets
++        OR cardinality(NEW.sealed_fields) <> (SELECT count(DISTINCT field) FROM unnest(NEW.sealed_fields) AS field)
++        OR is_sealed_now AND NOT (OLD.processor_config ?& NEW.sealed_fields AND NOT NEW.processor_config ?| secrets)
++      THEN
++        RAISE EXCEPTION 'sealed_fields names secret fields of the processor, each once, and all that a version has when it is sealed' USING
++          ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_sealed_fields',
++          HINT = format('The secret fields of this processor are: %s.', array_to_string(secrets, ', '));
++      END IF;
++    END IF;
++    IF TG_OP = 'UPDATE' THEN
++      RETURN NEW;
++    END IF;
++
++    IF jsonb_typeof(NEW.processor_config) <> 'object' THEN
++      RAISE EXCEPTION 'processor_config is an object of settings' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_settings_object';
++    END IF;
++    -- A secret of any processor, since one may stand in the settings of another; unless this one has a setting of that name.
++    SELECT string_agg(DISTINCT field, ', ' ORDER BY field) INTO revealed
++      FROM jsonb_path_query(NEW.processor_config, 'strict $.**') AS part, processors CROSS JOIN unnest(secret_fields) AS field
++      WHERE jsonb_typeof(part) = 'object' AND part ? field AND NOT settings ? field;
++    IF revealed IS NOT NULL THEN
++      RAISE EXCEPTION 'a secret is among the settings: %', revealed USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_settings_not_secret',
++        HINT = 'Secrets are sealed and go into sealed_secrets. One that was sent in plain text should be changed at the processor.';
++    END IF;
++    SELECT count(*) INTO unknown FROM jsonb_object_keys(NEW.processor_config) AS key WHERE NOT settings ? key;
++    IF unknown > 0 THEN
++      RAISE EXCEPTION 'the processor does not know % of the settings', unknown USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_settings_known',
++        HINT = 'Those that it knows are in settings_schema of its row of processors.';
++    END IF;
++    IF NEW.is_active AND NEW.switched_off_by IS NOT NULL THEN
++      RAISE EXCEPTION 'a version that is on was switched off by nobody' USING
++        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_switched_off';
++    END IF;
++    IF NEW.copy_of IS NOT NULL AND NOT EXISTS (
++      SELECT FROM restaurant_payment_configs AS source
++      WHERE source.restaurant_id = NEW.restaurant_id AND source.config_version = NEW.copy_of)
++    THEN
++      RAISE EXCEPTION 'the restaurant has no version copy_of' USING
++        ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_copy_of_fkey';
+`,
 };
