@@ -1,7 +1,7 @@
 import { IsDate, IsOptional, Length } from 'class-validator';
 import { Check, Column, PrimaryColumn } from 'typeorm';
-import { HasDefault } from '../validation/row-rules';
-import { Bytes, Uuid } from '../validation/rules';
+import { ByteLength, HasDefault } from '../validation/row-rules';
+import { Uuid } from '../validation/rules';
 import { Table } from './table';
 
 /** A key that secrets of configurations are sealed with, itself encrypted under a key that the database does not have. */
@@ -20,7 +20,7 @@ export class DataKey {
 
   /** 1 to 10,000 bytes. */
   @Column({ type: 'bytea' })
-  @Bytes()
+  @ByteLength(1, 10_000)
   wrapped: Buffer;
 
   @Column({ name: 'created_at', type: 'timestamptz', default: () => 'now()' })

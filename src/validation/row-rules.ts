@@ -25,13 +25,13 @@ export const LaterThan = (property: string): PropertyDecorator =>
     message: `must be later than ${property}`,
   });
 
-/** Bytes, so many of them. */
-export const ByteLength = (length: number): PropertyDecorator =>
+/** Bytes, so many of them: from `min` to `max`, which is `min` where it is not given. */
+export const ByteLength = (min: number, max = min): PropertyDecorator =>
   rule({
     name: 'byteLength',
-    constraints: [length],
-    holds: (value) => value instanceof Uint8Array && value.length === length,
-    message: `must be ${length} bytes`,
+    constraints: [min, max],
+    holds: (value) => value instanceof Uint8Array && value.length >= min && value.length <= max,
+    message: min === max ? `must be ${min} bytes` : `must be ${min} to ${max} bytes`,
   });
 
 /** What another property of the same object holds. */

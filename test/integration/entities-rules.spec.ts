@@ -5,6 +5,8 @@ import { AuthProcessingLock } from '../../src/entities/auth-processing-lock.enti
 import { AuthRequestState } from '../../src/entities/auth-request-state.entity';
 import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';
+import { DataKey } from '../../src/entities/data-key.entity';
+import { PaymentProcessor } from '../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
 import { DEVELOPMENT_RESTAURANT_ID } from '../../src/seeds';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -23,6 +25,7 @@ interface EntityRules {
 
 const [EARLIER, LATER] = [new Date('2026-01-01'), new Date('2026-01-02')];
 const id = () => randomUUID();
+const CLOSED = { type: 'object', additionalProperties: false, properties: {} };
 const NOT_A_UUID = 'c4eb2fe1-e4ef-4a05-a2fa-eeadf6cc9cfg';
 const discarded = { processedAt: LATER, discardedAt: LATER, discardedBy: 'jo', discardReason: 'a test' };
 
@@ -142,10 +145,40 @@ const RULES: EntityRules[] = [
       ...missing('restaurantId', 'configVersion', 'processorName', 'processorConfig'),
       ...nulls('isActive', 'createdAt'),
       { configVersion: 'x'.repeat(51) },
-      { processorName: 'paypal' },
+      { processorName: 'x'.repeat(51) },
+      { processorName: '' },
+      { processorConfig: [] },
+      { switchedOffBy: 'x'.repeat(256), isActive: false },
+      { copyOf: 'x'.repeat(51) },
+      { dataKeyId: NOT_A_UUID },
       { createdBy: 'x'.repeat(256) },
     ],
     alsoCorrect: [{ processorName: 'mock' }, { isActive: false }, { restaurantId: DEVELOPMENT_RESTAURANT_ID }],
+  },
+  {
+    Entity: PaymentProcessor,
+    correct: () => ({ processorName: `p${id().slice(0, 8)}`, secretFields: ['pin'], settingsSchema: CLOSED }),
+    wrong: [
+      ...missing('processorName', 'secretFields', 'settingsSchema'),
+      ...nulls('requiredSecretFields', 'createdAt'),
+      { processorName: 'House Bank' },
+      { processorName: '' },
+      { processorName: 'x'.repeat(51) },
+    ],
+    alsoCorrect: [{ processorName: 'x'.repeat(50) }, { requiredSecretFields: ['pin'] }, { secretFields: [] }],
+  },
+  {
+    Entity: DataKey,
+    correct: () => ({ dataKeyId: id(), keyEncryptionKeyId: 'k', wrapped: Buffer.of(1) }),
+    wrong: [
+      ...missing('dataKeyId', 'keyEncryptionKeyId', 'wrapped'),
+      ...nulls('createdAt'),
+      { keyEncryptionKeyId: '' },
+      { keyEncryptionKeyId: 'x'.repeat(2049) },
+      { wrapped: Buffer.of() },
+      { wrapped: Buffer.alloc(10_001) },
+    ],
+    alsoCorrect: [{ wrapped: Buffer.alloc(10_000) }, { rewrappedAt: LATER }, { keyEncryptionKeyId: 'x'.repeat(2048) }],
   },
   {
     Entity: AuthProcessingLock,

@@ -6,7 +6,10 @@ import { AuthProcessingLock } from '../../src/entities/auth-processing-lock.enti
 import { AuthRequestState } from '../../src/entities/auth-request-state.entity';
 import { OutboxMessage } from '../../src/entities/outbox-message.entity';
 import { PaymentEvent } from '../../src/entities/payment-event.entity';
+import { DataKey } from '../../src/entities/data-key.entity';
+import { PaymentProcessor } from '../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../src/entities/restaurant-payment-config.entity';
+import { sealedUnder } from '../support/configs/config-rows';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
@@ -128,14 +131,42 @@ describe('a row that is written and read back has equal values, of the right typ
     const row = {
       restaurantId: restaurant,
       configVersion: 'v1',
-      processorName: 'stripe' as const,
-      processorConfig: { statement_descriptor: 'TRATTORIA ZOË', retries: 2.5 },
+      processorName: 'stripe',
+      processorConfig: { statement_descriptor: 'TRATTORIA ZOË', timeout_seconds: 2.5 },
       isActive: true,
       updatedAt: SUMMER,
       createdAt: WINTER,
       createdBy: 'jo',
+      ...{ sealedSecrets: null, sealedFields: null, dataKeyId: null, switchedOffBy: null, copyOf: null },
     };
     expect(await writeAndRead(RestaurantPaymentConfig, row)).toEqual(row);
+  });
+
+  test('PaymentProcessor', async () => {
+    const row = {
+      processorName: 'house_bank',
+      secretFields: ['pin', 'tan'],
+      requiredSecretFields: ['pin'],
+      settingsSchema: { type: 'object', additionalProperties: false, properties: { branch: { type: 'string' } } },
+      createdAt: WINTER,
+    };
+    expect(await writeAndRead(PaymentProcessor, row)).toEqual(row);
+  });
+
+  test('DataKey, and a RestaurantPaymentConfig whose secrets are sealed under it', async () => {
+    const key = {
+      ...{ dataKeyId: randomUUID(), keyEncryptionKeyId: 'arn:aws:kms:key/1', wrapped: Buffer.alloc(10_000, 7) },
+      ...{ createdAt: WINTER, rewrappedAt: SUMMER },
+    };
+    expect(await writeAndRead(DataKey, key)).toEqual(key);
+    const config = {
+      ...{ restaurantId: randomUUID(), configVersion: 'v1', processorName: 'stripe', processorConfig: {} },
+      ...{ isActive: false, updatedAt: SUMMER, createdAt: WINTER, createdBy: 'jo', switchedOffBy: 'ada', copyOf: null },
+      ...{ sealedSecrets: sealedUnder(key.dataKeyId), sealedFields: ['api_key'], dataKeyId: key.dataKeyId },
+    };
+    expect(await writeAndRead(RestaurantPaymentConfig, config)).toEqual(config);
+    const copy = { ...config, configVersion: 'v2', copyOf: 'v1' };
+    expect(await writeAndRead(RestaurantPaymentConfig, copy)).toEqual(copy);
   });
 
   test('AuthProcessingLock', async () => {

@@ -40,6 +40,8 @@ test('the page decides on every public method', () => {
 const REFUSED_BY_OTHERS: Record<string, new (...args: never[]) => Error> = {
   'ReadModel.rebuild': RebuildNotAllowedError,
   'entities.RestaurantPaymentConfig': QueryFailedError,
+  'entities.PaymentProcessor': QueryFailedError,
+  'entities.DataKey': QueryFailedError,
 };
 
 test.each(CALLS)('$name runs as $may and as the owner, and is denied to all others', async ({ name, call, may }) => {

@@ -16,7 +16,8 @@ const roles = useRoles(database);
 beforeAll(() => roles.handOver());
 
 const PAGE = 'docs/how-to/least-privilege.md';
-const LOGINS = /\b(authorization_api\w*|auth_processor_worker|outbox_relay|payment_sweeper|ada)\b/g;
+const LOGINS =
+  /\b(authorization_api\w*|auth_processor_worker|outbox_relay|payment_sweeper|config_manager|secret_keeper|ada)\b/g;
 
 /** The page's code with names that no other test has. */
 const code = (language: string) =>
@@ -50,7 +51,7 @@ async function as<T>(login: string, password: string, use: (outbox: Outbox) => P
 test('the page "Give each service only what it needs" does what it says, as an owner who is no superuser', async () => {
   const owner = await roles.as('owner');
   const [grants, dryRun, again, check, ignoring, ...noMore] = commandsIn(code('bash'));
-  const [api, worker, relay, sweeper, ada, second, count, drop, lend, takeBack, ...none] = code('sql')
+  const [api, worker, relay, sweeper, configs, secrets, ada, second, count, drop, lend, takeBack, ...none] = code('sql')
     .split(/(?<=;)\n/)
     .map((statement) => statement.trim())
     .filter(Boolean);
@@ -58,7 +59,7 @@ test('the page "Give each service only what it needs" does what it says, as an o
 
   expect(await runCommand(grants!)).toContain(roles.group('readonly'));
   await owner.query(await runCommand(dryRun!));
-  for (const login of [api, worker, relay, sweeper, ada]) await owner.query(login!);
+  for (const login of [api, worker, relay, sweeper, configs, secrets, ada]) await owner.query(login!);
   await runCommand(again!);
   for (const command of [check, ignoring]) {
     expect(await runCommand(command!)).toBe('The schema is that of the newest migration.\n');

@@ -14,7 +14,7 @@ describe('DevelopmentSeeder', () => {
     restaurant_id: DEVELOPMENT_RESTAURANT_ID,
     config_version: 'v1',
     processor_name: 'stripe',
-    processor_config: { stripe_api_key: 'sk_test_placeholder', statement_descriptor: 'TEST RESTAURANT' },
+    processor_config: { statement_descriptor: 'TEST RESTAURANT' },
     is_active: true,
   };
 

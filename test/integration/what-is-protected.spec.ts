@@ -11,6 +11,7 @@ import { readCatalog } from '../../src/schema/catalog';
 import { readExposures } from '../../src/check/exposures';
 import { withGrants } from '../../src/grants/expected-grants';
 import { ROLES } from '../../src/grants/privileges';
+import { aConfig, insertLegacyConfig } from '../support/configs/config-rows';
 import { anAuthorization, aRequest } from '../support/requests/auth-requests';
 import { programHere } from '../support/processes/cli';
 import { codeBlocks } from '../support/docs/doc-code';
@@ -32,10 +33,7 @@ beforeAll(async () => {
   await database.query(`CREATE ROLE ${thief()} LOGIN PASSWORD 'test' IN ROLE pg_read_all_data`);
   await database.query(`GRANT CONNECT ON DATABASE ${database.name} TO ${thief()}`);
   backup = await quietDataSource({ url: Object.assign(new URL(roles.url('owner')), { username: thief() }).href });
-  await database.query(
-    `INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)
-     VALUES (gen_random_uuid(), 'v1', 'stripe', '{"api_key": "sk_test"}')`,
-  );
+  await insertLegacyConfig(database, aConfig({ processor_config: { api_key: 'sk_test' } }));
   const settled = await aRequest(superuser, { started: true });
   await settled.requests.recordAuthorized(settled.lease, anAuthorization());
   await aRequest(superuser, { started: true });
@@ -50,6 +48,8 @@ const LOGINS: Record<string, () => Promise<PaymentEventsDataSource>> = {
   'The worker': () => roles.as('worker'),
   'The relay': () => roles.as('relay'),
   'The sweeper': () => roles.as('sweeper'),
+  'Those who manage configurations': () => roles.as('configs'),
+  'Those who seal secrets': () => roles.as('secrets'),
   'People on call': () => roles.as('readonly'),
   'The owner of the tables': () => roles.as('owner'),
   'A superuser': () => Promise.resolve(superuser),

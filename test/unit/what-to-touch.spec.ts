@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { getMetadataArgsStorage } from 'typeorm';
-import { PROCESSORS } from '../../src';
+import { BUILT_IN_PROCESSORS } from '../../src';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 
 const ROOT = join(__dirname, '../..');
@@ -77,10 +77,10 @@ const KINDS: Kind[] = [
     },
   },
   {
-    section: 'The name of a processor',
-    most: 4,
-    example: { migration: '1795367371652-LegacyMockProcessor' },
-    found: () => naming((content) => PROCESSORS.every((name) => has(name)(content))),
+    section: 'A processor that comes with the package',
+    most: 6,
+    example: { processor: 'mock', migration: '1795824155529-AddProcessors' },
+    found: () => naming((content) => BUILT_IN_PROCESSORS.every(({ name }) => has(name)(content))),
     besides: {},
   },
   {

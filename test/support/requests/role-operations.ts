@@ -4,6 +4,8 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type RequestRef } from '../../../src/auth-requests/queries';
+import { DataKey } from '../../../src/entities/data-key.entity';
+import { PaymentProcessor } from '../../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
 import { AuthorizationMismatchError } from '../../../src/errors';
 import { EventStore } from '../../../src/event-store/event-store';
@@ -341,6 +343,8 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
   entities: {
     RestaurantPaymentConfig: (user) =>
       user.getRepository(RestaurantPaymentConfig).findOneBy({ restaurantId: RESTAURANT, isActive: true }),
+    PaymentProcessor: (user) => user.getRepository(PaymentProcessor).find(),
+    DataKey: (user) => user.getRepository(DataKey).find(),
   },
   functions: {
     inspectRequest: async (user, prepared) => inspectRequest(user, (await aRequest(prepared)).authRequestId),
