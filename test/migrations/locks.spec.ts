@@ -22,6 +22,9 @@ describe('a transaction that is in the way of a migration', () => {
     { migration: 'GuardConfigVersions', table: 'restaurant_payment_configs', hold: 'UPDATE' },
     { migration: 'GuardPaymentEvents', table: 'payment_events', hold: 'INSERT' },
     { migration: 'CommentOnObjects', table: 'outbox', hold: 'VACUUM' },
+    { migration: 'AddProcessors', table: 'restaurant_payment_configs', hold: 'SELECT' },
+    { migration: 'AddConfigSecrets', table: 'restaurant_payment_configs', hold: 'SELECT' },
+    { migration: 'GuardConfigSecrets', table: 'restaurant_payment_configs', hold: 'INSERT' },
   ])('delays $migration, does not fail it, and lets others through meanwhile', async ({ migration, table, hold }) => {
     const chain = new MigrationChain(database);
     await chain.upTo(levelOf(migration) - 1);

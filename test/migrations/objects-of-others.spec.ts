@@ -191,6 +191,7 @@ describe('a guard function of another application', () => {
     ['guard_restaurant_payment_configs', levelOf('GuardConfigVersions')],
     ['refuse_payment_events_change', levelOf('GuardConfigVersions') + 1],
     ['refuse_payment_events_gap', levelOf('GuardConfigVersions') + 1],
+    ['guard_data_keys', levelOf('AddConfigSecrets')],
   ])('%s is neither replaced nor dropped', async (name, level) => {
     const chain = new MigrationChain(database);
     await chain.upTo(level - 1);
@@ -200,5 +201,31 @@ describe('a guard function of another application', () => {
     await database.query(`DROP FUNCTION ${name}()`);
     await chain.upTo(level);
     await chain.downTo(level - 1);
+  });
+});
+
+describe('a relation of another application', () => {
+  const database = useTestDatabase({ empty: true });
+
+  test.each([
+    ['processors', 'AddProcessors'],
+    ['processors_pkey', 'AddProcessors'],
+    ['data_keys', 'AddConfigSecrets'],
+    ['data_keys_pkey', 'AddConfigSecrets'],
+  ])('%s is neither used nor dropped by %s', async (name, migration) => {
+    const chain = new MigrationChain(database);
+    const level = levelOf(migration);
+    await chain.upTo(level - 1);
+    await database.query(`CREATE TABLE ${name} (one integer); INSERT INTO ${name} VALUES (1)`);
+    await expect(chain.upTo(level)).rejects.toMatchObject({
+      code: 'OBJECTS_IN_THE_WAY',
+      objects: [expect.stringContaining(`Relation ${name} is not of this package`) as string],
+    });
+    expect(await database.query(`TABLE ${name}`)).toEqual([{ one: 1 }]);
+    await database.query(`ALTER TABLE ${name} RENAME TO mine`);
+    await chain.upTo(level);
+    await chain.downTo(level - 1);
+    expect(await database.query('TABLE mine')).toEqual([{ one: 1 }]);
+    await database.query('DROP TABLE mine');
   });
 });

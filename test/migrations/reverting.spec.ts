@@ -7,6 +7,10 @@ import { useTestDatabase } from '../support/database/use-test-database';
 const RESTAURANT = randomUUID();
 const REQUEST = randomUUID();
 
+const HOUSE_BANK = `
+  INSERT INTO processors (processor_name, secret_fields, settings_schema)
+  VALUES ('house_bank', '{pin}', '{"type": "object", "additionalProperties": false, "properties": {"branch": {}}}')`;
+
 const CASES = [
   {
     rows: 'a message that was given up',
@@ -59,6 +63,33 @@ const CASES = [
              VALUES ('${RESTAURANT}', 'v1', 'mock', '{}')`,
     names: `restaurants configured for the mock processor: ${RESTAURANT}.`,
     remedy: `UPDATE restaurant_payment_configs SET processor_name = 'stripe'`,
+  },
+  {
+    rows: 'a restaurant configured for a processor of its own',
+    migration: 'AddProcessors',
+    insert: `${HOUSE_BANK};
+             INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)
+             VALUES ('${RESTAURANT}', 'v1', 'house_bank', '{"branch": "secret-key"}')`,
+    names: `are configured for another processor: ${RESTAURANT} (house_bank).`,
+    remedy: `DELETE FROM restaurant_payment_configs; DELETE FROM processors WHERE processor_name = 'house_bank'`,
+  },
+  {
+    rows: 'a processor of its own that nobody is configured for',
+    migration: 'AddProcessors',
+    insert: HOUSE_BANK,
+    names: 'these rows of processors: house_bank.',
+    remedy: `DELETE FROM processors WHERE processor_name = 'house_bank'`,
+  },
+  {
+    rows: 'a configuration whose secrets are sealed',
+    migration: 'AddConfigSecrets',
+    insert: `INSERT INTO data_keys (data_key_id, key_encryption_key_id, wrapped) VALUES ('${REQUEST}', 'k', 'secret-key');
+             INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config,
+               sealed_secrets, sealed_fields, data_key_id)
+             SELECT '${RESTAURANT}', version, 'stripe', '{}', decode('01', 'hex') || uuid_send('${REQUEST}'), '{api_key}', '${REQUEST}'
+             FROM unnest('{v1}'::text[]) AS version`,
+    names: 'the secrets of 1 configuration versions are sealed. SQL cannot unseal them',
+    remedy: 'DELETE FROM restaurant_payment_configs',
   },
 ];
 
