@@ -207,8 +207,8 @@ describe('a schema that somebody has changed', () => {
       '  + index CREATE INDEX more ON outbox USING btree (id)',
       'different: function guard_restaurant_payment_configs',
       '    …',
-      '  -       NEW.updated_at := now();',
-      "  +       NEW.updated_at := '\\u001b[2J';",
+      '  -         NEW.updated_at := CASE WHEN is_switched_off THEN now() ELSE OLD.updated_at END;',
+      "  +         NEW.updated_at := CASE WHEN is_switched_off THEN '\\u001b[2J' ELSE OLD.updated_at END;",
       '    …',
     ]);
   });

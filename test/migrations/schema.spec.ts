@@ -97,7 +97,7 @@ describe('a schema of the settings', () => {
 
   test('holds everything, and what works in public works in it, the second event of a stream as well', async () => {
     await migrate(payments, silent);
-    expect(await database.query(TABLES)).toEqual([{ schema: 'payments', tables: 8 }]);
+    expect(await database.query(TABLES)).toEqual([{ schema: 'payments', tables: 10 }]);
     expect(await readCatalog(payments)).toBe(targetCatalog);
     const requests = new AuthRequests(payments);
     const command = anAuthorizeCommand();
@@ -133,7 +133,7 @@ describe('a schema of the settings', () => {
     } finally {
       delete process.env.PAYMENT_EVENTS_DB_SCHEMA;
     }
-    expect(await database.query(TABLES)).toEqual([{ schema: 'payments', tables: 8 }]);
+    expect(await database.query(TABLES)).toEqual([{ schema: 'payments', tables: 10 }]);
   });
 
   test('may be a word of SQL, and be migrated by a plan in a session that looks elsewhere', async () => {
@@ -150,7 +150,7 @@ describe('a schema of the settings', () => {
     await user.destroy();
     expect(await database.query(TABLES)).toEqual([
       { schema: '"user"', tables: 1 },
-      { schema: 'payments', tables: 8 },
+      { schema: 'payments', tables: 10 },
     ]);
   });
 
