@@ -17,6 +17,20 @@ export const JsonObject = (): PropertyDecorator =>
     message: `must be a plain object of JSON values, at most ${MOST.levels} levels deep, ${BOUNDS}`,
   });
 
+/** The same, and every number in it is the one that was written: JSON.parse changes integers beyond ±(2^53 − 1). */
+export const ExactJsonObject = (): PropertyDecorator =>
+  rule({
+    name: 'exactJsonObject',
+    holds: isExactJsonObject,
+    message:
+      `must be a plain object of JSON values without integers beyond ±(2^53 − 1), at most ${MOST.levels} levels deep, ` +
+      BOUNDS,
+  });
+
+/** Whether it keeps the rule {@link ExactJsonObject}. */
+export const isExactJsonObject = (value: unknown): value is Record<string, unknown> =>
+  isPlainObject(value) && isJson(value, MOST.levels, { ...MOST }, isExactJsonScalar);
+
 /** An object whose values are text. */
 export const TextMap = (): PropertyDecorator =>
   rule({
@@ -66,6 +80,9 @@ const isJsonScalar = (value: unknown): boolean =>
   typeof value === 'boolean' ||
   (typeof value === 'number' && Number.isFinite(value) && !Object.is(value, -0)) ||
   isText(value);
+
+const isExactJsonScalar = (value: unknown): boolean =>
+  isJsonScalar(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
 
 /** It would have itself written as something else. */
 const hasToJson = (value: object): boolean => typeof (value as { toJSON?: unknown }).toJSON === 'function';
