@@ -25,7 +25,7 @@ const RIDDLES: [RegExp, string][] = [
 ];
 
 /** Made from the code, by a compiler or by `npm run docs:reference`. */
-const MADE = /^(?:docs\/reference\/(?!errors|metrics)|src\/protobuf\/generated\/)/;
+const MADE = /^(?:docs\/reference\/(?!errors|metrics|sealed-secrets)|src\/protobuf\/generated\/)/;
 
 const filesOf = (folder: string) =>
   readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file));
