@@ -22,7 +22,7 @@ export interface Place {
 }
 
 /** A data key that is unwrapped. `plain` is 32 bytes. */
-export interface DataKey {
+export interface PlainDataKey {
   readonly id: string;
   readonly plain: Buffer;
 }
@@ -54,7 +54,7 @@ export class SealCommand {
  * @param secrets each by the name of its field
  * @throws InvalidCommandError naming what is malformed, never a value
  */
-export function sealSecrets(dataKey: DataKey, place: Place, secrets: Readonly<Record<string, string>>): Buffer {
+export function sealSecrets(dataKey: PlainDataKey, place: Place, secrets: Readonly<Record<string, string>>): Buffer {
   const { restaurantId, configVersion, processorName, settings } = place;
   const command = { dataKeyId: dataKey.id, restaurantId, configVersion, processorName, settings, secrets };
   const checked = validateCommand(SealCommand, command);
@@ -71,7 +71,7 @@ export function sealSecrets(dataKey: DataKey, place: Place, secrets: Readonly<Re
  * @throws SecretsUnreadableError where the key, the place, a setting, a name or any byte is another one
  */
 export function openSecrets(
-  dataKey: DataKey,
+  dataKey: PlainDataKey,
   place: Place,
   fields: readonly string[],
   sealed: Uint8Array,
@@ -89,7 +89,7 @@ export function dataKeyIdOf(sealed: Uint8Array): string | undefined {
 }
 
 function open(
-  { id, plain }: DataKey,
+  { id, plain }: PlainDataKey,
   place: Place,
   fields: readonly string[],
   sealed: Uint8Array,

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { SecretsUnreadableError } from '../../../src/configs/errors';
-import { type DataKey, dataKeyIdOf, openSecrets, type Place, sealSecrets } from '../../../src/configs/sealed-secrets';
+import { type PlainDataKey, dataKeyIdOf, openSecrets, type Place, sealSecrets } from '../../../src/configs/sealed-secrets';
 import { InvalidCommandError } from '../../../src/errors';
 import { isExactJsonObject } from '../../../src/validation/json-rules';
 import { shownOf } from '../../support/relay/relayed';
 
 const MARK = '5ecre7';
-const KEY: DataKey = { id: '01980a6e-5f00-7000-8000-0000000000a1', plain: randomBytes(32) };
+const KEY: PlainDataKey = { id: '01980a6e-5f00-7000-8000-0000000000a1', plain: randomBytes(32) };
 const PLACE: Place = {
   restaurantId: '00000000-0000-0000-0000-00000000000a',
   configVersion: 'v1',
@@ -22,7 +22,7 @@ const revealed = (secrets: ReturnType<typeof openSecrets>) =>
   Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, secret.reveal()]));
 
 /** Expects one class of errors, whatever the reason, that shows no value. */
-function expectClosed(key: DataKey, place: Place, fields: readonly string[], sealed: Uint8Array): void {
+function expectClosed(key: PlainDataKey, place: Place, fields: readonly string[], sealed: Uint8Array): void {
   let opened: unknown;
   try {
     opened = openSecrets(key, place, fields, sealed);
@@ -223,7 +223,7 @@ test.each<[string, unknown]>([
   ['secrets', { secrets: MARK }],
   ['secrets', { secrets: JSON.parse(`{"__proto__":"${MARK}"}`) }],
 ])('sealing refuses a malformed %s by its name, without its value', (property, changes) => {
-  const { key = KEY, secrets = SECRETS, ...place } = changes as { key?: DataKey; secrets?: typeof SECRETS };
+  const { key = KEY, secrets = SECRETS, ...place } = changes as { key?: PlainDataKey; secrets?: typeof SECRETS };
   let error: unknown;
   try {
     sealSecrets(key, { ...PLACE, ...place }, secrets);
