@@ -28,6 +28,13 @@ export { observeHolds } from './auth-requests/holds/observe-holds';
 export { type HoldReason, type PersonsReason, type StandingState } from './auth-requests/holds/standing';
 export { type HoldStats, HoldStatsCommand, type HoldTotal, type HoldTotals } from './auth-requests/holds/total-holds';
 
+export { KeyMissingError, KeyRefusedError, type KeyRefusedReason, KeyUnavailableError } from './configs/errors';
+export { SecretsUnreadableError } from './configs/errors';
+export { type KeyProvider, type WrappedKey } from './configs/key-provider';
+export { activateKey, addKey, newKeyring } from './configs/keyring-file';
+export { readKeyring } from './configs/local-keyring';
+export { Secret } from './configs/secret';
+
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';
 export { type PaymentEventsDataSourceSettings, type PostgresOptions } from './connection/data-source-settings';
 export { type TlsSettings } from './connection/tls-settings';

@@ -2,6 +2,7 @@ import { createRequire, isBuiltin } from 'node:module';
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import manifest from '../../package.json';
+import * as configErrors from '../../src/configs/errors';
 import * as errors from '../../src/errors';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { Checkout } from '../support/processes/checkout';
@@ -149,7 +150,7 @@ describe('the packed package', () => {
   test('exports every error that it throws', async () => {
     const { exitCode, output } = await run(`node -p "JSON.stringify(Object.keys(require('${manifest.name}')))"`);
     expect(exitCode).toBe(0);
-    expect(JSON.parse(output)).toEqual(expect.arrayContaining(Object.keys(errors)));
+    expect(JSON.parse(output)).toEqual(expect.arrayContaining(Object.keys({ ...errors, ...configErrors })));
   });
 
   test('lets nobody import what it does not name', async () => {

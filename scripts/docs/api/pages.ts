@@ -18,6 +18,7 @@ export const PAGES: readonly Page[] = [
   { name: 'outbox', title: 'Outbox and relay', sources: ['outbox'] },
   { name: 'sweeper', title: 'Seeing to what got stuck', sources: ['sweeper'] },
   { name: 'publishers', title: 'Publishers', sources: ['publishers'] },
+  { name: 'configs', title: 'Processor configurations and their secrets', sources: ['configs'] },
   { name: 'idempotency-keys', title: 'Idempotency keys', sources: ['idempotency'] },
   { name: 'event-store', title: 'Event store', sources: ['event-store', 'protobuf'] },
   { name: 'read-model', title: 'Read model', sources: ['read-model'] },

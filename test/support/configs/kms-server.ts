@@ -93,6 +93,10 @@ export class KmsServer {
     await closed;
   }
 
+  get endpoint(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
   /** @returns the ARN of a new key */
   createKey(): string {
     const arn = `arn:aws:kms:eu-west-1:123456789012:key/${randomUUID()}`;
@@ -114,7 +118,7 @@ export class KmsServer {
 
   client(config: KMSClientConfig = {}): KMSClient {
     return new KMSClient({
-      endpoint: `http://127.0.0.1:${this.#port}`,
+      endpoint: this.endpoint,
       region: 'eu-west-1',
       credentials: { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'hunter2-of-kms' },
       maxAttempts: 1,

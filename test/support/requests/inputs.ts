@@ -4,6 +4,8 @@ import { entities } from '../../../src/entities';
 import { rulesOf } from '../../../src/validation/keeps-rules';
 import '../../../src';
 import '../../../src/nest';
+import '../../../src/configs/aws-kms-key-provider';
+import '../../../src/configs/sealed-secrets';
 import '../../../src/publishers/amqp/amqp-publisher';
 import '../../../src/publishers/sqs/sqs-publisher';
 import '../../../src/testing';
@@ -50,6 +52,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
       ...traced,
     },
   },
+  AwsKmsKeyProviderOptions: { client: { send: nothing }, keyId: 'alias/k', timeoutMs: 1 },
   ClaimCommand: { ...ref, idempotencyKey: 'k', operation: 'refund', request: {}, outcome: 'x' },
   CloseUnansweredCommand: { ...ref, configVersion: 'v1', by: 'jo', reason: 'a test', ...traced },
   CreateTestDatabaseOptions: { template: 't', prefix: 'p' },
@@ -155,6 +158,10 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   RequestRef: ref,
   RequeueVoidCommand: { ...ref, ...hold, by: 'jo', reason: 'a test', ...traced },
   RetryOptions: { ...requestOptions, retryInMs: 0 },
+  SealCommand: {
+    ...{ dataKeyId: id, restaurantId: id, configVersion: 'v1', processorName: 'stripe' },
+    ...{ settings: { a: [1, null] }, secrets: { b: 'c' } },
+  },
   SeedOptions: { force: true },
   ServerRef: { serverUrl },
   SqsPublisherOptions: {
