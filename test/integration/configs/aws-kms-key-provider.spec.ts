@@ -242,7 +242,8 @@ describe('a KMS that is away', () => {
     });
     await expectKeyError(new AwsKmsKeyProvider({ client: broken, keyId: arn }).generateDataKey(ID), refused('request'));
     broken.destroy();
-    const nowhere = new KMSClient({ region: () => Promise.reject(new Error('Region is missing')), maxAttempts: 1 });
+    const noRegion = () => Promise.reject<string>(new Error('Region is missing'));
+    const nowhere = new KMSClient({ region: noRegion, maxAttempts: 1 });
     await expectKeyError(
       new AwsKmsKeyProvider({ client: nowhere, keyId: arn }).generateDataKey(ID),
       refused('request'),

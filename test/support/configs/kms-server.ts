@@ -27,6 +27,17 @@ interface Asked {
   readonly input: Record<string, unknown>;
 }
 
+/** Of whatever operation, as far as they are used. */
+interface Members {
+  readonly KeyId: string;
+  readonly CiphertextBlob: string;
+  readonly EncryptionContext: object;
+  readonly SourceKeyId: string;
+  readonly SourceEncryptionContext: object;
+  readonly DestinationKeyId: string;
+  readonly DestinationEncryptionContext: object;
+}
+
 class Refusal extends Error {
   constructor(
     readonly type: string,
@@ -161,7 +172,7 @@ export class KmsServer {
       required.every((name) => name in input) &&
       Object.keys(input).every((name) => [...required, ...optional].includes(name));
     if (!isWellFormed) throw new Refusal('ValidationException', `Validation error detected. ${KMS_QUOTES}`);
-    const { KeyId, CiphertextBlob, EncryptionContext: context } = input as Record<string, never>;
+    const { KeyId, CiphertextBlob, EncryptionContext: context } = input as unknown as Members;
     if (operation === 'GenerateDataKey') {
       if (input.KeySpec !== 'AES_256') throw new Refusal('ValidationException', 'KeySpec');
       const key = this.#usable(KeyId, 'GenerateDataKey');
@@ -178,7 +189,8 @@ export class KmsServer {
       const { key, plain } = this.#open(CiphertextBlob, context, KeyId, 'Decrypt');
       return { KeyId: key.arn, Plaintext: plain.toString('base64'), EncryptionAlgorithm: 'SYMMETRIC_DEFAULT' };
     }
-    const { SourceKeyId, SourceEncryptionContext, DestinationKeyId, DestinationEncryptionContext } = input as never;
+    const { SourceKeyId, SourceEncryptionContext, DestinationKeyId, DestinationEncryptionContext } =
+      input as unknown as Members;
     const { key, plain } = this.#open(CiphertextBlob, SourceEncryptionContext, SourceKeyId, 'ReEncryptFrom');
     const destination = this.#usable(DestinationKeyId, 'ReEncryptTo');
     const blob = seal(destination, DestinationEncryptionContext, plain);
@@ -201,7 +213,9 @@ export class KmsServer {
         const message = `${KMS_QUOTES} is not authorized to perform: kms:${action} on resource: ${arn}`;
         throw new Refusal('AccessDeniedException', message);
       }
-      default:
+      case 'PendingDeletion':
+      case 'PendingImport':
+      case 'Unavailable':
         throw new Refusal('KMSInvalidStateException', `${arn} is ${key.state}. ${KMS_QUOTES}`);
     }
   }

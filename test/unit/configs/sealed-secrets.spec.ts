@@ -221,7 +221,7 @@ test.each<[string, unknown]>([
   ['secrets', { secrets: { api_key: [MARK] } }],
   ['secrets', { secrets: { api_key: `${MARK}\ud83c` } }],
   ['secrets', { secrets: MARK }],
-  ['secrets', { secrets: JSON.parse(`{"__proto__":"${MARK}"}`) }],
+  ['secrets', { secrets: JSON.parse(`{"__proto__":"${MARK}"}`) as unknown }],
 ])('sealing refuses a malformed %s by its name, without its value', (property, changes) => {
   const { key = KEY, secrets = SECRETS, ...place } = changes as { key?: PlainDataKey; secrets?: typeof SECRETS };
   let error: unknown;
