@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { adoptCommand } from './commands/adopt';
 import { checkCommand } from './commands/check';
+import { configsCommand } from './commands/configs';
 import { createCommand } from './commands/create';
 import { devCommand } from './commands/dev';
 import { grantsCommand } from './commands/grants';
@@ -16,6 +17,7 @@ import { relayCommand } from './commands/relay';
 import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
 import { seedCommand } from './commands/seed';
+import { secretsCommand } from './commands/secrets';
 import { stampCommand } from './commands/stamp';
 import { statusCommand } from './commands/status';
 import { sweepCommand } from './commands/sweep';
@@ -41,6 +43,8 @@ const COMMANDS = [
   inspectCommand,
   requestsCommand,
   holdsCommand,
+  configsCommand,
+  secretsCommand,
   outboxCommand,
   relayCommand,
   sweepCommand,

@@ -48,7 +48,7 @@ export class AwsKmsKeyProvider implements KeyProvider {
 
   /** @throws ConfigurationError naming each option that is wrong */
   constructor(options: AwsKmsKeyProviderOptions) {
-    const { client, keyId, timeoutMs = 10_000 } = validateSettings(AwsKmsKeyProviderOptions, options);
+    const { client, keyId, timeoutMs = 10_000 } = validateSettings({ AwsKmsKeyProviderOptions }, options);
     this.#client = client;
     this.#keyId = keyId;
     this.#timeoutMs = timeoutMs;

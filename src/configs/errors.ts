@@ -79,3 +79,31 @@ export class KeyRefusedError extends PaymentEventsDbError {
     super(`Key-encryption key ${keyId} was refused. ${REFUSED[reason]}`);
   }
 }
+
+/** There is no such version of that restaurant. */
+export class ConfigNotFoundError extends PaymentEventsDbError {
+  readonly code = 'CONFIG_NOT_FOUND';
+
+  constructor(
+    readonly restaurantId: string,
+    readonly configVersion: string,
+  ) {
+    super(`Restaurant ${restaurantId} has no configuration ${configVersion}. \`history\` has those that there are.`);
+  }
+}
+
+/** Another version is active than the caller knew of. Nothing was written. */
+export class ConfigConflictError extends PaymentEventsDbError {
+  readonly code = 'CONFIG_CONFLICT';
+
+  constructor(
+    readonly restaurantId: string,
+    /** Null where none is. */
+    readonly activeVersion: string | null,
+  ) {
+    super(
+      `Of restaurant ${restaurantId} ${activeVersion === null ? 'no configuration is' : `configuration ${activeVersion} is`} ` +
+        'active. Look at it, then decide again.',
+    );
+  }
+}

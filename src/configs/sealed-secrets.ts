@@ -57,7 +57,7 @@ export class SealCommand {
 export function sealSecrets(dataKey: PlainDataKey, place: Place, secrets: Readonly<Record<string, string>>): Buffer {
   const { restaurantId, configVersion, processorName, settings } = place;
   const command = { dataKeyId: dataKey.id, restaurantId, configVersion, processorName, settings, secrets };
-  const checked = validateCommand(SealCommand, command);
+  const checked = validateCommand({ SealCommand }, command);
   const text = Buffer.from(canonicalize(checked.secrets)!);
   const header = Buffer.concat([Buffer.of(FORMAT), Buffer.from(checked.dataKeyId.replaceAll('-', ''), 'hex')]);
   const aad = aadOf(checked.dataKeyId, checked, Object.keys(checked.secrets));

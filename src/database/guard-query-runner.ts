@@ -6,6 +6,7 @@ import { listen, poolOf, retire } from './connections';
 import { cut, expectAnswer } from './expect-answer';
 import { isAtWork } from './is-at-work';
 import { isFitAfter, isReadOnly, translateError } from './translate-error';
+import { withoutValues } from './without-values';
 
 /** What TypeORM has thrown for connections, so that an error of a caller's own is never taken for one of these. */
 const ofConnections = new WeakSet<object>();
@@ -21,6 +22,7 @@ export const isOfConnection = (error: unknown): boolean =>
  *   asked whether it is still at work: as long as it is, no statement is cut short, however long it takes.
  * - COMMIT says how the transaction ended: see {@link commit}. A rollback never hides why it was to be done.
  * - No connection in doubt, or to a server that takes no writes, goes back to the pool.
+ * - An error has no value of a row or a parameter: see {@link withoutValues}.
  *
  * @param limitMs 0 for no limit
  */
@@ -56,7 +58,7 @@ export function guardQueryRunner(dataSource: DataSource, queryRunner: QueryRunne
         ofConnections.add(error as object);
       }
       if (client) discardUnfit(client, error);
-      throw error;
+      throw withoutValues(error);
     } finally {
       answered?.();
     }

@@ -19,13 +19,13 @@ import {
   timestampOf,
 } from './history';
 import { isLockTimeout, lockBudgetOf, retryLockTimeouts } from '../migrations/helpers/locking';
+import { withoutValues } from '../database/without-values';
 import { type Say, toLogger, withMigrationLock } from './migration-lock';
 import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './names-taken';
 import { tellNotices } from './notices';
 import { RecordingExecutor } from './recording-executor';
 import { SessionWatch } from './session-watch';
-import { withoutValues } from './without-values';
 
 /** How far to migrate or to revert, and how. */
 export class MigrateOptions {

@@ -31,11 +31,13 @@ describe('the logger of the DataSource', () => {
     ['a value that its type refuses', '22P02', [SECRET, SECRET]],
     ['a value that is too long', '22001', [SECRET.repeat(20), RESTAURANT]],
     ['a row that is there already', '23505', [SECRET, RESTAURANT]],
-  ])('%s is logged with its statement and SQLSTATE, without the value', async (_, sqlState, values) => {
+  ])('%s is logged and thrown with its statement and SQLSTATE, without the value', async (_, sqlState, values) => {
     const dataSource = await database.dataSource();
     await dataSource.query(INSERT_KEY, [SECRET, RESTAURANT]).catch(() => undefined);
     written.length = 0;
-    await expect(dataSource.query(INSERT_KEY, values)).rejects.toMatchObject({ code: sqlState });
+    const failure: unknown = await dataSource.query(INSERT_KEY, values).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: sqlState, query: INSERT_KEY });
+    expect(inspect(failure, { depth: 9, showHidden: true }) + JSON.stringify(failure)).not.toContain(SECRET);
     const log = written.join('\n');
     expect(log).toContain(sqlState);
     expect(log).toContain('INSERT INTO auth_idempotency_keys');

@@ -441,7 +441,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +    settings jsonb;
 +    revealed text;
 +    unknown bigint;
-@@ -338,2 +348,55 @@ AS $function$
+@@ -338,2 +348,58 @@ AS $function$
 -    IF current_setting('session_replication_role') <> 'replica' THEN
 -      NEW.updated_at := now();
 +    IF TG_OP = 'UPDATE' THEN
@@ -487,6 +487,9 @@ export const STEPS: Readonly<Record<string, string>> = {
 +        RAISE EXCEPTION 'a configuration version needs a value for %', missing USING
 +          ERRCODE = 'not_null_violation', TABLE = TG_TABLE_NAME, COLUMN = missing;
 +      END IF;
++      -- After the lock of the version that was active, if the same statement has switched it off.
++      NEW.created_at := clock_timestamp();
++      NEW.updated_at := NEW.created_at;
 +    END IF;
 +
 +    SELECT secret_fields, settings_schema -> 'properties' INTO secrets, settings
@@ -499,7 +502,7 @@ export const STEPS: Readonly<Record<string, string>> = {
 +    IF num_nulls(NEW.sealed_secrets, NEW.sealed_fields, NEW.data_key_id) NOT IN (0, 3) THEN
 +      RAISE EXCEPTION 'sealed_secrets, sealed_fields and data_key_id belong together' USING
 +        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_sealed_whole';
-@@ -341,4 +404,52 @@ AS $function$
+@@ -341,4 +407,52 @@ AS $function$
 -    IF to_jsonb(NEW) - '{is_active,updated_at}'::text[] <> to_jsonb(OLD) - '{is_active,updated_at}'::text[] THEN
 -      RAISE EXCEPTION 'a configuration version does not change but for is_active' USING
 -        ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME, CONSTRAINT = 'restaurant_payment_configs_version_immutable',

@@ -389,6 +389,9 @@ AS $function$
         RAISE EXCEPTION 'a configuration version needs a value for %', missing USING
           ERRCODE = 'not_null_violation', TABLE = TG_TABLE_NAME, COLUMN = missing;
       END IF;
+      -- After the lock of the version that was active, if the same statement has switched it off.
+      NEW.created_at := clock_timestamp();
+      NEW.updated_at := NEW.created_at;
     END IF;
 
     SELECT secret_fields, settings_schema -> 'properties' INTO secrets, settings

@@ -1,0 +1,22 @@
+import { type Session } from '../database/session';
+import { validateCommand } from '../validation/validate-command';
+import { type ActivatedConfig, ConfigChange, writeVersion } from './activate';
+import { type DataKeys } from './data-keys';
+import { ConfigNotFoundError } from './errors';
+import { ConfigVersionRef, getVersion } from './read-config';
+
+/**
+ * Writes what an earlier version says as a new one. It is opened first: what cannot be opened any more is never made active.
+ */
+export async function rollback(
+  session: Session,
+  keys: DataKeys,
+  ref: ConfigVersionRef,
+  change: ConfigChange,
+): Promise<ActivatedConfig> {
+  const { restaurantId, configVersion } = validateCommand({ ConfigVersionRef }, ref);
+  const checked = validateCommand({ ConfigChange }, change);
+  const config = await getVersion(session, keys, { restaurantId, configVersion });
+  if (!config) throw new ConfigNotFoundError(restaurantId, configVersion);
+  return await writeVersion(session, keys, { ...config, ...checked, copyOf: configVersion });
+}

@@ -1,0 +1,141 @@
+import { IsOptional } from 'class-validator';
+import { type DataSource } from 'typeorm';
+import { arrayOf, bytea, integer, jsonb, orNull, text, uuid } from '../database/columns';
+import { operation } from '../database/operation';
+import { type Session, sessionOf } from '../database/session';
+import { transaction } from '../database/transaction';
+import { Callable } from '../validation/option-rules';
+import { WholeNumber } from '../validation/rules';
+import { validateOptions } from '../validation/validate-options';
+import { dataKeyStore } from './data-key-store';
+import { DataKeys } from './data-keys';
+import { SecretsUnreadableError } from './errors';
+import { type KeyProvider } from './key-provider';
+import { sealSecrets } from './sealed-secrets';
+import {
+  openConfig,
+  placeOf,
+  STORED_CONFIGS,
+  type StoredConfig,
+  storedConfigs,
+  storedConfigsIn,
+  withoutSecrets,
+} from './stored-config';
+
+/** How it goes about it. */
+export class SealOptions {
+  /** How many versions a transaction: 1 to 1,000. Default 100. */
+  @IsOptional()
+  @WholeNumber(1, 1_000)
+  batchSize?: number;
+
+  /** Is told after each batch how many versions are sealed by now. */
+  @IsOptional()
+  @Callable()
+  onProgress?: (sealed: number) => void;
+}
+
+/** SQL: a version that has one of its processor's secrets among its settings. */
+export const HAS_PLAIN_SECRET = `sealed_secrets IS NULL AND jsonb_typeof(processor_config) = 'object'
+      AND processor_config ?| secret_fields`;
+
+/** Those after a version, in the order of the primary key. Locked, so that two that seal at once take different ones. */
+const READ_PLAIN = operation({
+  name: 'read_plain_configs',
+  input: { after_restaurant: orNull(uuid), after_version: orNull(text), batch_size: integer },
+  output: storedConfigs,
+  sql: `${STORED_CONFIGS}
+    CROSS JOIN input
+    WHERE (after_restaurant IS NULL OR (restaurant_id, config_version) > (after_restaurant, after_version))
+      AND ${HAS_PLAIN_SECRET}
+    ORDER BY restaurant_id, config_version
+    LIMIT (SELECT batch_size FROM input)
+    FOR NO KEY UPDATE OF config SKIP LOCKED`,
+});
+
+/** The guard lets through this change alone, once for each version. */
+const SEAL = operation({
+  name: 'seal_plain_config',
+  input: {
+    ...{ restaurant_id: uuid, config_version: text, settings: jsonb },
+    ...{ sealed_secrets: bytea, sealed_fields: arrayOf(text), data_key_id: uuid },
+  },
+  output: storedConfigs,
+  sql: `
+    WITH sealed AS (
+      UPDATE restaurant_payment_configs AS config
+      SET processor_config = settings, sealed_secrets = input.sealed_secrets, sealed_fields = input.sealed_fields,
+          data_key_id = input.data_key_id
+      FROM input
+      WHERE config.restaurant_id = input.restaurant_id AND config.config_version = input.config_version
+      RETURNING config.*
+    )
+    ${storedConfigsIn('sealed')}`,
+});
+
+/** What sealing came to. */
+export interface Sealed {
+  /** Versions whose secrets were sealed. */
+  readonly sealed: number;
+}
+
+/**
+ * Seals the secrets that stand in plain text among the settings of versions of before there were seals, online and in batches.
+ * Each is opened again, from what the database has stored, before its transaction commits. It may be ended at any time, and run
+ * again: it goes on.
+ *
+ * Plain text stays in dead row versions until they are vacuumed, in the write-ahead log, in replicas' logs and in backups:
+ * have the processors issue new keys, and activate them.
+ *
+ * @throws InvalidCommandError; KeyUnavailableError, KeyRefusedError; OutcomeUnknownError
+ *
+ * @example
+ * const { sealed } = await sealPlainSecrets(dataSource, keys);
+ */
+export async function sealPlainSecrets(
+  dataSource: DataSource,
+  provider: KeyProvider,
+  options?: SealOptions,
+): Promise<Sealed> {
+  const { batchSize = 100, onProgress } = validateOptions({ SealOptions }, options);
+  const keys = new DataKeys(provider, dataKeyStore(sessionOf(dataSource)));
+  let after: StoredConfig | undefined;
+  for (let sealed = 0; ;) {
+    // Before the transaction, which must not wait for whoever has the keys.
+    await keys.sealingKey();
+    const batch = await transaction(dataSource, {}, (session) => sealBatch(session, keys, after, batchSize));
+    sealed += batch.length;
+    after = batch.at(-1);
+    onProgress?.(sealed);
+    if (batch.length < batchSize) return { sealed };
+  }
+}
+
+async function sealBatch(session: Session, keys: DataKeys, after: StoredConfig | undefined, batchSize: number) {
+  const batch = await session.rows(READ_PLAIN, {
+    after_restaurant: after?.restaurant_id ?? null,
+    after_version: after?.config_version ?? null,
+    batch_size: batchSize,
+  });
+  for (const stored of batch) await sealOne(session, keys, stored);
+  return batch;
+}
+
+async function sealOne(session: Session, keys: DataKeys, stored: StoredConfig): Promise<void> {
+  const { settings, plain } = withoutSecrets(stored);
+  const texts = Object.fromEntries(Object.entries(plain).map(([name, secret]) => [name, secret.reveal()]));
+  const dataKey = await keys.sealingKey();
+  const sealed = sealSecrets(dataKey, placeOf(stored, settings), texts);
+  dataKey.plain.fill(0);
+  const [after] = await session.rows(SEAL, {
+    restaurant_id: stored.restaurant_id,
+    config_version: stored.config_version,
+    settings,
+    sealed_secrets: sealed,
+    sealed_fields: Object.keys(texts).sort(),
+    data_key_id: dataKey.id,
+  });
+  const opened = after && (await openConfig(after, keys)).secrets;
+  const isSame = opened && Object.entries(texts).every(([name, secret]) => opened[name]?.reveal() === secret);
+  if (!isSame) throw new SecretsUnreadableError(stored.restaurant_id, stored.config_version);
+}

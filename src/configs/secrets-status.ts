@@ -1,0 +1,33 @@
+import { type DataSource } from 'typeorm';
+import { operation, rowsOf } from '../database/operation';
+import { sessionOf } from '../database/session';
+import { HAS_PLAIN_SECRET } from './seal-plain-secrets';
+
+/** How the secrets of all restaurants are kept. */
+export interface SecretsStatus {
+  /** Versions that have secrets in plain text: `sealPlainSecrets` has them to do. */
+  readonly plain: number;
+  readonly sealed: number;
+  /** Data keys by the key-encryption key that they are wrapped under. */
+  readonly dataKeys: readonly { readonly keyId: string; readonly dataKeys: number }[];
+}
+
+const COUNT = operation({
+  name: 'count_secrets',
+  input: {},
+  output: rowsOf<{ plain: number; sealed: number; keys: { keyId: string; dataKeys: number }[] }>(),
+  sql: `
+    SELECT (count(*) FILTER (WHERE ${HAS_PLAIN_SECRET}))::integer AS plain,
+           (count(*) FILTER (WHERE sealed_secrets IS NOT NULL))::integer AS sealed,
+           (SELECT coalesce(jsonb_agg(jsonb_build_object('keyId', key_encryption_key_id, 'dataKeys', number)
+                                      ORDER BY key_encryption_key_id), '[]')
+            FROM (SELECT key_encryption_key_id, count(*) AS number FROM data_keys GROUP BY 1) AS counted) AS keys
+    FROM restaurant_payment_configs JOIN processors USING (processor_name)`,
+});
+
+/** Counts what is sealed, what is left to be, and what is wrapped under which key. Reads all versions of all restaurants. */
+export async function secretsStatus(dataSource: DataSource): Promise<SecretsStatus> {
+  const counted = await sessionOf(dataSource).row(COUNT, {});
+  const { plain, sealed, keys } = counted!;
+  return { plain, sealed, dataKeys: keys };
+}

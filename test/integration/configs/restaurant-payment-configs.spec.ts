@@ -1,0 +1,265 @@
+import { v4 as uuidv4 } from 'uuid';
+import { ConfigConflictError, ConfigNotFoundError, SecretsUnreadableError } from '../../../src/configs/errors';
+import { RestaurantPaymentConfigs } from '../../../src/configs/restaurant-payment-configs';
+import { type PaymentEventsDataSource } from '../../../src/data-source';
+import { ConfigurationError, InvalidCommandError } from '../../../src/errors';
+import { aConfig, aSecret, plainConfigs, TestKeyring } from '../../support/configs/configs';
+import { useTestDatabase } from '../../support/database/use-test-database';
+
+const database = useTestDatabase();
+const keyring = new TestKeyring();
+let dataSource: PaymentEventsDataSource;
+let configs: RestaurantPaymentConfigs;
+
+beforeAll(async () => {
+  dataSource = await database.dataSource();
+  configs = new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys() });
+});
+
+const by = { by: 'kim' };
+const revealed = (config: { secrets: Record<string, { reveal(): string }> } | null) =>
+  config && Object.fromEntries(Object.entries(config.secrets).map(([name, secret]) => [name, secret.reveal()]));
+const stored = (restaurantId: string) =>
+  database.query<Record<string, unknown>>(
+    'SELECT * FROM restaurant_payment_configs WHERE restaurant_id = $1 ORDER BY created_at',
+    [restaurantId],
+  );
+
+describe('activate', () => {
+  it('writes a version that getActive and getVersion open, and makes it the active one', async () => {
+    const [restaurantId, content] = [uuidv4(), aConfig()];
+    const { configVersion, replaced, activatedAt } = await configs.activate(restaurantId, content, by);
+    expect(replaced).toBeNull();
+    const config = await configs.getActive(restaurantId);
+    const { processorName, settings } = content;
+    const expected = { restaurantId, configVersion, processorName, settings, isActive: true, createdAt: activatedAt };
+    expect(config).toMatchObject(expected);
+    expect(revealed(config)).toEqual(content.secrets);
+    expect(await configs.getVersion(restaurantId, configVersion)).toEqual(config);
+  });
+
+  it('switches the one before off by the same statement, and keeps it to be opened', async () => {
+    const [restaurantId, first] = [uuidv4(), aConfig()];
+    const one = await configs.activate(restaurantId, first, by);
+    const two = await configs.activate(restaurantId, aConfig(), { by: 'alex', expectedVersion: one.configVersion });
+    expect(two.replaced).toBe(one.configVersion);
+    const before = await configs.getVersion(restaurantId, one.configVersion);
+    expect(before).toMatchObject({ isActive: false });
+    expect(revealed(before)).toEqual(first.secrets);
+    expect(await stored(restaurantId)).toMatchObject([
+      { is_active: false, created_by: 'kim', switched_off_by: 'alex' },
+      { is_active: true, created_by: 'alex', switched_off_by: null },
+    ]);
+  });
+
+  it('names the version that is active where another one was expected, and writes nothing', async () => {
+    const restaurantId = uuidv4();
+    const { configVersion } = await configs.activate(restaurantId, aConfig(), by);
+    const late = configs.activate(restaurantId, aConfig(), { by: 'alex', expectedVersion: 'v1' });
+    await expect(late).rejects.toThrow(ConfigConflictError);
+    await expect(late).rejects.toMatchObject({ restaurantId, activeVersion: configVersion, retryable: false });
+    expect(await stored(restaurantId)).toHaveLength(1);
+  });
+
+  it('says so where none is active and one was expected', async () => {
+    const expected = configs.activate(uuidv4(), aConfig(), { by: 'alex', expectedVersion: 'v1' });
+    await expect(expected).rejects.toMatchObject({ code: 'CONFIG_CONFLICT', activeVersion: null });
+  });
+
+  it('sends and stores no secret but sealed', async () => {
+    const [restaurantId, secret] = [uuidv4(), aSecret()];
+    await configs.activate(restaurantId, aConfig({ secrets: { api_key: secret } }), by);
+    const [row] = await stored(restaurantId);
+    expect(row).toMatchObject({ sealed_fields: ['api_key'] });
+    expect(JSON.stringify(row)).not.toContain(secret);
+    expect((row!.sealed_secrets as Buffer).includes(secret)).toBe(false);
+  });
+
+  it.each([
+    ['a processor that is no row', { processorName: 'nobody' }, /processorName must be a row of the table processors/],
+    ['a field that the processor has not', { settings: { colour: 'red' } }, /settings\.colour is unknown/],
+    ['a secret among the settings', { settings: { api_key: 'SHOWN' } }, /api_key is a secret of stripe/],
+    ['a secret that the processor has not', { secrets: { pin: 'SHOWN' } }, /secrets\.pin is none of stripe/],
+    ['a missing secret', { secrets: {} }, /secrets\.api_key must be there/],
+    [
+      'a setting of another type',
+      { settings: { statement_descriptor: 7 } },
+      /statement_descriptor breaks the rule type/,
+    ],
+    ['a secret that is no text', { secrets: { api_key: 5 as unknown as string } }, /secrets must be a plain object/],
+    ['an empty secret', { secrets: { api_key: '' } }, /secrets must be a plain object/],
+  ])('refuses %s, without its value, before anything is written', async (_what, changes, message) => {
+    const restaurantId = uuidv4();
+    const refused = configs.activate(restaurantId, aConfig(changes), by);
+    await expect(refused).rejects.toThrow(InvalidCommandError);
+    await expect(refused).rejects.toThrow(message);
+    await expect(refused).rejects.not.toThrow(/SHOWN|red/);
+    expect(await stored(restaurantId)).toEqual([]);
+  });
+
+  it('takes a processor that a team has added, by its own rules', async () => {
+    await database.query(
+      `INSERT INTO processors (processor_name, secret_fields, required_secret_fields, settings_schema)
+       VALUES ('own', '{token,pin}', '{token}', $1)`,
+      [
+        {
+          type: 'object',
+          additionalProperties: false,
+          properties: { mid: { type: 'string', pattern: '^[0-9]{6}$' } },
+          required: ['mid'],
+        },
+      ],
+    );
+    const own = (settings: object, secrets: Record<string, string>) =>
+      configs.activate(uuidv4(), { processorName: 'own', settings: settings as Record<string, unknown>, secrets }, by);
+    await own({ mid: '123456' }, { token: aSecret() });
+    await expect(own({ mid: '12345' }, { token: aSecret() })).rejects.toThrow(/settings\.mid breaks the rule pattern/);
+    await expect(own({}, { token: aSecret() })).rejects.toThrow(/settings breaks the rule required/);
+    await expect(own({ mid: '123456' }, { pin: '1' })).rejects.toThrow(/secrets\.token must be there/);
+  });
+
+  it('is refused a whole number that JSON does not carry', async () => {
+    await database.query(
+      `INSERT INTO processors (processor_name, secret_fields, settings_schema)
+       VALUES ('counting', '{token}', '{"type":"object","additionalProperties":false,"properties":{"n":{"type":"number"}}}')`,
+    );
+    const content = { processorName: 'counting', settings: { n: 2 ** 53 }, secrets: { token: 't' } };
+    await expect(configs.activate(uuidv4(), content, by)).rejects.toThrow(InvalidCommandError);
+  });
+});
+
+describe('getActive', () => {
+  it('gives null where nothing is active', async () => {
+    const restaurantId = uuidv4();
+    expect(await configs.getActive(restaurantId)).toBeNull();
+    await configs.activate(restaurantId, aConfig(), by);
+    await configs.deactivate(restaurantId, by);
+    expect(await configs.getActive(restaurantId)).toBeNull();
+  });
+
+  it('gives the secrets of a version of before there were seals apart from its settings', async () => {
+    const restaurantId = uuidv4();
+    await plainConfigs(database, [[restaurantId, { stripe_api_key: 'sk_test_old', statement_descriptor: 'OLD' }]]);
+    const config = await configs.getActive(restaurantId);
+    expect(config).toMatchObject({ configVersion: 'v1', settings: { statement_descriptor: 'OLD' } });
+    expect(config!.settings).not.toHaveProperty('stripe_api_key');
+    expect(revealed(config)).toEqual({ stripe_api_key: 'sk_test_old' });
+    expect(await configs.history(restaurantId)).toMatchObject([
+      { secrets: ['stripe_api_key'], plainSecrets: ['stripe_api_key'] },
+    ]);
+  });
+
+  /** What somebody with the rights of an owner may do to rows. */
+  const tampered = async (set: string, ...values: unknown[]) => {
+    const restaurantId = uuidv4();
+    await configs.activate(restaurantId, aConfig(), by);
+    await database.query('ALTER TABLE restaurant_payment_configs DISABLE TRIGGER USER');
+    await database.query(`UPDATE restaurant_payment_configs SET ${set} WHERE restaurant_id = $1`, [
+      restaurantId,
+      ...values,
+    ]);
+    await database.query('ALTER TABLE restaurant_payment_configs ENABLE TRIGGER USER');
+    await database.query(
+      'ALTER TABLE restaurant_payment_configs ENABLE ALWAYS TRIGGER guard_restaurant_payment_configs',
+    );
+    return restaurantId;
+  };
+
+  it.each([
+    ['settings that were changed', `processor_config = '{"statement_descriptor": "MINE"}'`],
+    ['another version', `config_version = 'v9'`],
+    ['another processor', `processor_name = 'mock'`],
+    ['other fields', `sealed_fields = '{webhook_secret}'`],
+    ['a byte that was changed', `sealed_secrets = set_byte(sealed_secrets, 40, get_byte(sealed_secrets, 40) # 1)`],
+  ])('opens nothing beside %s', async (_what, set) => {
+    await expect(configs.getActive(await tampered(set))).rejects.toThrow(SecretsUnreadableError);
+  });
+
+  it('opens nothing that was moved from another restaurant', async () => {
+    const from = uuidv4();
+    await configs.activate(from, aConfig(), by);
+    const restaurantId = await tampered(
+      `(sealed_secrets, data_key_id, config_version) =
+         (SELECT sealed_secrets, data_key_id, config_version FROM restaurant_payment_configs WHERE restaurant_id = $2)`,
+      from,
+    );
+    await expect(configs.getActive(restaurantId)).rejects.toThrow(SecretsUnreadableError);
+  });
+});
+
+describe('deactivate', () => {
+  it('says what it switched off, and null where nothing was active', async () => {
+    const restaurantId = uuidv4();
+    const { configVersion } = await configs.activate(restaurantId, aConfig(), by);
+    expect(await configs.deactivate(restaurantId, by)).toEqual({ configVersion });
+    expect(await configs.deactivate(restaurantId, by)).toEqual({ configVersion: null });
+  });
+
+  it('leaves another version than the expected one', async () => {
+    const restaurantId = uuidv4();
+    const { configVersion } = await configs.activate(restaurantId, aConfig(), by);
+    const other = configs.deactivate(restaurantId, { by: 'kim', expectedVersion: 'v1' });
+    await expect(other).rejects.toMatchObject({ code: 'CONFIG_CONFLICT', activeVersion: configVersion });
+    expect(await configs.getActive(restaurantId)).toMatchObject({ configVersion });
+  });
+});
+
+describe('rollback', () => {
+  it('writes what an earlier version says as a new one', async () => {
+    const [restaurantId, first] = [uuidv4(), aConfig()];
+    const one = await configs.activate(restaurantId, first, by);
+    const two = await configs.activate(restaurantId, aConfig({ settings: {} }), by);
+    const back = await configs.rollback(restaurantId, one.configVersion, { by: 'alex' });
+    expect(back.replaced).toBe(two.configVersion);
+    expect(back.configVersion).not.toBe(one.configVersion);
+    const config = await configs.getActive(restaurantId);
+    expect(config).toMatchObject({ configVersion: back.configVersion, settings: first.settings });
+    expect(revealed(config)).toEqual(first.secrets);
+    const history = await configs.history(restaurantId);
+    expect(
+      history.map(({ configVersion, copyOf, activatedBy, isActive }) => ({
+        configVersion,
+        copyOf,
+        activatedBy,
+        isActive,
+      })),
+    ).toEqual([
+      { configVersion: back.configVersion, copyOf: one.configVersion, activatedBy: 'alex', isActive: true },
+      { configVersion: two.configVersion, copyOf: null, activatedBy: 'kim', isActive: false },
+      { configVersion: one.configVersion, copyOf: null, activatedBy: 'kim', isActive: false },
+    ]);
+    expect(history.map(({ changedSettings }) => changedSettings)).toEqual([
+      ['statement_descriptor'],
+      ['statement_descriptor'],
+      ['statement_descriptor'],
+    ]);
+  });
+
+  it('never makes active what does not open any more', async () => {
+    const restaurantId = uuidv4();
+    const one = await configs.activate(restaurantId, aConfig(), by);
+    const two = await configs.activate(restaurantId, aConfig(), by);
+    const other = new RestaurantPaymentConfigs(dataSource, { keys: await others.keys() });
+    await expect(other.rollback(restaurantId, one.configVersion, by)).rejects.toMatchObject({ retryable: false });
+    expect(await configs.getActive(restaurantId)).toMatchObject({ configVersion: two.configVersion });
+  });
+
+  it('knows no version of another restaurant', async () => {
+    const { configVersion } = await configs.activate(uuidv4(), aConfig(), by);
+    await expect(configs.rollback(uuidv4(), configVersion, by)).rejects.toThrow(ConfigNotFoundError);
+  });
+});
+
+const others = new TestKeyring();
+
+test('without keys it is not made', () => {
+  expect(() => new RestaurantPaymentConfigs(dataSource, {} as never)).toThrow(ConfigurationError);
+  expect(() => new RestaurantPaymentConfigs(dataSource, { keys: {} as never })).toThrow(/keys must be a KeyProvider/);
+});
+
+test('a history is told also of legacy settings that are no object, or empty', async () => {
+  const restaurantId = uuidv4();
+  await plainConfigs(database, [[restaurantId, ['api_key']]]);
+  expect(await configs.history(restaurantId)).toMatchObject([{ settings: [], secrets: [], changedSettings: [] }]);
+  expect(await configs.getActive(restaurantId)).toMatchObject({ configVersion: 'v1', secrets: {} });
+});
