@@ -98,7 +98,8 @@ says the same of itself: \`\\d+ outbox\` of psql, and every graphical client, sh
   query needs it.`;
 
 const TOGETHER = `Dotted lines are values that are the same, and no foreign keys, since the legacy services wrote in another order, an event
-before its request's row. There is one foreign key: each hold names the last event about it. A statement of this package writes all rows of an operation or none, and
+before its request's row. There are four foreign keys: each hold names the last event about it, a configuration its processor, its data key and
+the version that it is a copy of. A statement of this package writes all rows of an operation or none, and
 \`payment-events-db verify\` compares requests with their events. \`PK\` and \`UK\` are primary keys and unique constraints, also where a
 column is only a part of one. Columns that are in neither, and in no relation, are left out of the drawing.`;
 

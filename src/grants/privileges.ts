@@ -172,7 +172,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
   },
 
   /**
-   * For whoever manages configurations: writes versions and switches them off. The API and the worker do not, so that one
+   * For those who manage configurations: writes versions and switches them off. The API and the worker do not, so that one
    * of them in the wrong hands cannot send money elsewhere.
    */
   configs: {
@@ -186,7 +186,7 @@ export const PRIVILEGES: Readonly<Record<Role, Readonly<Record<string, Grant>>>>
     ...STARTING,
   },
 
-  /** For whoever seals the plain secrets of legacy versions, and wraps data keys anew. Writes no version. */
+  /** For the job that seals the plain secrets of legacy versions, and wraps data keys under another key. Writes no version. */
   secrets: {
     restaurant_payment_configs: {
       SELECT: ANY_CONFIG,

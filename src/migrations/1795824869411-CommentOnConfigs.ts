@@ -105,6 +105,6 @@ const COMMENTS: CommentChanges = {
     'CONSTRAINT data_keys_pkey ON data_keys': 'A key is there once.',
     'CONSTRAINT data_keys_wrapped_length ON data_keys': 'Nothing that long is a wrapped key, and nothing empty.',
     'TRIGGER guard_data_keys ON data_keys': 'Refuses a change of data_key_id and created_at. ENABLE ALWAYS.',
-    'FUNCTION guard_data_keys()': 'Keeps what ciphertexts name: a data key may only be wrapped anew.',
+    'FUNCTION guard_data_keys()': 'Keeps what ciphertexts name: of a data key only that may change which wraps it.',
   },
 };

@@ -9,6 +9,7 @@ import { plannedSql } from './planned-sql';
  * - `retype` gives a column another type, if it does not have that yet;
  * - `drop` takes a column away;
  * - `extend` adds columns to a table;
+ * - `discard` drops a table;
  * - `rekey` replaces a primary key, if it has so many columns yet;
  * - `forget` drops a trigger's function;
  * - `build` makes an index of that name on a table.
@@ -17,6 +18,7 @@ export type Change =
   | { readonly kind: 'retype'; readonly on: string; readonly name: string; readonly type: string }
   | { readonly kind: 'drop'; readonly on: string; readonly name: string }
   | { readonly kind: 'extend'; readonly on: string }
+  | { readonly kind: 'discard'; readonly on: string }
   | { readonly kind: 'rekey'; readonly on: string; readonly name: string; readonly columns: number }
   | { readonly kind: 'forget'; readonly on: string; readonly name: string }
   | { readonly kind: 'build'; readonly on: string; readonly name: string };
@@ -46,7 +48,7 @@ const CHANGES: Record<string, { readonly up?: readonly Change[]; readonly down?:
   },
 };
 
-/** What a migration does in one direction. Columns that come or go, and indexes, are read off its SQL. */
+/** What a migration does in one direction. Columns and tables that come or go, and indexes, are read off its SQL. */
 export async function changesOf(migration: MigrationInterface, direction: 'up' | 'down'): Promise<Change[]> {
   const sql = await plannedSql(migration);
   const tables = sql[direction].flatMap((text) => [...text.matchAll(ALTER_TABLE)]);
@@ -57,11 +59,15 @@ export async function changesOf(migration: MigrationInterface, direction: 'up' |
   const indexes = [...sql.up, ...sql.down].flatMap((text) =>
     [...text.matchAll(INDEX)].map(([, name, on]): Change => ({ kind: 'build', name: name!, on: on! })),
   );
+  const tablesThatGo = sql[direction].flatMap((text) =>
+    [...text.matchAll(DROP_TABLE)].map(([, on]): Change => ({ kind: 'discard', on: on! })),
+  );
   const declared = CHANGES[nameOf(migration).slice(0, -13)]?.[direction] ?? [];
-  return [...declared, ...columns, ...indexes];
+  return [...declared, ...columns, ...tablesThatGo, ...indexes];
 }
 
 const ALTER_TABLE = /ALTER TABLE (\w+)([^;]*)/g;
+const DROP_TABLE = /DROP TABLE IF EXISTS (\w+)/g;
 const DROP_COLUMN = /DROP COLUMN IF EXISTS (\w+)/g;
 
 /** The names of the indexes that these migrations build. */

@@ -61,7 +61,7 @@ const dependentsOf = (changes: readonly object[]) => sql`
   ), row_type (step, migration, kind, name, type) AS (
     SELECT DISTINCT step, migration, kind, "on", reltype
     FROM change JOIN family ON ancestor = relid JOIN pg_class ON pg_class.oid = member
-    WHERE kind = 'extend'
+    WHERE kind IN ('extend', 'discard')
        OR EXISTS (SELECT FROM target WHERE target.step = change.step AND attrelid = member AND target.kind = 'retype')
     UNION
     SELECT step, migration, kind, name,
@@ -116,6 +116,19 @@ const dependentsOf = (changes: readonly object[]) => sql`
     JOIN pg_depend ON refclassid = 'pg_type'::regclass AND refobjid = type
       AND classid = 'pg_class'::regclass AND objsubid > 0
     JOIN pg_class ON pg_class.oid = objid AND relkind NOT IN ('c', 'v', 'f')
+
+    UNION
+    SELECT step, migration, format('%s depends on table %s', ${raw(DEPENDENT)}, "on")
+    FROM change
+    JOIN pg_depend AS dependency ON refclassid = 'pg_class'::regclass AND refobjid = relid AND deptype = 'n'
+    WHERE kind = 'discard' AND CASE classid
+      WHEN 'pg_rewrite'::regclass THEN EXISTS (SELECT FROM pg_rewrite WHERE pg_rewrite.oid = objid AND ev_class <> relid)
+      WHEN 'pg_constraint'::regclass THEN EXISTS (
+        SELECT FROM pg_constraint WHERE pg_constraint.oid = objid AND confrelid = relid
+          AND conrelid IS DISTINCT FROM to_regclass('restaurant_payment_configs')) -- whose own go before the table does
+      WHEN 'pg_class'::regclass THEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = objid AND inhparent = relid)
+      WHEN 'pg_policy'::regclass THEN EXISTS (SELECT FROM pg_policy WHERE pg_policy.oid = objid AND polrelid <> relid)
+      ELSE classid = 'pg_proc'::regclass END
 
     UNION
     SELECT step, migration, format('%s depends on the primary key of %s', ${raw(DEPENDENT)}, "on")

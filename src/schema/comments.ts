@@ -431,7 +431,7 @@ export const COMMENTS = commentsOn({
       'Keeps what a hold is, allows only the changes of state that follow, each with a newer event, and sets state_since.',
     guard_auth_request_state:
       'Allows only the status changes of a request, keeps what was asked for as it was, never loses an event or an open attempt, and sets updated_at. Only the owner of the table may insert rows that are not PENDING, to rebuild them.',
-    guard_data_keys: 'Keeps what ciphertexts name: a data key may only be wrapped anew.',
+    guard_data_keys: 'Keeps what ciphertexts name: of a data key only that may change which wraps it.',
     guard_restaurant_payment_configs:
       'Keeps secrets out of the settings of a new configuration version. Keeps a version as it was inserted, but for being switched off by somebody and for having its secrets sealed, and sets updated_at.',
     refuse_payment_events_change: 'Makes payment_events append-only.',

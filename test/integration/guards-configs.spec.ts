@@ -104,7 +104,7 @@ describe('processors', () => {
 });
 
 describe('a data key', () => {
-  test('keeps its id and its time, under the replica role as well, and is wrapped anew', async () => {
+  test('keeps its id and its time, under the replica role as well, and is wrapped under another key', async () => {
     const id = await aDataKey(database);
     const session = await database.connect();
     for (const role of ['origin', 'replica']) {

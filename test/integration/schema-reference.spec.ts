@@ -52,10 +52,15 @@ describe(PAGE, () => {
     }
   });
 
-  test('says that there is one foreign key, and there is no other', () => {
-    expect(page).toContain('There is one foreign key: each hold names the last event about it');
+  test('says which foreign keys there are, and there is no other', () => {
+    expect(page).toContain('There are four foreign keys: each hold names the last event about it');
     const keys = schema.filter(({ definition }) => definition.startsWith('FOREIGN KEY'));
-    expect(keys.map(({ name }) => name)).toEqual(['auth_holds_last_event_fkey']);
+    expect(keys.map(({ name }) => name)).toEqual([
+      'restaurant_payment_configs_copy_of_fkey',
+      'restaurant_payment_configs_data_key_fkey',
+      'restaurant_payment_configs_processor_fkey',
+      'auth_holds_last_event_fkey',
+    ]);
   });
 
   test('promises that psql shows the same, and it does', async () => {

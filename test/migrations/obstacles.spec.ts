@@ -323,6 +323,32 @@ const BEFORE_REVERT: typeof OBJECTS = [
     `CREATE TABLE notes (id bigint); CREATE TRIGGER keep BEFORE DELETE ON notes FOR EACH ROW EXECUTE FUNCTION guard_restaurant_payment_configs()`,
     'GuardConfigVersions',
   ],
+  ['a view of a table that goes', 'CREATE VIEW report AS SELECT amount_cents FROM auth_holds', 'AddHolds'],
+  ['another one', 'CREATE MATERIALIZED VIEW report AS SELECT count(*) FROM processors', 'AddProcessors'],
+  [
+    'a foreign key to a table that goes',
+    'CREATE TABLE terminals (name varchar(50) REFERENCES processors)',
+    'AddProcessors',
+  ],
+  ['a child of a table that goes', 'CREATE TABLE old_keys () INHERITS (data_keys)', 'AddConfigSecrets'],
+  ['a column that stores rows of a table that goes', 'CREATE TABLE notes (key data_keys)', 'AddConfigSecrets'],
+  [
+    'a parsed body over a table that goes',
+    'CREATE FUNCTION known() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM processors; END',
+    'AddProcessors',
+  ],
+  [
+    'a policy that reads a table that goes',
+    'CREATE POLICY own ON outbox USING (EXISTS (SELECT FROM processors))',
+    'AddProcessors',
+  ],
+  [
+    'another table with the guard of data keys',
+    `CREATE TABLE notes (id bigint); CREATE TRIGGER keep BEFORE DELETE ON notes FOR EACH ROW EXECUTE FUNCTION guard_data_keys()`,
+    'AddConfigSecrets',
+  ],
+  ['an index on a table that goes', 'CREATE INDEX mine ON processors (created_at)'],
+  ['a publication of a table that goes', 'CREATE PUBLICATION feed FOR TABLE processors'],
   ['a view of what stays', 'CREATE VIEW report AS SELECT id, event_type FROM payment_events'],
 ];
 

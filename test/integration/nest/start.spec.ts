@@ -6,10 +6,12 @@ import { DataSource, type Repository } from 'typeorm';
 import * as api from '../../../src';
 import {
   AuthRequests,
+  BUILT_IN_PROCESSORS,
   entities,
   OutboxRelay,
   PaymentEventsDataSource,
   type PaymentEventsDbError,
+  PaymentProcessor,
   RestaurantPaymentConfig,
   Sweeper,
 } from '../../../src';
@@ -50,7 +52,8 @@ describe('a module with its options', () => {
       expect(app.get<object>(Operation)).toBeInstanceOf(Operation);
     }
     for (const entity of entities) {
-      expect(await app.get<Repository<object>>(getRepositoryToken(entity)).count()).toBe(0);
+      const rows = entity === PaymentProcessor ? BUILT_IN_PROCESSORS.length : 0;
+      expect(await app.get<Repository<object>>(getRepositoryToken(entity)).count()).toBe(rows);
     }
     expect([app.get(OutboxRelay), app.get(Sweeper)]).toEqual([undefined, undefined]);
     await app.close();
