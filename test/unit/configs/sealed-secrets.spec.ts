@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { SecretsUnreadableError } from '../../../src/configs/errors';
-import { type PlainDataKey, dataKeyIdOf, openSecrets, type Place, sealSecrets } from '../../../src/configs/sealed-secrets';
+import {
+  type PlainDataKey,
+  dataKeyIdOf,
+  openSecrets,
+  type Place,
+  sealSecrets,
+} from '../../../src/configs/sealed-secrets';
 import { InvalidCommandError } from '../../../src/errors';
 import { isExactJsonObject } from '../../../src/validation/json-rules';
 import { shownOf } from '../../support/relay/relayed';
