@@ -28,12 +28,27 @@ export { observeHolds } from './auth-requests/holds/observe-holds';
 export { type HoldReason, type PersonsReason, type StandingState } from './auth-requests/holds/standing';
 export { type HoldStats, HoldStatsCommand, type HoldTotal, type HoldTotals } from './auth-requests/holds/total-holds';
 
-export { KeyMissingError, KeyRefusedError, type KeyRefusedReason, KeyUnavailableError } from './configs/errors';
-export { SecretsUnreadableError } from './configs/errors';
+export { type ActivatedConfig, ConfigChange, ConfigContent } from './configs/activate';
+export { type DeactivatedConfig } from './configs/deactivate';
+export {
+  ConfigConflictError,
+  ConfigNotFoundError,
+  KeyMissingError,
+  KeyRefusedError,
+  type KeyRefusedReason,
+  KeyUnavailableError,
+  SecretsUnreadableError,
+} from './configs/errors';
+export { type ConfigRecord, type HistoryOptions } from './configs/history';
 export { type KeyProvider, type WrappedKey } from './configs/key-provider';
 export { activateKey, addKey, newKeyring } from './configs/keyring-file';
 export { readKeyring } from './configs/local-keyring';
+export { type PaymentConfigsOptions, RestaurantPaymentConfigs } from './configs/restaurant-payment-configs';
+export { type RotateOptions, type Rotated, rotateDataKeys } from './configs/rotate-data-keys';
+export { type Sealed, type SealOptions, sealPlainSecrets } from './configs/seal-plain-secrets';
 export { Secret } from './configs/secret';
+export { type SecretsStatus, secretsStatus } from './configs/secrets-status';
+export { type PaymentConfig } from './configs/stored-config';
 
 export { type Config, DEFAULT_DATABASE_URL, readConfig } from './config';
 export { type PaymentEventsDataSourceSettings, type PostgresOptions } from './connection/data-source-settings';

@@ -54,7 +54,8 @@ export const cardNumbers: Comparison = {
         title: 'limit: looking for card numbers in its command',
         load: { callers: 1 },
         operate: () => {
-          for (let count = 0; count < AT_ONCE; count++) screenNew(dataSource, 'authorize', command);
+          for (let count = 0; count < AT_ONCE; count++)
+            screenNew(dataSource, 'authorize', { AuthorizeCommand: command });
           return Promise.resolve(AT_ONCE);
         },
       },

@@ -125,7 +125,7 @@ export async function authorize(
   input: AuthorizeCommand,
 ): Promise<AuthorizeReceipt> {
   const given = validateCommand({ AuthorizeCommand }, input);
-  const command = screenNew(dataSource, 'authorize', given);
+  const command = screenNew(dataSource, 'authorize', { AuthorizeCommand: given });
   const restaurantId = command.restaurantId.toLowerCase();
   const { paymentToken, amountCents, currency, idempotencyKey, metadata = {}, correlationId, causationId } = command;
   const authRequestId = newId();

@@ -24,9 +24,15 @@ interface Screened<T> {
  * reported. Give it the command as `validateCommand` has it, and use what it returns.
  *
  * @param operation its name, for log and metric
+ * @param named the command, under the name of its class
  * @throws InvalidCommandError naming each path, never what is there
  */
-export function screenNew<T extends object>(dataSource: DataSource, operation: string, command: T): T {
+export function screenNew<T extends object>(
+  dataSource: DataSource,
+  operation: string,
+  named: Readonly<Record<string, T>>,
+): T {
+  const [[name, command]] = Object.entries(named) as [[string, T]];
   const screened = screen(command);
   if (!screened) return command;
   const { masked, maskedPaths, keptPaths } = screened;
@@ -42,7 +48,7 @@ export function screenNew<T extends object>(dataSource: DataSource, operation: s
     return command;
   }
   count(operation, 'refuse', paths.length);
-  throw new InvalidCommandError(command.constructor.name, [`${told(paths)}; leave it out`]);
+  throw new InvalidCommandError(name, [`${told(paths)}; leave it out`]);
 }
 
 /**

@@ -1,4 +1,6 @@
+import type * as kms from '@aws-sdk/client-kms';
 import { z } from 'zod';
+import type * as provider from '../configs/aws-kms-key-provider';
 import { ConfigurationError } from '../errors';
 import { type KeyProvider } from '../configs/key-provider';
 import { readKeyring } from '../configs/local-keyring';
@@ -37,9 +39,8 @@ function kmsKeys(keyId: string): KeyProvider {
   try {
     // Optional, so that they are loaded by nobody who has no use for them.
     /* eslint-disable @typescript-eslint/no-require-imports */
-    const { KMSClient } = require('@aws-sdk/client-kms') as typeof import('@aws-sdk/client-kms');
-    const { AwsKmsKeyProvider } =
-      require('../configs/aws-kms-key-provider') as typeof import('../configs/aws-kms-key-provider');
+    const { KMSClient } = require('@aws-sdk/client-kms') as typeof kms;
+    const { AwsKmsKeyProvider } = require('../configs/aws-kms-key-provider') as typeof provider;
     /* eslint-enable @typescript-eslint/no-require-imports */
     return new AwsKmsKeyProvider({ client: new KMSClient({}), keyId });
   } catch (error) {

@@ -1,4 +1,6 @@
 import { IsOptional } from 'class-validator';
+import { FreeText } from '../card-numbers/free-fields';
+import { screenNew, screenReport } from '../card-numbers/screen';
 import { arrayOf, bytea, jsonb, orNull, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
@@ -23,6 +25,7 @@ export class ConfigContent {
   processorName: string;
 
   /** What the processor's client needs and may be seen, by the processor's `settings_schema`. */
+  @FreeText()
   @JsonObject()
   settings: Record<string, unknown>;
 
@@ -35,6 +38,7 @@ export class ConfigContent {
 /** Who changes what is active. */
 export class ConfigChange {
   /** Who decided it: kept with the version. */
+  @FreeText()
   @Text(1, 255)
   by: string;
 
@@ -99,12 +103,18 @@ export async function activate(
   change: ConfigChange,
 ): Promise<ActivatedConfig> {
   const ref = validateCommand({ RestaurantRef }, { restaurantId });
-  const { processorName, settings, secrets = {} } = validateCommand({ ConfigContent }, content);
+  const given = validateCommand({ ConfigContent }, content);
+  const { by, expectedVersion } = validChange(session, 'activate', change);
+  const { processorName, settings, secrets = {} } = screenNew(session.dataSource, 'activate', { ConfigContent: given });
   return await writeVersion(session, keys, {
     ...{ restaurantId: ref.restaurantId.toLowerCase(), processorName, settings, secrets, copyOf: null },
-    ...validateCommand({ ConfigChange }, change),
+    ...{ by, expectedVersion },
   });
 }
+
+/** @throws InvalidCommandError */
+export const validChange = ({ dataSource }: Session, operation: string, change: ConfigChange): ConfigChange =>
+  screenReport(dataSource, operation, validateCommand({ ConfigChange }, change));
 
 /** A version that is to be written. */
 interface NewVersion extends ConfigChange {
@@ -123,7 +133,7 @@ interface NewVersion extends ConfigChange {
 export async function writeVersion(session: Session, keys: DataKeys, version: NewVersion): Promise<ActivatedConfig> {
   const { restaurantId, processorName, settings, secrets, by, expectedVersion = null, copyOf } = version;
   const problems = problemsOf(version, await readRules(session, processorName));
-  if (problems.length > 0) throw new InvalidCommandError(ConfigContent.name, problems);
+  if (problems.length > 0) throw new InvalidCommandError('ConfigContent', problems);
   const configVersion = newId();
   const sealed = await seal(keys, { restaurantId, configVersion, processorName, settings }, secrets);
   const input = {

@@ -3,7 +3,7 @@ import { operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
 import { validateCommand } from '../validation/validate-command';
-import { ConfigChange } from './activate';
+import { type ConfigChange, validChange } from './activate';
 import { ConfigConflictError } from './errors';
 import { readActive, RestaurantRef } from './read-config';
 
@@ -37,7 +37,7 @@ export async function deactivate(
   change: ConfigChange,
 ): Promise<DeactivatedConfig> {
   const ref = validateCommand({ RestaurantRef }, { restaurantId });
-  const { by, expectedVersion = null } = validateCommand({ ConfigChange }, change);
+  const { by, expectedVersion = null } = validChange(session, 'deactivate', change);
   const input = { restaurant_id: ref.restaurantId, actor: by, expected_version: expectedVersion };
   return await untilDecided(async () => {
     const switchedOff = await session.row(DEACTIVATE, input);

@@ -1,6 +1,6 @@
 import { type Session } from '../database/session';
 import { validateCommand } from '../validation/validate-command';
-import { type ActivatedConfig, ConfigChange, writeVersion } from './activate';
+import { type ActivatedConfig, type ConfigChange, validChange, writeVersion } from './activate';
 import { type DataKeys } from './data-keys';
 import { ConfigNotFoundError } from './errors';
 import { ConfigVersionRef, getVersion } from './read-config';
@@ -15,8 +15,8 @@ export async function rollback(
   change: ConfigChange,
 ): Promise<ActivatedConfig> {
   const { restaurantId, configVersion } = validateCommand({ ConfigVersionRef }, ref);
-  const checked = validateCommand({ ConfigChange }, change);
+  const { by, expectedVersion } = validChange(session, 'rollback', change);
   const config = await getVersion(session, keys, { restaurantId, configVersion });
   if (!config) throw new ConfigNotFoundError(restaurantId, configVersion);
-  return await writeVersion(session, keys, { ...config, ...checked, copyOf: configVersion });
+  return await writeVersion(session, keys, { ...config, by, expectedVersion, copyOf: configVersion });
 }

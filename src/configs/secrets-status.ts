@@ -8,6 +8,11 @@ export interface SecretsStatus {
   /** Versions that have secrets in plain text: `sealPlainSecrets` has them to do. */
   readonly plain: number;
   readonly sealed: number;
+  /**
+   * Versions of before there were seals that have a secret deeper among their settings, where it cannot be sealed: activate a new
+   * version of what is active, and have the processor issue a new key.
+   */
+  readonly nested: number;
   /** Data keys by the key-encryption key that they are wrapped under. */
   readonly dataKeys: readonly { readonly keyId: string; readonly dataKeys: number }[];
 }
@@ -15,10 +20,13 @@ export interface SecretsStatus {
 const COUNT = operation({
   name: 'count_secrets',
   input: {},
-  output: rowsOf<{ plain: number; sealed: number; keys: { keyId: string; dataKeys: number }[] }>(),
+  output: rowsOf<{ plain: number; sealed: number; nested: number; keys: { keyId: string; dataKeys: number }[] }>(),
   sql: `
     SELECT (count(*) FILTER (WHERE ${HAS_PLAIN_SECRET}))::integer AS plain,
            (count(*) FILTER (WHERE sealed_secrets IS NOT NULL))::integer AS sealed,
+           (count(*) FILTER (WHERE EXISTS (
+             SELECT FROM jsonb_path_query(processor_config, 'strict $.* ? (@.type() == "object" || @.type() == "array").**') AS part
+             WHERE jsonb_typeof(part) = 'object' AND part ?| secret_fields)))::integer AS nested,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('keyId', key_encryption_key_id, 'dataKeys', number)
                                       ORDER BY key_encryption_key_id), '[]')
             FROM (SELECT key_encryption_key_id, count(*) AS number FROM data_keys GROUP BY 1) AS counted) AS keys
@@ -28,6 +36,6 @@ const COUNT = operation({
 /** Counts what is sealed, what is left to be, and what is wrapped under which key. Reads all versions of all restaurants. */
 export async function secretsStatus(dataSource: DataSource): Promise<SecretsStatus> {
   const counted = await sessionOf(dataSource).row(COUNT, {});
-  const { plain, sealed, keys } = counted!;
-  return { plain, sealed, dataKeys: keys };
+  const { plain, sealed, nested, keys } = counted!;
+  return { plain, sealed, nested, dataKeys: keys };
 }

@@ -44,6 +44,6 @@ const listOf = (list: Listed['entities'] | Listed['migrations']): unknown[] => O
 /** Of a class, of an EntitySchema, or the pattern of files that was given instead. */
 function nameOf(each: unknown): string {
   if (typeof each === 'string') return each;
-  const { name, options } = each as { name?: unknown; options?: { name?: unknown } };
-  return String(name ?? options?.name ?? 'one without a name');
+  const { name, options } = each as { name?: string; options?: { name?: string } };
+  return name ?? options?.name ?? 'one without a name';
 }

@@ -1,6 +1,7 @@
 import { type FactoryProvider, type ModuleMetadata } from '@nestjs/common';
 import { IsOptional } from 'class-validator';
 import { type PaymentEventsDataSourceSettings } from '../connection/data-source-settings';
+import { type PaymentConfigsOptions } from '../configs/restaurant-payment-configs';
 import { type Publishers } from '../outbox/delivery';
 import { RelayOptions } from '../outbox/outbox-relay';
 import { requirePublishers } from '../outbox/require-publishers';
@@ -44,6 +45,11 @@ export class PaymentEventsDbModuleOptions {
   @IsOptional()
   @PlainObject()
   sweeper?: SweeperOptions;
+
+  /** Opens the secrets of restaurants' configurations: `RestaurantPaymentConfigs` can be injected then. Default: it cannot. */
+  @IsOptional()
+  @PlainObject()
+  configs?: PaymentConfigsOptions;
 
   /** How often to connect until the start fails: 1 to 1,000,000. Only what may pass by itself is tried again. Default 10. */
   @IsOptional()

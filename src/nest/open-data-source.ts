@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { type DataSourceOptions } from 'typeorm';
 import { readConfig } from '../config';
+import { RestaurantPaymentConfigs } from '../configs/restaurant-payment-configs';
 import { type PaymentEventsDataSourceSettings, type PostgresOptions } from '../connection/data-source-settings';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source';
 import { RedactingLogger } from '../database/redacting-logger';
@@ -22,7 +23,9 @@ export function toTypeOrmOptions(options: PaymentEventsDbModuleOptions): TypeOrm
   const settings: PaymentEventsDataSourceSettings = options.dataSource ?? readConfig().dataSource;
   const logger = settings.logger ?? new RedactingLogger(new Logger('PaymentEventsDataSource'));
   const typeOrmOptions = createDataSourceOptions({ ...settings, logger });
-  new BackgroundWork(new PaymentEventsDataSource(typeOrmOptions), options);
+  const dataSource = new PaymentEventsDataSource(typeOrmOptions);
+  new BackgroundWork(dataSource, options);
+  if (options.configs) new RestaurantPaymentConfigs(dataSource, options.configs);
   return {
     ...typeOrmOptions,
     retryAttempts: connectAttempts,

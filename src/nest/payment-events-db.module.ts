@@ -3,6 +3,7 @@ import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { type DataSource } from 'typeorm';
 import { AuthRequests } from '../auth-requests/auth-requests';
 import { Holds } from '../auth-requests/holds/holds';
+import { RestaurantPaymentConfigs } from '../configs/restaurant-payment-configs';
 import { PaymentEventsDataSource } from '../data-source';
 import { entities } from '../entities';
 import { EventStore } from '../event-store/event-store';
@@ -41,7 +42,7 @@ class OptionsModule {}
 /**
  * The database in a NestJS application: the DataSource, opened through `@nestjs/typeorm` and closed with the application; a
  * repository of each entity; and to inject, `PaymentEventsDataSource`, every class of operations, {@link PaymentEventsDbHealth},
- * and the `OutboxRelay` and `Sweeper` of the options, each undefined where there is none.
+ * and the `OutboxRelay`, `Sweeper` and `RestaurantPaymentConfigs` of the options, each undefined where there is none.
  *
  * It never runs migrations, and the application does not start where some are pending or half applied. What may pass by
  * itself, such as a server that starts up, is tried again (`connectAttempts`); anything else ends the start at once, and no
@@ -92,6 +93,12 @@ export class PaymentEventsDbModule {
         inject: [token],
         useFactory: (dataSource: DataSource) => new Operation(dataSource),
       })),
+      {
+        provide: RestaurantPaymentConfigs,
+        inject: [token, PaymentEventsDbModuleOptions],
+        useFactory: (dataSource: DataSource, { configs }: PaymentEventsDbModuleOptions) =>
+          configs && new RestaurantPaymentConfigs(dataSource, configs),
+      },
       { provide: OutboxRelay, inject: [BackgroundWork], useFactory: ({ relay }: BackgroundWork) => relay },
       { provide: Sweeper, inject: [BackgroundWork], useFactory: ({ sweeper }: BackgroundWork) => sweeper },
     ];

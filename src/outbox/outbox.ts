@@ -89,7 +89,8 @@ export class Outbox {
    * @throws TransactionRequiredError, InvalidCommandError before anything is written
    */
   async enqueue(manager: EntityManager, input: EnqueueCommand): Promise<bigint> {
-    const command = screenNew(this.#dataSource, 'enqueue', validateCommand({ EnqueueCommand }, input));
+    const given = validateCommand({ EnqueueCommand }, input);
+    const command = screenNew(this.#dataSource, 'enqueue', { EnqueueCommand: given });
     const session = callersSession(this.#dataSource, manager, 'enqueue');
     return await enqueue(session, command);
   }

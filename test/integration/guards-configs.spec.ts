@@ -342,6 +342,16 @@ describe('a version that is there', () => {
     expect((changed!.updated_at as Date).valueOf()).toBeGreaterThan(Date.parse('2026-01-02'));
   });
 
+  test('has the times of the database, whatever its writer says', async () => {
+    const row = await inserted({ created_at: new Date('2026-01-01') });
+    const told = await database.query(
+      `SELECT created_at = updated_at AS same, created_at > now() - interval '1 hour' AS now
+       FROM restaurant_payment_configs WHERE restaurant_id = $1`,
+      [row.restaurant_id],
+    );
+    expect(told).toEqual([{ same: true, now: true }]);
+  });
+
   test('is never switched on again, by whatever it comes with', async () => {
     const row = await inserted();
     await update(row, `is_active = false, switched_off_by = 'jo'`);
@@ -356,8 +366,12 @@ describe('a version that is there', () => {
 
   test('stays as it is where nothing changes, updated_at included', async () => {
     const row = await inserted();
-    const [same] = await update(row, `is_active = is_active, updated_at = now()`);
-    expect(same).toMatchObject({ is_active: true, updated_at: row.updated_at });
+    const [before] = await database.query<ConfigRow>(
+      'SELECT updated_at FROM restaurant_payment_configs WHERE restaurant_id = $1',
+      [row.restaurant_id],
+    );
+    const [same] = await update(row, `is_active = is_active, updated_at = 'epoch'`);
+    expect(same).toMatchObject({ is_active: true, updated_at: before!.updated_at });
   });
 
   test.each(columns.filter((column) => !['is_active', 'switched_off_by'].includes(column)))(

@@ -18,6 +18,7 @@ const NOT_LOOKED_AT: Record<string, string[]> = {
   'of a claim: a name, what a repeat is answered with, an id that is not recorded in events, and what only a hash is kept of':
     ['ClaimCommand.operation', 'ClaimCommand.outcome', 'ClaimCommand.idempotencyKey', 'ClaimCommand.request'],
   'looked at by `encodeScreened`, field by field': ['AppendCommand.events'],
+  'looked at when they were activated, or sealed': ['SealCommand.settings', 'SealCommand.secrets'],
 };
 const exempt = Object.values(NOT_LOOKED_AT).flat();
 

@@ -36,11 +36,15 @@ function statusCommand(): Command {
     .action(({ json }: Options) =>
       withDataSource(readConfig(), async (dataSource) => {
         const status = await secretsStatus(dataSource);
-        if (status.plain > 0) process.exitCode = ExitCode.failed;
+        if (status.plain + status.nested > 0) process.exitCode = ExitCode.failed;
         if (json) return console.log(toJson(status));
         console.log(`Sealed             ${versions(status.sealed)}`);
         const left = `In plain text      ${versions(status.plain)}`;
         console.log(status.plain > 0 ? pc.yellow(`${left}: npx payment-events-db secrets seal`) : left);
+        if (status.nested > 0) {
+          const deeper = `Deeper in settings ${versions(status.nested)}`;
+          console.log(pc.yellow(`${deeper}: cannot be sealed. Activate new versions, with new keys of the processor.`));
+        }
         if (status.dataKeys.length === 0) return;
         console.log('');
         printTable(

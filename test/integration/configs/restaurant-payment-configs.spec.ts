@@ -4,6 +4,7 @@ import { RestaurantPaymentConfigs } from '../../../src/configs/restaurant-paymen
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { ConfigurationError, InvalidCommandError } from '../../../src/errors';
 import { aConfig, aSecret, plainConfigs, TestKeyring } from '../../support/configs/configs';
+import { quietDataSource } from '../../support/database/quiet-data-source';
 import { useTestDatabase } from '../../support/database/use-test-database';
 
 const database = useTestDatabase();
@@ -262,4 +263,39 @@ test('a history is told also of legacy settings that are no object, or empty', a
   await plainConfigs(database, [[restaurantId, ['api_key']]]);
   expect(await configs.history(restaurantId)).toMatchObject([{ settings: [], secrets: [], changedSettings: [] }]);
   expect(await configs.getActive(restaurantId)).toMatchObject({ configVersion: 'v1', secrets: {} });
+});
+
+describe('what looks like a card number among the settings', () => {
+  const NUMBER = '4111111111111111';
+  const withSetting = (text: string) => aConfig({ settings: { account: 'acct_1', api_version: text } });
+
+  it.each([
+    ['report', NUMBER],
+    ['mask', '411111XXXXXX1111'],
+  ] as const)('is recorded under %s as %s, and sealed beside that', async (cardNumbers, recorded) => {
+    const own = await quietDataSource({ url: database.url, cardNumbers });
+    try {
+      const restaurantId = uuidv4();
+      const configsOfIt = new RestaurantPaymentConfigs(own, { keys: await keyring.keys() });
+      await configsOfIt.activate(restaurantId, withSetting(NUMBER), { by: `kim ${NUMBER}` });
+      expect(await configsOfIt.getActive(restaurantId)).toMatchObject({ settings: { api_version: recorded } });
+      expect(await configsOfIt.history(restaurantId)).toMatchObject([{ activatedBy: 'kim 411111XXXXXX1111' }]);
+    } finally {
+      await own.destroy();
+    }
+  });
+
+  it('is refused under refuse by its place, before anything is written', async () => {
+    const own = await quietDataSource({ url: database.url, cardNumbers: 'refuse' });
+    try {
+      const restaurantId = uuidv4();
+      const configsOfIt = new RestaurantPaymentConfigs(own, { keys: await keyring.keys() });
+      const refused = configsOfIt.activate(restaurantId, withSetting(NUMBER), by);
+      await expect(refused).rejects.toThrow(/^ConfigContent: .*settings\.api_version/);
+      await expect(refused).rejects.not.toThrow(NUMBER);
+      expect(await stored(restaurantId)).toEqual([]);
+    } finally {
+      await own.destroy();
+    }
+  });
 });

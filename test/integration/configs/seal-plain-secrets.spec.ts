@@ -85,6 +85,17 @@ describe('many versions', () => {
     expect(revealed(await configs.getActive(restaurantId))).toEqual(content.secrets);
   });
 
+  test('that have a secret deeper in their settings are counted, as they cannot be sealed', async () => {
+    const { nested } = await secretsStatus(dataSource);
+    await plainConfigs(database, [
+      [uuidv4(), { auth: { api_key: 'sk_test_deep' } }],
+      [uuidv4(), { list: [{ a: [{ webhook_secret: 1 }] }] }],
+      [uuidv4(), { statement_descriptor: 'api_key', list: ['api_key'] }],
+    ]);
+    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 0 });
+    expect(await secretsStatus(dataSource)).toMatchObject({ nested: nested + 2, plain: 0 });
+  });
+
   test('whose secret is no text are sealed as its JSON', async () => {
     const restaurantId = uuidv4();
     await plainConfigs(database, [[restaurantId, { api_key: 5, webhook_secret: '', stripe_api_key: null }]]);

@@ -13,6 +13,7 @@ import {
   type PaymentEventsDbError,
   PaymentProcessor,
   RestaurantPaymentConfig,
+  RestaurantPaymentConfigs,
   Sweeper,
 } from '../../../src';
 import {
@@ -21,6 +22,7 @@ import {
   type PaymentEventsDbModuleAsyncOptions,
   type PaymentEventsDbModuleOptions,
 } from '../../../src/nest';
+import { TestKeyring } from '../../support/configs/configs';
 import { until } from '../../support/relay/relayed';
 import { NestLog } from '../../support/nest/nest-log';
 import { RESTAURANT } from '../../support/requests/auth-requests';
@@ -28,6 +30,7 @@ import { Proxy } from '../../support/database/proxy';
 import { useTestDatabase } from '../../support/database/use-test-database';
 
 const database = useTestDatabase();
+const keyring = new TestKeyring();
 const start = (module: object, logger: NestLog | false = false) =>
   NestFactory.createApplicationContext(module as never, { logger, abortOnError: false });
 const settings = (more: PaymentEventsDbModuleOptions = {}) => ({ dataSource: { url: database.url }, ...more });
@@ -84,6 +87,18 @@ describe('a module with its options', () => {
     expect(inspect(log, { depth: 10 })).toContain('The function that gives the password has failed (Error)');
     expect(inspect(log, { depth: 10 })).not.toContain('hunter2');
     await app.close();
+  });
+
+  test('gives RestaurantPaymentConfigs where it has the keys, and tells what is wrong with these before it connects', async () => {
+    const without = await start(PaymentEventsDbModule.forRoot(settings()));
+    expect(without.get(RestaurantPaymentConfigs)).toBeUndefined();
+    await without.close();
+    const configs = { keys: await keyring.keys(), cacheTtlMs: 1_000 };
+    const app = await start(PaymentEventsDbModule.forRoot(settings({ configs })));
+    expect(await app.get(RestaurantPaymentConfigs).getActive(RESTAURANT)).toBeNull();
+    await app.close();
+    const { error } = await failedStart(settings({ configs: { keys: {} as never } }));
+    expect(error).toMatchObject({ code: 'CONFIGURATION', message: expect.stringContaining('keys must be') as string });
   });
 
   test('asks its factory once, with what that injects', async () => {
