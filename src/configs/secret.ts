@@ -34,11 +34,11 @@ export class Secret {
     return SHOWN;
   }
 
+  /** Also inside of what else is written as JSON. */
   toJSON(): string {
     return SHOWN;
   }
-
-  [inspect.custom](): string {
-    return SHOWN;
-  }
 }
+
+// Of console.log and the like.
+Object.defineProperty(Secret.prototype, inspect.custom, { value: () => SHOWN });
