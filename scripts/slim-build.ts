@@ -30,7 +30,10 @@ function withoutComments(path: string): string {
 function readDeclarations(): string[] {
   const entries = JSON.stringify(manifest.exports).match(/[^"]+\.d\.m?ts/g) ?? [];
   const options = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, noLib: true };
-  const program = ts.createProgram([...entries, 'dist/ormconfig.d.ts'].map((path) => join(ROOT, path)), options);
+  const program = ts.createProgram(
+    [...entries, 'dist/ormconfig.d.ts'].map((path) => join(ROOT, path)),
+    options,
+  );
   return program
     .getSourceFiles()
     .map(({ fileName }) => fileName)

@@ -93,7 +93,11 @@ const CLOSE_UNANSWERED = operation({
 });
 
 export async function closeUnanswered(session: Session, input: CloseUnansweredCommand): Promise<ClosedAttempts> {
-  const command = screenReport(session.dataSource, 'closeUnanswered', validateCommand({ CloseUnansweredCommand }, input));
+  const command = screenReport(
+    session.dataSource,
+    'closeUnanswered',
+    validateCommand({ CloseUnansweredCommand }, input),
+  );
   const { configVersion, by, reason, correlationId, causationId } = command;
   const authRequestId = command.authRequestId.toLowerCase();
   const row = await session.row(CLOSE_UNANSWERED, {

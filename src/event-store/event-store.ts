@@ -138,11 +138,14 @@ export class EventStore {
     options?: AppendOptions,
     manager?: EntityManager,
   ): Promise<AppendedEvent[]> {
-    const command = validateCommand({ AppendCommand }, {
-      ...validateCommand({ StreamRef }, stream),
-      expectedSequence,
-      events,
-    });
+    const command = validateCommand(
+      { AppendCommand },
+      {
+        ...validateCommand({ StreamRef }, stream),
+        expectedSequence,
+        events,
+      },
+    );
     const given = validateOptions({ AppendOptions }, options);
     const ids = command.events.map(({ eventId }) => eventId?.toLowerCase() ?? newId());
     const authRequestId = command.authRequestId.toLowerCase();
