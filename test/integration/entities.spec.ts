@@ -28,6 +28,8 @@ async function writeAndRead<T extends ObjectLiteral>(entity: EntityTarget<T>, ro
 }
 
 const anyRecentDate = () => expect.any(Date) as Date;
+/** The guard of new versions asks the clock itself. */
+const ITS_TIMES = { createdAt: anyRecentDate(), updatedAt: anyRecentDate() };
 
 describe('a row that is written and read back has equal values, of the right types', () => {
   test('PaymentEvent', async () => {
@@ -134,12 +136,10 @@ describe('a row that is written and read back has equal values, of the right typ
       processorName: 'stripe',
       processorConfig: { statement_descriptor: 'TRATTORIA ZOË', timeout_seconds: 2.5 },
       isActive: true,
-      updatedAt: SUMMER,
-      createdAt: WINTER,
       createdBy: 'jo',
       ...{ sealedSecrets: null, sealedFields: null, dataKeyId: null, switchedOffBy: null, copyOf: null },
     };
-    expect(await writeAndRead(RestaurantPaymentConfig, row)).toEqual(row);
+    expect(await writeAndRead(RestaurantPaymentConfig, row)).toEqual({ ...row, ...ITS_TIMES });
   });
 
   test('PaymentProcessor', async () => {
@@ -161,12 +161,12 @@ describe('a row that is written and read back has equal values, of the right typ
     expect(await writeAndRead(DataKey, key)).toEqual(key);
     const config = {
       ...{ restaurantId: randomUUID(), configVersion: 'v1', processorName: 'stripe', processorConfig: {} },
-      ...{ isActive: false, updatedAt: SUMMER, createdAt: WINTER, createdBy: 'jo', switchedOffBy: 'ada', copyOf: null },
+      ...{ isActive: false, createdBy: 'jo', switchedOffBy: 'ada', copyOf: null },
       ...{ sealedSecrets: sealedUnder(key.dataKeyId), sealedFields: ['api_key'], dataKeyId: key.dataKeyId },
     };
-    expect(await writeAndRead(RestaurantPaymentConfig, config)).toEqual(config);
+    expect(await writeAndRead(RestaurantPaymentConfig, config)).toEqual({ ...config, ...ITS_TIMES });
     const copy = { ...config, configVersion: 'v2', copyOf: 'v1' };
-    expect(await writeAndRead(RestaurantPaymentConfig, copy)).toEqual(copy);
+    expect(await writeAndRead(RestaurantPaymentConfig, copy)).toEqual({ ...copy, ...ITS_TIMES });
   });
 
   test('AuthProcessingLock', async () => {

@@ -141,7 +141,8 @@ describe('the packed package', () => {
           'OutboxRelay',
           'PaymentEventsDataSource',
         ],
-        ...['ProcessingLocks', 'ReadModel', 'Sweeper'],
+        ...['ProcessingLocks', 'ReadModel',
+        'RestaurantPaymentConfigs', 'Sweeper'],
       ],
       repositories: true,
     });

@@ -265,6 +265,7 @@ describe('the environment', () => {
       '..',
       'a/b',
       'role',
+      'mask',
       'startup',
       'named',
       '::1',
