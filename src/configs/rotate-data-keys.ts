@@ -63,7 +63,7 @@ const REWRAP = operation({
  * there, until the rotation has ended and no process makes data keys under it any more.
  *
  * @throws InvalidCommandError; KeyMissingError, KeyRefusedError, KeyUnavailableError: of the first data key that could not be
- *   wrapped anew; those before it are
+ *   wrapped again; those before it are
  *
  * @example
  * const { rewrapped } = await rotateDataKeys(dataSource, keys);

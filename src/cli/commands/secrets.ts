@@ -111,7 +111,7 @@ function rotateCommand(): Command {
           () => rotateDataKeys(dataSource, keys, { batchSize, onProgress: ({ seen }) => void (soFar = seen) }),
         );
         if (json) return console.log(toJson(rotated));
-        console.log(`${rotated.seen} data keys, of which ${rotated.rewrapped} are wrapped anew.`);
+        console.log(`${rotated.seen} data keys, of which ${rotated.rewrapped} were wrapped under another key.`);
       });
     });
 }
