@@ -2,6 +2,9 @@ import { type Pool } from 'pg';
 import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { Holds } from '../../src/auth-requests/holds/holds';
+import { RestaurantPaymentConfigs } from '../../src/configs/restaurant-payment-configs';
+import { rotateDataKeys } from '../../src/configs/rotate-data-keys';
+import { sealPlainSecrets } from '../../src/configs/seal-plain-secrets';
 import { createDataSourceOptions, type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseError, InvalidCommandError, PaymentEventsDbError } from '../../src/errors';
 import { EventStore, type StoredEvent } from '../../src/event-store/event-store';
@@ -21,6 +24,7 @@ import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
 import { Sweeper } from '../../src/sweeper/sweeper';
+import { plainConfigs, TestKeyring } from '../support/configs/configs';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
@@ -37,6 +41,7 @@ import {
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
+const keyring = new TestKeyring();
 let dataSource: PaymentEventsDataSource;
 let requests: AuthRequests;
 let locks: ProcessingLocks;
@@ -68,6 +73,17 @@ async function voiding() {
   const { processorName, processorAuthId } = anAuthorization();
   await requests.recordAuthorized(lease, anAuthorization({ processorAuthId }));
   return { lease, hold: { processorName, processorAuthId } };
+}
+
+const paymentConfigs = async (options: object = {}) =>
+  new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys(), ...options });
+const CONTENT = { processorName: 'mock', settings: {} };
+
+/** A restaurant with an active configuration that has a secret. */
+async function configured(): Promise<string> {
+  const restaurantId = uuidv4();
+  await (await paymentConfigs()).activate(restaurantId, { ...CONTENT, secrets: { api_key: 'k' } }, { by: 'jo' });
+  return restaurantId;
 }
 
 /** All that was written about a request. */
@@ -410,6 +426,35 @@ const OPERATIONS: Record<string, Prepare> = {
       await drop!();
       return rows;
     }),
+  ConfigContent: async () => {
+    const configs = await paymentConfigs();
+    return (changes) => configs.activate(uuidv4(), { ...CONTENT, ...changes }, { by: 'jo' });
+  },
+  ConfigChange: async () => {
+    const [configs, restaurantId] = [await paymentConfigs(), await configured()];
+    return (changes) => configs.deactivate(restaurantId, { by: 'jo', ...changes });
+  },
+  HistoryOptions: async () => {
+    const [configs, restaurantId] = [await paymentConfigs(), await configured()];
+    return (changes) => configs.history(restaurantId, changes);
+  },
+  PaymentConfigsOptions: async () => {
+    const restaurantId = await configured();
+    return async (changes) => (await paymentConfigs(changes)).getActive(restaurantId);
+  },
+  SealOptions: async () => {
+    await plainConfigs(database, 3);
+    const keys = await keyring.keys();
+    return (changes) => sealPlainSecrets(dataSource, keys, changes);
+  },
+  RotateOptions: async () => {
+    await database.query('DELETE FROM restaurant_payment_configs; DELETE FROM data_keys');
+    await configured();
+    await configured();
+    await keyring.add(uuidv4());
+    const keys = await keyring.keys();
+    return (changes) => rotateDataKeys(dataSource, keys, changes);
+  },
   SeedOptions: () =>
     Promise.resolve(async (changes) => {
       await new DevelopmentSeeder().run(dataSource);
@@ -432,7 +477,7 @@ const addressBeside = (changes: object) =>
 
 /** What has nothing of its own that may be left out, or needs a server, a broker or roles of its own. */
 const ELSEWHERE =
-  /PublisherOptions$|^(EmbeddedServer|CreateTestDatabase|Template|Grant|Stop)|^(TracedCommand|LeasedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
+  /(Publisher|KeyProvider)Options$|^(EmbeddedServer|CreateTestDatabase|Template|Grant|Stop)|^(TracedCommand|LeasedCommand|RecordCommand|HoldCommand|VoidWriteCommand|VoidedCommand|RequeueVoidCommand)$/;
 
 const ofTracing = ['correlationId', 'causationId', 'headers'];
 const withOptions = inputClasses().filter((Class) =>
@@ -481,10 +526,12 @@ describe.each(inputClasses().flatMap((Class) => (OPERATIONS[Class.name] ? [[Clas
 );
 
 describe('what goes on batch by batch', () => {
-  const batched = inputClasses().filter(({ name }) => /^(ExpireStale|Iterate|Purge)/.test(name));
+  const batched = inputClasses().filter(({ name }) =>
+    /^(ExpireStale|Iterate|Purge|RotateOptions|SealOptions)/.test(name),
+  );
 
   it.each(batched.map(({ name }) => name))('%s ends, or is refused before anything is sent', async (name) => {
-    expect(batched).toHaveLength(5);
+    expect(batched).toHaveLength(7);
     for (const batchSize of [0, -1, 0.5, NaN, Infinity, '10', 2 ** 31]) {
       const call = await OPERATIONS[name]!();
       let sent = 0;

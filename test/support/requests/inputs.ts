@@ -5,6 +5,7 @@ import { rulesOf } from '../../../src/validation/keeps-rules';
 import '../../../src';
 import '../../../src/nest';
 import '../../../src/configs/aws-kms-key-provider';
+import '../../../src/configs/read-config';
 import '../../../src/configs/sealed-secrets';
 import '../../../src/publishers/amqp/amqp-publisher';
 import '../../../src/publishers/sqs/sqs-publisher';
@@ -55,6 +56,9 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   AwsKmsKeyProviderOptions: { client: { send: nothing }, keyId: 'alias/k', timeoutMs: 1 },
   ClaimCommand: { ...ref, idempotencyKey: 'k', operation: 'refund', request: {}, outcome: 'x' },
   CloseUnansweredCommand: { ...ref, configVersion: 'v1', by: 'jo', reason: 'a test', ...traced },
+  ConfigChange: { by: 'jo', expectedVersion: 'v1' },
+  ConfigContent: { processorName: 'stripe', settings: { a: 1 }, secrets: { api_key: 'k' } },
+  ConfigVersionRef: { restaurantId: id, configVersion: 'v1' },
   CreateTestDatabaseOptions: { template: 't', prefix: 'p' },
   DatabaseRef: { serverUrl, name: 'd' },
   DeniedCommand: {
@@ -95,6 +99,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   FindUnsettledCommand: { olderThanMs: 1, withinMs: 2, limit: 1, settleWithinMs: 0 },
   GrantOptions: { rolePrefix: 'a', say: nothing },
   HoldFilter: { states: ['held'], forAPerson: false, olderThanMs: 1, lapsingWithinMs: 1, restaurantId: id },
+  HistoryOptions: { limit: 1 },
   HoldOptions: { longestMs: 1 },
   InspectCommand: { authRequestId: id },
   HoldCommand: { ...ref, ...hold, ...traced },
@@ -126,6 +131,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   Observed: { outbox: { stats: nothing } },
   ObservedHolds: { holds: { stats: nothing } },
   OutboxHealthOptions: { maxAgeMs: 0, maxFailed: 0 },
+  PaymentConfigsOptions: { keys: { generateDataKey: nothing, unwrap: nothing, rewrap: nothing }, cacheTtlMs: 0 },
   PaymentEventsDataSourceSettings: {
     ...{ url: serverUrl, host: 'h', port: 1, database: 'd', user: 'u', password: 'p', ssl: false },
     ...{ schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
@@ -157,11 +163,14 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   RequestOptions: requestOptions,
   RequestRef: ref,
   RequeueVoidCommand: { ...ref, ...hold, by: 'jo', reason: 'a test', ...traced },
+  RestaurantRef: { restaurantId: id },
   RetryOptions: { ...requestOptions, retryInMs: 0 },
+  RotateOptions: { batchSize: 1, onProgress: nothing },
   SealCommand: {
     ...{ dataKeyId: id, restaurantId: id, configVersion: 'v1', processorName: 'stripe' },
     ...{ settings: { a: [1, null] }, secrets: { b: 'c' } },
   },
+  SealOptions: { batchSize: 1, onProgress: nothing },
   SeedOptions: { force: true },
   ServerRef: { serverUrl },
   SqsPublisherOptions: {
