@@ -43,9 +43,9 @@ const UPDATED_OF_A_HOLD = `
 
 /** What is written of a new version. The rest is the database's, or comes later. */
 const INSERTED_OF_A_CONFIG = `
-  restaurant_id, config_version, processor_name, processor_config, is_active, created_by, sealed_secrets, sealed_fields,
-  data_key_id, copy_of`;
-const ANY_CONFIG = columns(`${INSERTED_OF_A_CONFIG}, updated_at, created_at, switched_off_by`);
+  restaurant_id, config_version, processor_name, processor_config, created_by, sealed_secrets, sealed_fields, data_key_id,
+  copy_of`;
+const ANY_CONFIG = columns(`${INSERTED_OF_A_CONFIG}, is_active, updated_at, created_at, switched_off_by`);
 const ANY_PROCESSOR = columns('processor_name, secret_fields, required_secret_fields, settings_schema, created_at');
 const ANY_DATA_KEY = columns('data_key_id, key_encryption_key_id, wrapped, created_at, rewrapped_at');
 const INSERTED_OF_A_DATA_KEY = columns('data_key_id, key_encryption_key_id, wrapped');

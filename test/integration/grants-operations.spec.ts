@@ -1,6 +1,7 @@
 import { QueryFailedError } from 'typeorm';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { PermissionDeniedError } from '../../src/errors';
+import { RestaurantPaymentConfigs } from '../../src/configs/restaurant-payment-configs';
 import { EventStore } from '../../src/event-store/event-store';
 import { PRIVILEGES, type Role, ROLES, WHOLE } from '../../src/grants/privileges';
 import { IdempotencyKeys } from '../../src/idempotency/idempotency-keys';
@@ -28,7 +29,17 @@ const CALLS = docTable('docs/how-to/least-privilege.md', 'Who may call what').fl
 );
 
 test('the page decides on every public method', () => {
-  const classes = [AuthRequests, IdempotencyKeys, ProcessingLocks, EventStore, Outbox, OutboxRelay, ReadModel, Sweeper];
+  const classes = [
+    AuthRequests,
+    IdempotencyKeys,
+    ProcessingLocks,
+    EventStore,
+    Outbox,
+    OutboxRelay,
+    ReadModel,
+    RestaurantPaymentConfigs,
+    Sweeper,
+  ];
   const methods = classes.flatMap(({ name, prototype }) =>
     Object.getOwnPropertyNames(prototype).map((method) => `${name}.${method}`),
   );
@@ -55,7 +66,7 @@ test.each(CALLS)('$name runs as $may and as the owner, and is denied to all othe
   }
 });
 
-test.each(['api', 'worker', 'relay', 'sweeper'] as const)(
+test.each(['api', 'worker', 'relay', 'sweeper', 'configs', 'secrets'] as const)(
   '%s has no privilege that nothing it does needs',
   async (role) => {
     const [owner, user] = [await roles.as('owner'), await roles.as(role)];

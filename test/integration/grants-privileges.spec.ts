@@ -92,6 +92,7 @@ describe('an attempt is denied', () => {
     [`UPDATE restaurant_payment_configs SET processor_name = 'mock'`, all],
     ['INSERT INTO restaurant_payment_configs (restaurant_id) VALUES (gen_random_uuid())', but('configs')],
     ['INSERT INTO restaurant_payment_configs (created_at) VALUES (now())', all],
+    ['INSERT INTO restaurant_payment_configs (is_active) VALUES (false)', all],
     ['DELETE FROM restaurant_payment_configs', all],
     ['SELECT processor_config FROM restaurant_payment_configs', but('worker', 'configs', 'secrets')],
     ['SELECT sealed_secrets FROM restaurant_payment_configs', but('worker', 'configs', 'secrets')],

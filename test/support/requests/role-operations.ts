@@ -4,6 +4,11 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type RequestRef } from '../../../src/auth-requests/queries';
+import { type KeyProvider } from '../../../src/configs/key-provider';
+import { RestaurantPaymentConfigs } from '../../../src/configs/restaurant-payment-configs';
+import { rotateDataKeys } from '../../../src/configs/rotate-data-keys';
+import { sealPlainSecrets } from '../../../src/configs/seal-plain-secrets';
+import { secretsStatus } from '../../../src/configs/secrets-status';
 import { DataKey } from '../../../src/entities/data-key.entity';
 import { PaymentProcessor } from '../../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
@@ -18,6 +23,8 @@ import { Outbox } from '../../../src/outbox/outbox';
 import { OutboxRelay } from '../../../src/outbox/outbox-relay';
 import { ReadModel } from '../../../src/read-model/read-model';
 import { SWEEPER_LEASE_ID, Sweeper } from '../../../src/sweeper/sweeper';
+import { aConfig as aStoredConfig, insertLegacyConfig } from '../configs/config-rows';
+import { aConfig, TestKeyring } from '../configs/configs';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from './auth-requests';
 import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { aLostHold, aLostRequest, anUnsettledRequest } from '../sweeper/sweeping';
@@ -105,6 +112,21 @@ const aVoid = (ref: RequestRef) => ({
   ...ref,
   ...{ idempotencyKey: uuidv4(), reason: 'closed' },
 });
+
+const keyring = new TestKeyring();
+
+const configsOf = (user: DataSource, keys: KeyProvider) => new RestaurantPaymentConfigs(user, { keys });
+
+/** On a version with sealed secrets, which is the active one of its restaurant. */
+const onConfig =
+  (
+    call: (configs: RestaurantPaymentConfigs, restaurantId: string, configVersion: string) => Promise<unknown>,
+  ): Operation =>
+  async (user, prepared) => {
+    const [restaurantId, keys] = [uuidv4(), await keyring.keys()];
+    const { configVersion } = await configsOf(prepared, keys).activate(restaurantId, aConfig(), { by: 'kim' });
+    return call(configsOf(user, keys), restaurantId, configVersion);
+  };
 
 /** Every public method, down each of its paths that needs other privileges, and what services do at their start. */
 export const OPERATIONS: Record<string, Record<string, Operation>> = {
@@ -340,6 +362,14 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     previewRebuild: onWrongRow((readModel, authRequestId) => readModel.previewRebuild(authRequestId)),
     rebuild: onWrongRow((readModel, authRequestId) => readModel.rebuild(authRequestId)),
   },
+  RestaurantPaymentConfigs: {
+    activate: onConfig((configs, restaurantId) => configs.activate(restaurantId, aConfig(), { by: 'kim' })),
+    rollback: onConfig((configs, restaurantId, version) => configs.rollback(restaurantId, version, { by: 'kim' })),
+    deactivate: onConfig((configs, restaurantId) => configs.deactivate(restaurantId, { by: 'kim' })),
+    getActive: onConfig((configs, restaurantId) => configs.getActive(restaurantId)),
+    getVersion: onConfig((configs, restaurantId, version) => configs.getVersion(restaurantId, version)),
+    history: onConfig((configs, restaurantId) => configs.history(restaurantId)),
+  },
   entities: {
     RestaurantPaymentConfig: (user) =>
       user.getRepository(RestaurantPaymentConfig).findOneBy({ restaurantId: RESTAURANT, isActive: true }),
@@ -349,6 +379,16 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
   functions: {
     inspectRequest: async (user, prepared) => inspectRequest(user, (await aRequest(prepared)).authRequestId),
     findByProcessorId: (user) => findByProcessorId(user, 'pi_of_nobody'),
+    sealPlainSecrets: async (user, prepared) => {
+      await insertLegacyConfig(prepared, aStoredConfig({ processor_config: { api_key: 'sk_test' } }));
+      return sealPlainSecrets(user, await keyring.keys());
+    },
+    rotateDataKeys: async (user, prepared) => {
+      await configsOf(prepared, await keyring.keys()).activate(uuidv4(), aConfig(), { by: 'kim' });
+      await keyring.add(uuidv4());
+      return rotateDataKeys(user, await keyring.keys());
+    },
+    secretsStatus: (user) => secretsStatus(user),
     assertNonePending: async (user) => assertNonePending(await readHistory(user)),
   },
 };
