@@ -84,8 +84,8 @@ export interface Sealed {
  * Each is opened again, from what the database has stored, before its transaction commits. It may be ended at any time, and run
  * again: it goes on.
  *
- * Plain text stays in dead row versions until they are vacuumed, in the write-ahead log, in replicas' logs and in backups:
- * have the processors issue new keys, and activate them.
+ * Plain text stays in dead rows of the table's file until VACUUM (FULL) writes it again, in the write-ahead log, in replicas'
+ * logs and in backups: have the processors issue new keys, and activate them.
  *
  * @throws InvalidCommandError; KeyUnavailableError, KeyRefusedError; OutcomeUnknownError
  *

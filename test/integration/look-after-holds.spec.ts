@@ -1,8 +1,7 @@
 import { type DataSource } from 'typeorm';
-import { createProgram } from '../../src/cli/program';
 import { DocPage, commandsIn } from '../support/docs/doc-page';
+import { runPageCommand } from '../support/docs/page-command';
 import { aHold, type MadeHold } from '../support/requests/holds';
-import { programHere } from '../support/processes/cli';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const PAGE = new DocPage('docs/how-to/look-after-holds.md');
@@ -31,12 +30,10 @@ beforeAll(async () => {
   });
 });
 
-/** Runs a command of the page, as a shell would, on the holds that were made for it. */
+/** Runs a command of the page on the holds that were made for it. */
 async function run(command: string) {
-  const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word!);
-  const [npx, tool, ...args] = words.map((word) => made.get(word)?.authRequestId ?? word);
-  expect([npx, tool]).toEqual(['npx', 'payment-events-db']);
-  return { command, ...(await programHere(createProgram(), args, { DATABASE_URL: database.url })) };
+  const words = Object.fromEntries([...made].map(([id, { authRequestId }]) => [id, authRequestId]));
+  return await runPageCommand(command, { env: { DATABASE_URL: database.url }, words });
 }
 
 const commandsOf = (section: string) => PAGE.blocksOf(section, 'bash').flatMap(commandsIn);

@@ -89,7 +89,7 @@ function sealCommand(): Command {
 /** What sealing cannot undo. */
 const AFTER_SEALING = `
 The plain text is not gone everywhere yet. It stays
-- in dead rows, until they are vacuumed: VACUUM restaurant_payment_configs
+- in dead rows of the table's file, until it is written again: VACUUM (FULL) restaurant_payment_configs
 - in the write-ahead log, until its segments are recycled, and in archives and standbys of it
 - in every backup that was made before.
 Have the processors issue new keys, and activate them: npx payment-events-db configs activate`;
