@@ -55,7 +55,18 @@ export { type PaymentEventsDataSourceSettings, type PostgresOptions } from './co
 export { type TlsSettings } from './connection/tls-settings';
 export { createDataSourceOptions, PaymentEventsDataSource } from './data-source';
 
-export * from './entities';
+export {
+  AuthHold,
+  AuthIdempotencyKey,
+  AuthProcessingLock,
+  AuthRequestState,
+  DataKey,
+  entities,
+  OutboxMessage,
+  PaymentEvent,
+  PaymentProcessor,
+  RestaurantPaymentConfig,
+} from './entities';
 export {
   AttemptVoidCommand,
   type AttemptVoidResult,

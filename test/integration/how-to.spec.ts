@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
+import { TestKeyring } from '../support/configs/configs';
+import { DocPage } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 /** The tests of the pooler, those of NestJS and those in test runners do all there is to do for their page. */
@@ -8,12 +10,18 @@ const TESTED_ELSEWHERE = ['pgbouncer', 'test-your-service', 'use-in-nestjs'];
 /** The code of some needs a broker: the tests of the publishers run it. */
 const isRunElsewhere = (page: string) => page.startsWith('publish-to-');
 
+/** What a page has its reader do in SQL before its code runs. */
+const PREPARED: Record<string, string> = {
+  'onboard-a-processor': new DocPage('docs/how-to/onboard-a-processor.md').blocksOf('Insert its row', 'sql').join('\n'),
+};
+
 const pages = readdirSync(resolve(__dirname, '../../docs/how-to'))
   .map((file) => basename(file, '.md'))
   .filter((page) => !TESTED_ELSEWHERE.includes(page))
   .map((page) => ({ page, code: codeBlocks(`docs/how-to/${page}.md`, 'ts') }))
   .filter(({ code }) => code !== '');
 const project = new DocProject(Object.fromEntries(pages.map(({ page, code }) => [page, code])));
+const keyring = new TestKeyring();
 afterAll(() => project.remove());
 
 it('the code of every how-to compiles under strict settings', async () => {
@@ -29,6 +37,8 @@ describe.each(pages.filter(({ page }) => !isRunElsewhere(page)))('how-to $page',
 
   it('runs and prints what it says', async () => {
     expect(promisedOutput(code).length).toBeGreaterThan(0);
-    expect(await project.run(page, { DATABASE_URL: database.url })).toEqual(promisedOutput(code));
+    if (PREPARED[page]) await database.query(PREPARED[page]);
+    const env = { DATABASE_URL: database.url, PAYMENT_EVENTS_DB_KEYRING: keyring.path };
+    expect(await project.run(page, env)).toEqual(promisedOutput(code));
   });
 });
