@@ -141,8 +141,7 @@ describe('the packed package', () => {
           'OutboxRelay',
           'PaymentEventsDataSource',
         ],
-        ...['ProcessingLocks', 'ReadModel',
-        'RestaurantPaymentConfigs', 'Sweeper'],
+        ...['ProcessingLocks', 'ReadModel', 'RestaurantPaymentConfigs', 'Sweeper'],
       ],
       repositories: true,
     });
