@@ -11,6 +11,7 @@ import { readCatalog } from '../schema/catalog';
 import { alembicCatalogs, catalogAfter, targetCatalog } from '../schema/catalogs';
 import { compareCatalogs, type Drift } from '../schema/compare-catalogs';
 import { HalfAppliedError, PendingMigrationsError } from '../migrator/errors';
+import { withoutAuditor } from './auditor';
 import { readExposures } from './exposures';
 import { assertSound, halfApplied, namesOf, readHistory } from '../migrator/history';
 import { findStaleSequences } from './sequences';
@@ -31,7 +32,8 @@ export class DriftOptions {
 /**
  * Compares the schema of the database with what its migrations make: every object of its tables, down to whether a
  * guard is switched on, an index valid, and who was granted what. Of the services' roles those that exist are expected
- * to have their privileges; nobody else is to have any. Reads only; any role that may read the history may do it.
+ * to have their privileges; nobody else is to have any, but for the role that pgaudit goes by, where nobody can act as it.
+ * Reads only; any role that may read the history may do it.
  *
  * Where every migration has run, it looks beside the tables too, at what opens them to somebody or closes them to the
  * services: settings of the database and of roles that switch guards off or allow reads alone, what the services' roles
@@ -73,7 +75,11 @@ export async function compareSchema(
   const actual = await readCatalog(dataSource);
   const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];
   const different = compareCatalogs(catalog, actual).filter((one) => isNewest || !isMissingPrivilege(one));
-  const drift = [...different, ...(await findStaleSequences(dataSource)), ...beside];
+  const drift = [
+    ...(await withoutAuditor(dataSource, different)),
+    ...(await findStaleSequences(dataSource)),
+    ...beside,
+  ];
   if (ignorePrivileges) return { name, drift: drift.filter((one) => !isPrivilege(one)) };
   const groups = roles.map((role) => roleName(role, rolePrefix));
   return { name, drift: isGranted(actual, groups) ? drift : withoutMissing(drift, groups) };
