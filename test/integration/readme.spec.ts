@@ -93,6 +93,6 @@ function isOperator(name: string, value: unknown): boolean {
     /^class\b/.test(String(value)) &&
     !(value.prototype instanceof Error) &&
     !api.entities.includes(value as (typeof api.entities)[number]) &&
-    !/(Command|Options|Ref|Filter)$/.test(name)
+    !/(Command|Options|Ref|Filter|Change|Content)$/.test(name)
   );
 }
