@@ -101,7 +101,7 @@ export async function sealPlainSecrets(
   const keys = new DataKeys(provider, dataKeyStore(sessionOf(dataSource)));
   let after: StoredConfig | undefined;
   for (let sealed = 0; ;) {
-    // Before the transaction, which must not wait for whoever has the keys.
+    // Before the transaction, which must not wait for the keys.
     await keys.sealingKey();
     const batch = await transaction(dataSource, {}, (session) => sealBatch(session, keys, after, batchSize));
     sealed += batch.length;

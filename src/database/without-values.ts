@@ -11,7 +11,7 @@ const NAME_OBJECTS = /^(0A|2B)/;
 const WITHHELD = 'The message is withheld, since it quotes a value. The log of the server has it.';
 
 /**
- * Takes the values out of a failed statement's error, for whoever catches it prints all that such an error holds: "Failing
+ * Takes the values out of a failed statement's error, since those who catch it print all that such an error holds: "Failing
  * row contains (…)" is a payment token on the terminal. What remains is the SQLSTATE, the names of table and
  * constraint, the objects that depend on what was to be changed, and the message, unless it is of the class that quotes
  * values (22, data exception).
