@@ -14,7 +14,7 @@ WORKDIR /app
 RUN echo '{ "private": true }' > package.json \
   && npm install --omit=dev --ignore-scripts --no-audit --no-fund /packed/*.tgz $(node -p ' \
     const { packages } = require("/build/package-lock.json"); \
-    ["typeorm", "pg", "reflect-metadata", "amqplib", "@aws-sdk/client-sqs"] \
+    ["typeorm", "pg", "reflect-metadata", "amqplib", "@aws-sdk/client-kms", "@aws-sdk/client-sqs"] \
       .map((name) => `${name}@${packages[`node_modules/${name}`].version}`).join(" ")')
 
 FROM ${NODE_IMAGE}

@@ -1,5 +1,5 @@
 import { IsOptional } from 'class-validator';
-import { FreeText } from '../card-numbers/free-fields';
+import { FreeId, FreeText } from '../card-numbers/free-fields';
 import { screenNew, screenReport } from '../card-numbers/screen';
 import { arrayOf, bytea, jsonb, orNull, text, uuid } from '../database/columns';
 import { newId } from '../database/new-id';
@@ -24,8 +24,11 @@ export class ConfigContent {
   @Text(1, 50)
   processorName: string;
 
-  /** What the processor's client needs and may be seen, by the processor's `settings_schema`. */
-  @FreeText()
+  /**
+   * What the processor's client needs and may be seen, by the processor's `settings_schema`. What looks like a card number may be
+   * the number of a merchant: `cardNumbers` has it reported or refused, and never masked.
+   */
+  @FreeId()
   @JsonObject()
   settings: Record<string, unknown>;
 

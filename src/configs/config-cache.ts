@@ -24,7 +24,12 @@ export class ConfigCache<T> {
   async get(key: string, read: () => Promise<T>): Promise<T> {
     if (this.#ttlMs === 0) return await read();
     const known = this.#entries.get(key);
-    if (known && this.#isFresh(known)) return await known.value;
+    if (known && this.#isFresh(known)) {
+      const value = await known.value;
+      // Also at the end of a read that took long.
+      if (this.#isFresh(known)) return value;
+      return await this.get(key, read);
+    }
     const entry = { monotonicMs: performance.now(), wallMs: Date.now(), value: read() };
     this.#entries.delete(key);
     this.#entries.set(key, entry);

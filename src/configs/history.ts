@@ -51,7 +51,8 @@ const READ_HISTORY = operation({
   >(),
   sql: `
     WITH versions AS (
-      SELECT config.*, secret_fields, settings,
+      SELECT config_version, processor_name, is_active, config.created_at, created_by, updated_at, switched_off_by, copy_of,
+             sealed_fields, secret_fields, settings,
              coalesce(lag(settings) OVER (ORDER BY config.created_at, config_version), '{}') AS before
       FROM restaurant_payment_configs AS config
       JOIN input USING (restaurant_id)

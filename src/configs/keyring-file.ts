@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, realpath, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, open, realpath, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ConfigurationError } from '../errors';
 import { KEY_BYTES } from './key-provider';
@@ -42,11 +42,15 @@ export async function readKeyringFile(path: string): Promise<StoredKeyring> {
 export async function newKeyring(path: string, keyId: string): Promise<void> {
   assertKeyId(keyId);
   await told(path, 'written', async () => {
-    const file = await open(path, 'wx', 0o600);
+    // Under its name it is there whole or not at all.
+    const draft = `${path}.${process.pid}.new`;
+    const file = await open(draft, 'wx', 0o600);
     try {
       await save(file, { active: keyId, keys: { [keyId]: newKey() } });
+      await link(draft, path);
     } finally {
       await file.close();
+      await rm(draft, { force: true });
     }
     await syncFolder(path);
   });

@@ -27,16 +27,16 @@ const READ_RULES = operation({
 export const readRules = async (session: Session, processorName: string): Promise<ProcessorRules | undefined> =>
   await session.row(READ_RULES, { processor_name: processorName });
 
-/** What is wrong with it, by the names of fields, never their values. */
+/** What is wrong with it, by the names of fields, never their values. An unknown name may itself be a value that has slipped. */
 export function problemsOf({ processorName, settings, secrets }: Content, rules: ProcessorRules | undefined): string[] {
   if (!rules) return ['processorName must be a row of the table processors'];
   const { settings_schema: schema, secret_fields: known, required_secret_fields: required } = rules;
   const among = Object.keys(settings).filter((name) => known.includes(name));
-  const unknown = Object.keys(secrets).filter((name) => !known.includes(name));
+  const unknown = Object.keys(secrets).filter((name) => !known.includes(name)).length;
   const missing = required.filter((name) => !Object.hasOwn(secrets, name));
   return [
     ...among.map((name) => `${name} is a secret of ${processorName}: it belongs among the secrets, not the settings`),
-    ...unknown.map((name) => `secrets.${shown(name)} is none of ${processorName}, which has ${listed(known)}`),
+    ...(unknown > 0 ? [`secrets has ${fields(unknown)} that ${processorName} has not: it has ${listed(known)}`] : []),
     ...missing.map((name) => `secrets.${name} must be there`),
     ...(among.length > 0 ? [] : problemsOfSettings(settings, schema)),
   ];
@@ -45,9 +45,8 @@ export function problemsOf({ processorName, settings, secrets }: Content, rules:
 /** The validator's own messages may quote values: the place and the rule that is broken there are enough. */
 function problemsOfSettings(settings: Readonly<Record<string, unknown>>, schema: Schema): string[] {
   const known = Object.keys(schema.properties ?? {});
-  const unknown = Object.keys(settings).filter((name) => !known.includes(name));
-  if (unknown.length > 0)
-    return unknown.map((name) => `settings.${shown(name)} is unknown: there are ${listed(known)}`);
+  const unknown = Object.keys(settings).filter((name) => !known.includes(name)).length;
+  if (unknown > 0) return [`settings has ${fields(unknown)} that the processor has not: it has ${listed(known)}`];
   const { errors } = new Validator(schema, '2020-12', false).validate(settings);
   const innermost = errors.filter(
     ({ instanceLocation }) => !errors.some((other) => other.instanceLocation.startsWith(`${instanceLocation}/`)),
@@ -60,7 +59,9 @@ function problemsOfSettings(settings: Readonly<Record<string, unknown>>, schema:
 
 const placeOf = (pointer: string) => ['settings', ...pointer.split('/').slice(1).map(shown)].join('.');
 
-/** Names that people give to fields; anything else may be a value that has slipped. */
-const shown = (name: string) => (/^[a-z][a-z0-9_-]{0,49}$/i.test(name) ? name : '(…)');
+/** Names that people give to fields, and places in lists; deeper ones may be unknown. */
+const shown = (name: string) => (/^[a-z][a-z0-9_-]{0,29}$|^[0-9]{1,3}$/i.test(name) ? name : '(…)');
+
+const fields = (count: number) => (count === 1 ? 'a field' : `${count} fields`);
 
 const listed = (names: readonly string[]) => (names.length > 0 ? names.join(', ') : 'none');

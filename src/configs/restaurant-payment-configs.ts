@@ -19,7 +19,7 @@ import { openConfig, type PaymentConfig } from './stored-config';
 /** What opens and seals secrets, and for how long what was opened is kept. */
 export class PaymentConfigsOptions {
   /** Who has the key-encryption keys: a keyring (`readKeyring`), or AWS KMS (`payment-events-db/aws-kms`). */
-  @HasMethods('a KeyProvider, such as readKeyring(path)', 'generateDataKey', 'unwrap', 'rewrap')
+  @HasMethods('a KeyProvider, such as await readKeyring(path)', 'generateDataKey', 'unwrap', 'rewrap')
   keys: KeyProvider;
 
   /**
@@ -44,9 +44,11 @@ export class PaymentConfigsOptions {
  * stored is not what was sealed for this place.
  *
  * @example
- * const configs = new RestaurantPaymentConfigs(dataSource, { keys: readKeyring('/run/secrets/keyring.json') });
+ * const configs = new RestaurantPaymentConfigs(dataSource, {
+ *   keys: await readKeyring('/run/secrets/keyring.json'),
+ * });
  * const config = await configs.getActive(restaurantId);
- * const stripe = new Stripe(config.secrets.api_key.reveal());
+ * if (config) stripe.pay(config.secrets.api_key!.reveal());
  */
 export class RestaurantPaymentConfigs {
   readonly #dataSource: DataSource;
@@ -101,12 +103,8 @@ export class RestaurantPaymentConfigs {
    *
    * @returns null where there is none
    */
-  async getVersion(
-    restaurantId: string,
-    configVersion: string,
-    manager?: EntityManager,
-  ): Promise<PaymentConfig | null> {
-    return await getVersion(sessionOf(this.#dataSource, manager), this.#keys, { restaurantId, configVersion });
+  async getVersion(restaurantId: string, configVersion: string): Promise<PaymentConfig | null> {
+    return await getVersion(sessionOf(this.#dataSource), this.#keys, { restaurantId, configVersion });
   }
 
   /** Who made which version active when, newest first: the names of its fields, and nothing that is in them. */

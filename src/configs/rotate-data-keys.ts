@@ -6,6 +6,7 @@ import { sessionOf } from '../database/session';
 import { Callable } from '../validation/option-rules';
 import { WholeNumber } from '../validation/rules';
 import { validateOptions } from '../validation/validate-options';
+import { KeyMissingError, KeyRefusedError } from './errors';
 import { type KeyProvider } from './key-provider';
 
 /** How it goes about it. */
@@ -75,17 +76,28 @@ export async function rotateDataKeys(
 ): Promise<Rotated> {
   const { batchSize = 100, onProgress } = validateOptions({ RotateOptions }, options);
   const session = sessionOf(dataSource);
+  const failures: Error[] = [];
   let [seen, rewrapped] = [0, 0];
   for (let after_id: string | null = null; ;) {
     const batch: DataKeyRow[] = await session.rows(READ_DATA_KEYS, { after_id, batch_size: batchSize });
     for (const { data_key_id, key_encryption_key_id: keyId, wrapped: was } of batch) {
-      const { keyId: newKeyId, wrapped } = await provider.rewrap(data_key_id, { keyId, wrapped: was });
-      if (newKeyId === keyId) continue;
+      const rewrappedKey = await provider.rewrap(data_key_id, { keyId, wrapped: was }).catch((error: unknown) => {
+        if (!isOfOneKey(error)) throw error;
+        failures.push(error);
+      });
+      if (!rewrappedKey || rewrappedKey.keyId === keyId) continue;
+      const { keyId: newKeyId, wrapped } = rewrappedKey;
       rewrapped += await session.write(REWRAP, { data_key_id, was, key_encryption_key_id: newKeyId, wrapped });
     }
     seen += batch.length;
     onProgress?.({ seen, rewrapped });
-    if (batch.length < batchSize) return { seen, rewrapped };
+    if (batch.length < batchSize) break;
     after_id = batch.at(-1)!.data_key_id;
   }
+  if (failures.length > 0) throw failures[0]!;
+  return { seen, rewrapped };
 }
+
+/** The others may still be wrapped anew. */
+const isOfOneKey = (error: unknown): error is Error =>
+  error instanceof KeyMissingError || error instanceof KeyRefusedError;

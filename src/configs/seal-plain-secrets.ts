@@ -1,10 +1,11 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
-import { arrayOf, bytea, integer, jsonb, orNull, text, uuid } from '../database/columns';
+import { arrayOf, bytea, integer, orNull, text, uuid } from '../database/columns';
 import { operation } from '../database/operation';
 import { type Session, sessionOf } from '../database/session';
 import { transaction } from '../database/transaction';
 import { Callable } from '../validation/option-rules';
+import { isExactJsonObject } from '../validation/json-rules';
 import { WholeNumber } from '../validation/rules';
 import { validateOptions } from '../validation/validate-options';
 import { dataKeyStore } from './data-key-store';
@@ -57,26 +58,39 @@ const READ_PLAIN = operation({
 const SEAL = operation({
   name: 'seal_plain_config',
   input: {
-    ...{ restaurant_id: uuid, config_version: text, settings: jsonb },
+    ...{ restaurant_id: uuid, config_version: text },
     ...{ sealed_secrets: bytea, sealed_fields: arrayOf(text), data_key_id: uuid },
   },
   output: storedConfigs,
   sql: `
     WITH sealed AS (
       UPDATE restaurant_payment_configs AS config
-      SET processor_config = settings, sealed_secrets = input.sealed_secrets, sealed_fields = input.sealed_fields,
+      SET processor_config = processor_config - input.sealed_fields, sealed_secrets = input.sealed_secrets, sealed_fields = input.sealed_fields,
           data_key_id = input.data_key_id
       FROM input
       WHERE config.restaurant_id = input.restaurant_id AND config.config_version = input.config_version
-      RETURNING config.*
+      RETURNING config.restaurant_id, config.config_version, processor_name, processor_config, is_active,
+                config.created_at, config.sealed_secrets, config.sealed_fields, config.data_key_id
     )
     ${storedConfigsIn('sealed')}`,
+});
+
+/** Whether there is one at all: a data key is made for nothing else. */
+const IS_ONE_PLAIN = operation({
+  name: 'is_one_config_plain',
+  input: {},
+  sql: `SELECT FROM restaurant_payment_configs JOIN processors USING (processor_name) WHERE ${HAS_PLAIN_SECRET} LIMIT 1`,
 });
 
 /** What sealing came to. */
 export interface Sealed {
   /** Versions whose secrets were sealed. */
   readonly sealed: number;
+  /**
+   * Versions that could not be, and stay plain: their settings have a whole number beyond ±(2^53 − 1), to which nothing can be
+   * bound. Activate a new version of what is active.
+   */
+  readonly left: readonly { readonly restaurantId: string; readonly configVersion: string }[];
 }
 
 /**
@@ -84,13 +98,13 @@ export interface Sealed {
  * Each is opened again, from what the database has stored, before its transaction commits. It may be ended at any time, and run
  * again: it goes on.
  *
- * Plain text stays in dead rows of the table's file until VACUUM (FULL) writes it again, in the write-ahead log, in replicas'
- * logs and in backups: have the processors issue new keys, and activate them.
+ * Plain text stays in dead row versions until they are vacuumed, in the write-ahead log, in replicas' logs and in backups:
+ * have the processors issue new keys, and activate them.
  *
  * @throws InvalidCommandError; KeyUnavailableError, KeyRefusedError; OutcomeUnknownError
  *
  * @example
- * const { sealed } = await sealPlainSecrets(dataSource, keys);
+ * const { sealed, left } = await sealPlainSecrets(dataSource, keys);
  */
 export async function sealPlainSecrets(
   dataSource: DataSource,
@@ -98,44 +112,53 @@ export async function sealPlainSecrets(
   options?: SealOptions,
 ): Promise<Sealed> {
   const { batchSize = 100, onProgress } = validateOptions({ SealOptions }, options);
-  const keys = new DataKeys(provider, dataKeyStore(sessionOf(dataSource)));
+  const session = sessionOf(dataSource);
+  const left: { restaurantId: string; configVersion: string }[] = [];
+  if ((await session.write(IS_ONE_PLAIN, {})) === 0) return { sealed: 0, left };
+  const keys = new DataKeys(provider, dataKeyStore(session));
   let after: StoredConfig | undefined;
-  for (let sealed = 0; ;) {
-    // Before the transaction, which must not wait for the keys.
-    await keys.sealingKey();
-    const batch = await transaction(dataSource, {}, (session) => sealBatch(session, keys, after, batchSize));
-    sealed += batch.length;
-    after = batch.at(-1);
-    onProgress?.(sealed);
-    if (batch.length < batchSize) return { sealed };
+  for (let seen = 0; ;) {
+    // Before the transaction, which must not wait for whoever has the keys.
+    (await keys.sealingKey()).plain.fill(0);
+    const batch = await transaction(dataSource, {}, (own) => sealBatch(own, keys, after, batchSize));
+    seen += batch.seen.length;
+    left.push(...batch.left);
+    after = batch.seen.at(-1);
+    onProgress?.(seen - left.length);
+    if (batch.seen.length < batchSize) return { sealed: seen - left.length, left };
   }
 }
 
 async function sealBatch(session: Session, keys: DataKeys, after: StoredConfig | undefined, batchSize: number) {
-  const batch = await session.rows(READ_PLAIN, {
+  const seen = await session.rows(READ_PLAIN, {
     after_restaurant: after?.restaurant_id ?? null,
     after_version: after?.config_version ?? null,
     batch_size: batchSize,
   });
-  for (const stored of batch) await sealOne(session, keys, stored);
-  return batch;
+  const left: { restaurantId: string; configVersion: string }[] = [];
+  for (const stored of seen) {
+    if (isExactJsonObject(stored.processor_config)) await sealOne(session, keys, stored);
+    else left.push({ restaurantId: stored.restaurant_id, configVersion: stored.config_version });
+  }
+  return { seen, left };
 }
 
+/** All secrets at once, the empty ones included: the guard lets none stay. */
 async function sealOne(session: Session, keys: DataKeys, stored: StoredConfig): Promise<void> {
   const { settings, plain } = withoutSecrets(stored);
-  const texts = Object.fromEntries(Object.entries(plain).map(([name, secret]) => [name, secret.reveal()]));
+  const names = Object.keys(stored.processor_config).filter((name) => stored.secret_fields.includes(name));
+  const texts = Object.fromEntries(names.map((name) => [name, plain[name]?.reveal() ?? '']));
   const dataKey = await keys.sealingKey();
   const sealed = sealSecrets(dataKey, placeOf(stored, settings), texts);
   dataKey.plain.fill(0);
   const [after] = await session.rows(SEAL, {
     restaurant_id: stored.restaurant_id,
     config_version: stored.config_version,
-    settings,
     sealed_secrets: sealed,
-    sealed_fields: Object.keys(texts).sort(),
+    sealed_fields: names.sort(),
     data_key_id: dataKey.id,
   });
   const opened = after && (await openConfig(after, keys)).secrets;
-  const isSame = opened && Object.entries(texts).every(([name, secret]) => opened[name]?.reveal() === secret);
+  const isSame = opened && names.every((name) => (opened[name]?.reveal() ?? '') === texts[name]);
   if (!isSame) throw new SecretsUnreadableError(stored.restaurant_id, stored.config_version);
 }

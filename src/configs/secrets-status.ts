@@ -2,6 +2,7 @@ import { type DataSource } from 'typeorm';
 import { operation, rowsOf } from '../database/operation';
 import { sessionOf } from '../database/session';
 import { HAS_PLAIN_SECRET } from './seal-plain-secrets';
+import { ANY_SECRET_FIELDS } from './stored-config';
 
 /** How the secrets of all restaurants are kept. */
 export interface SecretsStatus {
@@ -9,8 +10,8 @@ export interface SecretsStatus {
   readonly plain: number;
   readonly sealed: number;
   /**
-   * Versions of before there were seals that have a secret deeper among their settings, where it cannot be sealed: activate a new
-   * version of what is active, and have the processor issue a new key.
+   * Versions of before there were seals that have a secret where it cannot be sealed: deeper in their settings, or under the name
+   * of another processor's. Activate a new version of what is active, and have the processor issue a new key.
    */
   readonly nested: number;
   /** Data keys by the key-encryption key that they are wrapped under. */
@@ -25,8 +26,8 @@ const COUNT = operation({
     SELECT (count(*) FILTER (WHERE ${HAS_PLAIN_SECRET}))::integer AS plain,
            (count(*) FILTER (WHERE sealed_secrets IS NOT NULL))::integer AS sealed,
            (count(*) FILTER (WHERE EXISTS (
-             SELECT FROM jsonb_path_query(processor_config, 'strict $.* ? (@.type() == "object" || @.type() == "array").**') AS part
-             WHERE jsonb_typeof(part) = 'object' AND part ?| secret_fields)))::integer AS nested,
+             SELECT FROM jsonb_path_query(processor_config - secret_fields, 'strict $.**') AS part
+             WHERE jsonb_typeof(part) = 'object' AND part ?| ${ANY_SECRET_FIELDS})))::integer AS nested,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('keyId', key_encryption_key_id, 'dataKeys', number)
                                       ORDER BY key_encryption_key_id), '[]')
             FROM (SELECT key_encryption_key_id, count(*) AS number FROM data_keys GROUP BY 1) AS counted) AS keys

@@ -28,9 +28,16 @@ export interface StoredConfig {
   sealed_fields: string[] | null;
   data_key_id: string | null;
   secret_fields: string[];
+  /** Names of any processor's secrets, but for those that its own has as settings. */
+  any_secret_fields: string[];
 }
 
 export const storedConfigs: RowsOf<StoredConfig> = rowsOf<StoredConfig>();
+
+/** SQL: the names that the guard of new versions refuses at any depth of a version's settings. */
+export const ANY_SECRET_FIELDS = `ARRAY(
+             SELECT DISTINCT field FROM processors AS any_processor CROSS JOIN unnest(any_processor.secret_fields) AS field
+             WHERE NOT processors.settings_schema -> 'properties' ? field)`;
 
 /**
  * SQL: versions, each with the names of its processor's secrets.
@@ -39,7 +46,8 @@ export const storedConfigs: RowsOf<StoredConfig> = rowsOf<StoredConfig>();
  */
 export const storedConfigsIn = (table: string) => `
     SELECT restaurant_id, config_version, processor_name, processor_config, is_active, config.created_at,
-           sealed_secrets, sealed_fields, data_key_id, secret_fields
+           sealed_secrets, sealed_fields, data_key_id, secret_fields,
+           ${ANY_SECRET_FIELDS} AS any_secret_fields
     FROM ${table} AS config
     JOIN processors USING (processor_name)`;
 
@@ -52,11 +60,18 @@ export const storedConfigsIn = (table: string) => `
 export async function openConfig(stored: StoredConfig, keys: DataKeys): Promise<PaymentConfig> {
   const { settings, plain } = withoutSecrets(stored);
   return Object.freeze({
-    ...placeOf(stored, settings),
+    ...placeOf(stored, frozen(settings)),
     secrets: Object.freeze({ ...(await openSealed(stored, keys)), ...plain }),
     isActive: stored.is_active,
     createdAt: stored.created_at,
   });
+}
+
+/** To the last value: one that is kept is given to many. */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }
 
 /** What a ciphertext is bound to. */
@@ -72,23 +87,27 @@ async function openSealed(stored: StoredConfig, keys: DataKeys): Promise<Record<
   if (!sealed || !fields || id === null) return {};
   const dataKey = await keys.openingKey(id);
   try {
-    return openSecrets(dataKey, placeOf(stored, stored.processor_config), fields, sealed);
+    const opened = openSecrets(dataKey, placeOf(stored, stored.processor_config), fields, sealed);
+    return Object.fromEntries(Object.entries(opened).filter(([, secret]) => secret.reveal() !== ''));
   } finally {
     dataKey.plain.fill(0);
   }
 }
 
-/** A secret that legacy services have written as something else than text is told as its JSON. */
+/**
+ * Settings and secrets of a version that has both in one object. A secret that legacy services have written as something else
+ * than text is told as its JSON; an empty one, and null, is none.
+ */
 export function withoutSecrets({ processor_config: settings, secret_fields: names }: StoredConfig): {
   readonly settings: Record<string, unknown>;
   readonly plain: Record<string, Secret>;
 } {
   const fields = Object.entries(settings);
-  const secret = (value: unknown) => new Secret(typeof value === 'string' ? value : JSON.stringify(value));
+  const secrets = fields.filter(([name, value]) => names.includes(name) && value !== null && value !== '');
   return {
     settings: Object.fromEntries(fields.filter(([name]) => !names.includes(name))),
     plain: Object.fromEntries(
-      fields.filter(([name]) => names.includes(name)).map(([name, value]) => [name, secret(value)]),
+      secrets.map(([name, value]) => [name, new Secret(typeof value === 'string' ? value : JSON.stringify(value))]),
     ),
   };
 }

@@ -94,7 +94,7 @@ const INSERT_PROCESSORS = `
         "account": {"type": "string", "pattern": "^acct_[A-Za-z0-9]+$", "maxLength": 255},
         "api_version": {"type": "string", "minLength": 1, "maxLength": 50},
         "base_url":
-          {"type": "string", "pattern": "^(https://|http://(localhost|127[.]0[.]0[.]1)([:/]|$))", "maxLength": 2048},
+          {"type": "string", "pattern": "^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/|$)", "maxLength": 2048},
         "statement_descriptor": {"type": "string", "minLength": 1, "maxLength": 22},
         "timeout_seconds": {"type": "number", "exclusiveMinimum": 0, "maximum": 600}
       }}'),
@@ -104,7 +104,7 @@ const INSERT_PROCESSORS = `
       "required": ["merchant_id"],
       "properties": {
         "base_url":
-          {"type": "string", "pattern": "^(https://|http://(localhost|127[.]0[.]0[.]1)([:/]|$))", "maxLength": 2048},
+          {"type": "string", "pattern": "^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/|$)", "maxLength": 2048},
         "merchant_id": {"type": "string", "minLength": 1, "maxLength": 50},
         "terminal": {
           "type": "object",
@@ -123,7 +123,7 @@ const INSERT_PROCESSORS = `
       "required": ["merchant_code"],
       "properties": {
         "base_url":
-          {"type": "string", "pattern": "^(https://|http://(localhost|127[.]0[.]0[.]1)([:/]|$))", "maxLength": 2048},
+          {"type": "string", "pattern": "^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/|$)", "maxLength": 2048},
         "descriptor": {"type": "string", "minLength": 1, "maxLength": 50},
         "installation_id": {"type": "string", "minLength": 1, "maxLength": 50},
         "merchant_code": {"type": "string", "minLength": 1, "maxLength": 50},
@@ -134,7 +134,7 @@ const INSERT_PROCESSORS = `
       "additionalProperties": false,
       "properties": {
         "base_url":
-          {"type": "string", "pattern": "^(https://|http://(localhost|127[.]0[.]0[.]1)([:/]|$))", "maxLength": 2048},
+          {"type": "string", "pattern": "^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/|$)", "maxLength": 2048},
         "delay_ms": {"type": "integer", "minimum": 0, "maximum": 600000},
         "statement_descriptor": {"type": "string", "minLength": 1, "maxLength": 22}
       }}')

@@ -12,7 +12,7 @@ import { lookFirst, stopWhere } from './helpers/own-objects';
  *
  * Locks: ACCESS EXCLUSIVE on restaurant_payment_configs for a catalog update, since NOT VALID spares the scan; VALIDATE
  * takes SHARE UPDATE EXCLUSIVE, which stops no reads or writes. Re-runnable.
- * Down drops the columns and the data keys. It stops where a version is sealed: SQL cannot unseal it, and without its data
+ * Down drops the columns and the data keys, and with them who switched a version off and of which it is a copy. It stops where a version is sealed: SQL cannot unseal it, and without its data
  * key nobody can.
  */
 export class AddConfigSecrets1795824219347 implements MigrationInterface {

@@ -70,7 +70,17 @@ test('activate takes settings and secrets from standard input, and show and hist
 
 test('show says what is in plain text, and what there is not', async () => {
   const restaurantId = uuidv4();
-  await plainConfigs(database, [[restaurantId, { api_key: 'sk_test_plain', statement_descriptor: 'OLD' }]]);
+  await plainConfigs(database, [
+    [
+      restaurantId,
+      {
+        api_key: 'sk_test_plain',
+        auth: [{ password: 'sk_test_plain' }],
+        username: 'sk_test_plain',
+        statement_descriptor: 'OLD',
+      },
+    ],
+  ]);
   const shown = await configsHere('show', restaurantId);
   expect(shown.stdout).toContain('api_key (in plain text: npx payment-events-db secrets seal)');
   expect(shown.stdout).not.toContain('sk_test_plain');
@@ -159,8 +169,8 @@ test('secrets seal says what it cannot undo, status counts what is left, rotate 
   for (const place of ['dead rows', 'write-ahead log', 'backup', 'issue new keys'])
     expect(sealed.stdout).toContain(place);
   expect(await secretsHere()).toMatchObject({
-    stdout: expect.stringMatching(/In plain text +0 versions\n/) as string,
-    exitCode: 0,
+    stdout: expect.stringMatching(/In plain text +0 versions\nElsewhere +1 version with secrets that cannot/) as string,
+    exitCode: 1,
   });
   const added = await secretsHere('add-key', 'second', '--keyring', keyring.path);
   expect(added.stdout).toContain('has the key second now. Give it to every process');

@@ -84,3 +84,14 @@ test('does not grow without a bound', async () => {
   expect(await cache.get('10000', () => Promise.resolve(-1))).toBe(10_000);
   expect(await cache.get('0', () => Promise.resolve(-1))).toBe(-1);
 });
+
+test('gives nobody what became too old while it was read', async () => {
+  const cache = new ConfigCache<number>(1_000);
+  let end = (_value: number) => {};
+  const slow = cache.get('r', () => new Promise((resolve) => (end = resolve)));
+  pass(500);
+  const second = cache.get('r', () => Promise.resolve(2));
+  pass(600);
+  end(1);
+  expect([await slow, await second]).toEqual([1, 2]);
+});

@@ -30,7 +30,7 @@ export class Processor {
     { restaurantId, authRequestId, paymentToken, amountCents, currency }: BegunAttempt & RequestRef,
     signal: AbortSignal,
   ): Promise<ProcessorAnswer> {
-    // A real one finds its account by the API key in `processorConfig`.
+    // A real one needs its API key: RestaurantPaymentConfigs.getVersion gives it, opened.
     const question = { account: `${restaurantId} ${configVersion}`, paymentToken, amountCents, currency };
     const answer = await ask('/authorizations', question, authRequestId, signal);
     if ('errorCode' in answer)

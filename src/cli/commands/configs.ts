@@ -69,7 +69,7 @@ function showCommand(): Command {
           processorName: stored.processor_name,
           isActive: stored.is_active,
           activatedAt: stored.created_at,
-          settings,
+          settings: hidden(settings, stored.any_secret_fields),
           sealedSecrets: stored.sealed_fields ?? [],
           plainSecrets: Object.keys(plain).sort(),
         };
@@ -78,9 +78,19 @@ function showCommand(): Command {
         console.log(`Processor  ${disarm(shown.processorName)}`);
         console.log(`Written    ${shown.activatedAt.toISOString()}`);
         console.log(`Secrets    ${inWords(shown)}`);
-        console.log(disarm(JSON.stringify(settings, null, 2)));
+        console.log(disarm(JSON.stringify(shown.settings, null, 2)));
       }),
     );
+}
+
+/** Legacy services have written secrets at any depth. */
+function hidden(value: unknown, secrets: readonly string[]): unknown {
+  if (Array.isArray(value)) return value.map((part) => hidden(part, secrets));
+  if (typeof value !== 'object' || value === null) return value;
+  const fields = Object.entries(value);
+  return Object.fromEntries(
+    fields.map(([name, part]) => [name, secrets.includes(name) ? '[secret]' : hidden(part, secrets)]),
+  );
 }
 
 const inWords = ({ sealedSecrets, plainSecrets }: { sealedSecrets: string[]; plainSecrets: string[] }) =>

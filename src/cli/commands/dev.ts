@@ -84,7 +84,9 @@ const placed = (command: Command) =>
 async function start({ json, port, database, seed, detach, ...options }: StartOptions): Promise<void> {
   const signals = detach ? undefined : toldToEnd();
   const url = withDatabase(`postgresql://postgres:password@localhost:${port}/postgres`, database);
-  const config = readConfig({ ...process.env, DATABASE_URL: url });
+  // Its own server has no TLS.
+  const noTls = { PGSSLMODE: '', PGSSLROOTCERT: '', PGSSLCERT: '', PGSSLKEY: '' };
+  const config = readConfig({ ...process.env, ...noTls, DATABASE_URL: url });
   assertDevelopmentDatabase(databaseAddress(config.databaseUrl), config.nodeEnv);
 
   const where = { port, dataDirectory: options.data, version: options.postgres };

@@ -7,6 +7,7 @@ import { rotateDataKeys } from '../../configs/rotate-data-keys';
 import { sealPlainSecrets } from '../../configs/seal-plain-secrets';
 import { secretsStatus } from '../../configs/secrets-status';
 import { readConfig } from '../../config';
+import { disarm } from '../../database/disarm';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
@@ -42,8 +43,12 @@ function statusCommand(): Command {
         const left = `In plain text      ${versions(status.plain)}`;
         console.log(status.plain > 0 ? pc.yellow(`${left}: npx payment-events-db secrets seal`) : left);
         if (status.nested > 0) {
-          const deeper = `Deeper in settings ${versions(status.nested)}`;
-          console.log(pc.yellow(`${deeper}: cannot be sealed. Activate new versions, with new keys of the processor.`));
+          const deeper = `Elsewhere          ${versions(status.nested)}`;
+          console.log(
+            pc.yellow(
+              `${deeper} with secrets that cannot be sealed: activate new ones, with new keys of the processor.`,
+            ),
+          );
         }
         if (status.dataKeys.length === 0) return;
         console.log('');
@@ -74,13 +79,21 @@ function sealCommand(): Command {
       await withDataSource(readConfig(), async (dataSource) => {
         let soFar = 0;
         const onProgress = (sealed: number) => void (soFar = sealed);
-        const { sealed } = await withProgress(
+        const { sealed, left } = await withProgress(
           () => `${versions(soFar)} sealed`,
           () => sealPlainSecrets(dataSource, keys, { batchSize, onProgress }),
         );
         const { plain } = await secretsStatus(dataSource);
-        if (json) return console.log(toJson({ sealed, plain }));
+        if (plain > 0) process.exitCode = ExitCode.failed;
+        if (json) return console.log(toJson({ sealed, plain, left }));
         console.log(`${versions(sealed)} sealed; ${versions(plain)} left in plain text.`);
+        for (const { restaurantId, configVersion } of left) {
+          console.log(
+            pc.yellow(
+              `${disarm(configVersion)} of restaurant ${restaurantId} has a number that no seal can be bound to.`,
+            ),
+          );
+        }
         if (sealed > 0) console.log(AFTER_SEALING);
       });
     });

@@ -20,10 +20,10 @@ export interface ProcessorDefinition {
   readonly settingsSchema: SettingsSchema;
 }
 
-/** Where another server than the processor's own answers: never unencrypted, but on this machine, as in a test. */
+/** Where another server than the processor's own answers: never unencrypted, but on this machine, as in a test; never with a password. */
 export const BASE_URL = {
   type: 'string',
-  pattern: '^(https://|http://(localhost|127[.]0[.]0[.]1)([:/]|$))',
+  pattern: '^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)(/|$)',
   maxLength: 2048,
 } as const;
 

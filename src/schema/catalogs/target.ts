@@ -350,7 +350,7 @@ AS $function$
       is_switched_off := OLD.is_active AND NEW.is_active IS NOT DISTINCT FROM false;
       is_sealed_now := OLD.sealed_secrets IS NULL AND NEW.sealed_secrets IS NOT NULL;
       IF current_setting('session_replication_role') <> 'replica' OR NEW.updated_at IS NULL THEN
-        NEW.updated_at := CASE WHEN is_switched_off THEN now() ELSE OLD.updated_at END;
+        NEW.updated_at := CASE WHEN is_switched_off THEN clock_timestamp() ELSE OLD.updated_at END;
       END IF;
       allowed := OLD;
       allowed.updated_at := NEW.updated_at;

@@ -1,5 +1,12 @@
 import { v4 as uuidv4 } from 'uuid';
-import { ConfigConflictError, ConfigNotFoundError, SecretsUnreadableError } from '../../../src/configs/errors';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  ConfigConflictError,
+  ConfigNotFoundError,
+  KeyUnavailableError,
+  SecretsUnreadableError,
+} from '../../../src/configs/errors';
+import { type WrappedKey } from '../../../src/configs/key-provider';
 import { RestaurantPaymentConfigs } from '../../../src/configs/restaurant-payment-configs';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { ConfigurationError, InvalidCommandError } from '../../../src/errors';
@@ -78,9 +85,17 @@ describe('activate', () => {
 
   it.each([
     ['a processor that is no row', { processorName: 'nobody' }, /processorName must be a row of the table processors/],
-    ['a field that the processor has not', { settings: { colour: 'red' } }, /settings\.colour is unknown/],
+    [
+      'a field that the processor has not',
+      { settings: { 'SHOWN colour': 'red' } },
+      /settings has a field that the processor has not: it has account/,
+    ],
     ['a secret among the settings', { settings: { api_key: 'SHOWN' } }, /api_key is a secret of stripe/],
-    ['a secret that the processor has not', { secrets: { pin: 'SHOWN' } }, /secrets\.pin is none of stripe/],
+    [
+      'a secret that the processor has not',
+      { secrets: { SHOWN: 'api_key' } },
+      /secrets has a field that stripe has not: it has api_key, /,
+    ],
     ['a missing secret', { secrets: {} }, /secrets\.api_key must be there/],
     [
       'a setting of another type',
@@ -271,19 +286,22 @@ describe('what looks like a card number among the settings', () => {
 
   it.each([
     ['report', NUMBER],
-    ['mask', '411111XXXXXX1111'],
-  ] as const)('is recorded under %s as %s, and sealed beside that', async (cardNumbers, recorded) => {
-    const own = await quietDataSource({ url: database.url, cardNumbers });
-    try {
-      const restaurantId = uuidv4();
-      const configsOfIt = new RestaurantPaymentConfigs(own, { keys: await keyring.keys() });
-      await configsOfIt.activate(restaurantId, withSetting(NUMBER), { by: `kim ${NUMBER}` });
-      expect(await configsOfIt.getActive(restaurantId)).toMatchObject({ settings: { api_version: recorded } });
-      expect(await configsOfIt.history(restaurantId)).toMatchObject([{ activatedBy: 'kim 411111XXXXXX1111' }]);
-    } finally {
-      await own.destroy();
-    }
-  });
+    ['mask', NUMBER],
+  ] as const)(
+    'is reported under %s and recorded as it is, since a merchant may have such a number',
+    async (cardNumbers, recorded) => {
+      const own = await quietDataSource({ url: database.url, cardNumbers });
+      try {
+        const restaurantId = uuidv4();
+        const configsOfIt = new RestaurantPaymentConfigs(own, { keys: await keyring.keys() });
+        await configsOfIt.activate(restaurantId, withSetting(NUMBER), { by: `kim ${NUMBER}` });
+        expect(await configsOfIt.getActive(restaurantId)).toMatchObject({ settings: { api_version: recorded } });
+        expect(await configsOfIt.history(restaurantId)).toMatchObject([{ activatedBy: 'kim 411111XXXXXX1111' }]);
+      } finally {
+        await own.destroy();
+      }
+    },
+  );
 
   it('is refused under refuse by its place, before anything is written', async () => {
     const own = await quietDataSource({ url: database.url, cardNumbers: 'refuse' });
@@ -298,4 +316,93 @@ describe('what looks like a card number among the settings', () => {
       await own.destroy();
     }
   });
+});
+
+describe('a version of before there were seals', () => {
+  it('has no secret where that is null or empty', async () => {
+    const restaurantId = uuidv4();
+    await plainConfigs(database, [[restaurantId, { api_key: 'k', webhook_secret: null, stripe_api_key: '' }]]);
+    expect(revealed(await configs.getActive(restaurantId))).toEqual({ api_key: 'k' });
+  });
+});
+
+test('what is given cannot be changed for others', async () => {
+  const cached = new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys(), cacheTtlMs: 60_000 });
+  const restaurantId = uuidv4();
+  const terminal = { id: '001' };
+  const content = { processorName: 'chase', settings: { merchant_id: 'm', terminal }, secrets: { api_key: 'k' } };
+  await cached.activate(restaurantId, content, by);
+  const config = (await cached.getActive(restaurantId))!;
+  expect(() => ((config.settings.terminal as { id: string }).id = '002')).toThrow(TypeError);
+  expect(() => ((config.secrets as Record<string, unknown>).api_key = 'mine')).toThrow(TypeError);
+});
+
+describe('with cacheTtlMs', () => {
+  /** Keys that can be taken away. */
+  async function keysThatGo() {
+    const keys = await keyring.keys();
+    const state = { isAway: false, asked: 0 };
+    const guarded =
+      <A extends unknown[], R>(work: (...args: A) => Promise<R>) =>
+      async (...args: A): Promise<R> => {
+        state.asked++;
+        if (state.isAway) throw new KeyUnavailableError('first', 'ECONNREFUSED');
+        return await work(...args);
+      };
+    return {
+      state,
+      keys: {
+        generateDataKey: guarded((id: string) => keys.generateDataKey(id)),
+        unwrap: guarded((id: string, key: WrappedKey) => keys.unwrap(id, key)),
+        rewrap: guarded((id: string, key: WrappedKey) => keys.rewrap(id, key)),
+      },
+    };
+  }
+
+  it('goes on while the keys are away with what it has opened, and says so of the rest', async () => {
+    const [known, unknown] = [uuidv4(), uuidv4()];
+    for (const id of [known, unknown]) {
+      await new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys() }).activate(id, aConfig(), by);
+    }
+    const { keys, state } = await keysThatGo();
+    const service = new RestaurantPaymentConfigs(dataSource, { keys, cacheTtlMs: 60_000 });
+    const opened = await service.getActive(known);
+    state.isAway = true;
+    expect(await service.getActive(known)).toBe(opened);
+    await expect(service.getActive(unknown)).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE', retryable: true });
+    await expect(service.activate(unknown, aConfig(), by)).rejects.toThrow(KeyUnavailableError);
+    state.isAway = false;
+    expect(await service.getActive(unknown)).toMatchObject({ isActive: true });
+    expect(state.asked).toBeLessThan(6);
+  });
+
+  it('gives a version that another process has switched off no longer than that', async () => {
+    const restaurantId = uuidv4();
+    await configs.activate(restaurantId, aConfig(), by);
+    const service = new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys(), cacheTtlMs: 200 });
+    await service.getActive(restaurantId);
+    await configs.deactivate(restaurantId, by);
+    const switchedOffAt = performance.now();
+    for (;;) {
+      const asked = performance.now();
+      if ((await service.getActive(restaurantId)) === null) break;
+      expect(asked - switchedOffAt).toBeLessThan(200);
+      await delay(10);
+    }
+  });
+});
+
+test('getActive reads one row by the index of active versions', async () => {
+  await database.query(`
+    BEGIN; SET LOCAL session_replication_role = replica;
+    INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config, is_active)
+    SELECT ('00000000-0000-0000-0000-' || lpad(restaurant::text, 12, '0'))::uuid, version::text, 'mock', '{}', version = 50
+    FROM generate_series(1, 100) AS restaurant, generate_series(1, 50) AS version;
+    COMMIT`);
+  await database.query('ANALYZE restaurant_payment_configs');
+  const plan = await database.query<Record<string, string>>(
+    `EXPLAIN SELECT * FROM restaurant_payment_configs JOIN processors USING (processor_name)
+     WHERE restaurant_id = '${uuidv4()}' AND is_active`,
+  );
+  expect(JSON.stringify(plan)).toContain('Index Scan using restaurant_payment_configs_one_active');
 });

@@ -40,7 +40,7 @@ describe('the legacy rows', () => {
       );
     const before = await read();
     expect(await secretsStatus(dataSource)).toMatchObject({ plain: 2, sealed: 0 });
-    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 2 });
+    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 2, left: [] });
     expect(await read()).toEqual(before);
     expect(before.map(({ secrets }) => secrets)).toEqual(
       expect.arrayContaining([{ stripe_api_key: 'sk_test_placeholder' }, { api_key: 'sk_test_revoked' }]),
@@ -74,7 +74,7 @@ describe('many versions', () => {
     for (const [restaurantId, secret] of secrets) {
       expect(revealed(await configs.getActive(restaurantId))).toEqual({ api_key: secret });
     }
-    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 0 });
+    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 0, left: [] });
   });
 
   test('that were activated by others meanwhile stay as they are', async () => {
@@ -90,10 +90,23 @@ describe('many versions', () => {
     await plainConfigs(database, [
       [uuidv4(), { auth: { api_key: 'sk_test_deep' } }],
       [uuidv4(), { list: [{ a: [{ webhook_secret: 1 }] }] }],
+      [uuidv4(), { password: 'of another processor' }],
       [uuidv4(), { statement_descriptor: 'api_key', list: ['api_key'] }],
     ]);
-    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 0 });
-    expect(await secretsStatus(dataSource)).toMatchObject({ nested: nested + 2, plain: 0 });
+    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 0, left: [] });
+    expect(await secretsStatus(dataSource)).toMatchObject({ nested: nested + 3, plain: 0 });
+  });
+
+  test('with a number that nothing can be bound to stay, are named, and keep nobody from the others', async () => {
+    const restaurants = [uuidv4(), uuidv4(), uuidv4()].sort();
+    await plainConfigs(
+      database,
+      restaurants.map((id, index) => [id, { api_key: 'k', ...(index === 0 && { limit: 2 ** 60 }), ratio: 0.1 }]),
+    );
+    const sealed = await sealPlainSecrets(dataSource, await keyring.keys(), { batchSize: 1 });
+    expect(sealed).toEqual({ sealed: 2, left: [{ restaurantId: restaurants[0], configVersion: 'v1' }] });
+    expect(await secretsStatus(dataSource)).toMatchObject({ plain: 1 });
+    await database.query('DELETE FROM restaurant_payment_configs WHERE restaurant_id = $1', [restaurants[0]]);
   });
 
   test('whose secret is no text are sealed as its JSON', async () => {
@@ -101,8 +114,8 @@ describe('many versions', () => {
     await plainConfigs(database, [[restaurantId, { api_key: 5, webhook_secret: '', stripe_api_key: null }]]);
     const configs = new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys() });
     const before = revealed(await configs.getActive(restaurantId));
-    expect(before).toEqual({ api_key: '5', webhook_secret: '', stripe_api_key: 'null' });
-    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 1 });
+    expect(before).toEqual({ api_key: '5' });
+    expect(await sealPlainSecrets(dataSource, await keyring.keys())).toEqual({ sealed: 1, left: [] });
     expect(revealed(await configs.getActive(restaurantId))).toEqual(before);
   });
 });
@@ -142,10 +155,16 @@ describe('a rotation', () => {
     }
   });
 
-  test('that lacks a key names it, and what came before it is done', async () => {
+  test('that lacks a key names it when all the others are wrapped anew', async () => {
     await keyring.add('third');
+    await new RestaurantPaymentConfigs(dataSource, { keys: await keyring.keys() }).activate(uuidv4(), aConfig(), {
+      by: 'kim',
+    });
+    await keyring.add('fourth');
     keyring.drop('second');
     const rotation = rotateDataKeys(dataSource, await keyring.keys());
     await expect(rotation).rejects.toMatchObject({ code: 'KEY_MISSING', keyId: 'second' });
+    const { dataKeys } = await secretsStatus(dataSource);
+    expect(dataKeys.map(({ keyId }) => keyId)).toEqual(['fourth', 'second']);
   });
 });
