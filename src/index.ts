@@ -55,18 +55,7 @@ export { type PaymentEventsDataSourceSettings, type PostgresOptions } from './co
 export { type TlsSettings } from './connection/tls-settings';
 export { createDataSourceOptions, PaymentEventsDataSource } from './data-source';
 
-export {
-  AuthHold,
-  AuthIdempotencyKey,
-  AuthProcessingLock,
-  AuthRequestState,
-  DataKey,
-  entities,
-  OutboxMessage,
-  PaymentEvent,
-  PaymentProcessor,
-  RestaurantPaymentConfig,
-} from './entities';
+export * from './entities';
 export {
   AttemptVoidCommand,
   type AttemptVoidResult,

@@ -9,7 +9,7 @@ import { TemplateError } from './errors';
 import { createTestDatabase, type TestDatabase } from './test-database';
 import { currentTestRun } from './test-run';
 
-/** What registers a hook of a test file: `beforeAll` and `afterAll` of Jest and Vitest are such. */
+/** What registers a hook for a file of tests: `beforeAll` and `afterAll` of Jest and Vitest are such. */
 export type RegisterHook = (hook: () => Promise<void>, timeoutMs?: number) => unknown;
 
 /** The hooks of the runner, and which database. */

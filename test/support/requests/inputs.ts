@@ -20,6 +20,7 @@ const ref = { restaurantId: id, authRequestId: id };
 const traced = { correlationId: 'c', causationId: 'd', headers: { a: 'b' } };
 const serverUrl = 'postgresql://localhost/d';
 const nothing = () => undefined;
+const keys = { generateDataKey: nothing, unwrap: nothing, rewrap: nothing };
 const hold = { processorName: 'stripe', processorAuthId: 'pi' };
 const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, retryBy: 'broker', ...traced };
 const requestOptions = {
@@ -131,7 +132,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   Observed: { outbox: { stats: nothing } },
   ObservedHolds: { holds: { stats: nothing } },
   OutboxHealthOptions: { maxAgeMs: 0, maxFailed: 0 },
-  PaymentConfigsOptions: { keys: { generateDataKey: nothing, unwrap: nothing, rewrap: nothing }, cacheTtlMs: 0 },
+  PaymentConfigsOptions: { keys, cacheTtlMs: 0 },
   PaymentEventsDataSourceSettings: {
     ...{ url: serverUrl, host: 'h', port: 1, database: 'd', user: 'u', password: 'p', ssl: false },
     ...{ schema: 's', applicationName: 'a', poolSize: 1, connectTimeoutMs: 1, statementTimeoutMs: 0 },
@@ -140,7 +141,14 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ coalescedStatements: 0, cardNumbers: 'mask' },
   },
   PaymentEventsDbModuleOptions: {
-    ...{ dataSource: { url: serverUrl }, relay: {}, sweeper: {}, connectAttempts: 1, connectRetryDelayMs: 0 },
+    ...{
+      dataSource: { url: serverUrl },
+      relay: {},
+      sweeper: {},
+      configs: { keys },
+      connectAttempts: 1,
+      connectRetryDelayMs: 0,
+    },
   },
   PlanOptions: { to: 'x', direction: 'up' },
   PrefixRef: { serverUrl, prefix: 'p' },
