@@ -9,7 +9,7 @@ import { aConfig, aSecret, TestKeyring } from '../support/configs/configs';
 import { debianPostgres, DebianServer } from '../support/database/debian-server';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { DocPage } from '../support/docs/doc-page';
-import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 
 const PAGE = new DocPage('docs/how-to/audit-with-pgaudit.md');
 const binaries = debianPostgres('pgaudit');
@@ -99,6 +99,17 @@ const settings = Object.fromEntries(
       await new AuthRequests(users.get('api')!).authorize(anAuthorizeCommand());
     };
     expect(await audited(work)).toEqual([]);
+  });
+
+  test('an attempt of a worker is four lines, since its statements read the payment token', async () => {
+    const { authRequestId } = await new AuthRequests(users.get('api')!).authorize(anAuthorizeCommand());
+    const command = { restaurantId: RESTAURANT, authRequestId, configVersion: 'v1', ttlMs: 60_000 };
+    const answer = () => Promise.resolve({ outcome: 'authorized', ...anAuthorization() } as const);
+    const twice = ['READ,SELECT', 'WRITE,UPDATE'].map((kind) => of('worker_login', kind, 'auth_request_state'));
+    expect(await audited(() => new AuthRequests(users.get('worker')!).attempt(command, answer))).toEqual([
+      ...twice,
+      ...twice,
+    ]);
   });
 
   test('changes of tables, guards, privileges and events by a superuser are logged', async () => {
