@@ -98,6 +98,6 @@ export async function rotateDataKeys(
   return { seen, rewrapped };
 }
 
-/** The others may still be wrapped anew. */
+/** The others may still be wrapped again. */
 const isOfOneKey = (error: unknown): error is Error =>
   error instanceof KeyMissingError || error instanceof KeyRefusedError;

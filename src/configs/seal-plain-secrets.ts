@@ -118,7 +118,7 @@ export async function sealPlainSecrets(
   const keys = new DataKeys(provider, dataKeyStore(session));
   let after: StoredConfig | undefined;
   for (let seen = 0; ;) {
-    // Before the transaction, which must not wait for whoever has the keys.
+    // Before the transaction, which must not wait for a key service.
     (await keys.sealingKey()).plain.fill(0);
     const batch = await transaction(dataSource, {}, (own) => sealBatch(own, keys, after, batchSize));
     seen += batch.seen.length;

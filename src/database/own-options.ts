@@ -6,7 +6,7 @@ type Asked = Listed & Pick<DataSourceOptions, 'synchronize' | 'dropSchema' | 'mi
 
 /** Where it is said how to have them: in the package, too. */
 const ADVICE =
-  'Give them to a second DataSource, one of TypeORM, with a migrationsTableName of its own: see docs/how-to/own-tables.md.';
+  'Give them to a second DataSource, one of TypeORM, with a migrationsTableName of its own: its documentation has how to keep own tables.';
 
 /**
  * A history that two share has each of them find migrations that it does not know, so that neither can migrate any more.

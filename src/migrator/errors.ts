@@ -104,7 +104,7 @@ export class UnknownMigrationsError extends PaymentEventsDbError {
       `The database has migrations that this version of the code does not know:\n${lines(names)}\n` +
         'A newer or another version of this package has migrated it. Use that version, or revert them with it: ' +
         'npx payment-events-db revert. If they are yours, move them to a history of your own, and run them from a second ' +
-        'DataSource that has it as its migrationsTableName: docs/how-to/own-tables.md has the statement.',
+        'DataSource that has it as its migrationsTableName: the how-to on own tables has the statement.',
     );
   }
 }

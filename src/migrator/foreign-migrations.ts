@@ -11,7 +11,7 @@ export class ForeignMigrationsError extends PaymentEventsDbError {
     super(
       `These migrations are not of this package:\n${names.map((name) => `  ${name}\n`).join('')}` +
         'In its history they would stop every other version of it from migrating. Run them from a second DataSource, ' +
-        'with another migrationsTableName, on your own tables: see docs/how-to/own-tables.md.',
+        'with another migrationsTableName, on your own tables: the documentation has how.',
     );
   }
 }

@@ -6,7 +6,8 @@ import { type PaymentEventsDataSource } from '../../src/data-source';
 import { RestaurantPaymentConfigs } from '../../src/configs/restaurant-payment-configs';
 import { aSecret, plainConfigs, TestKeyring } from '../support/configs/configs';
 import { useTestDatabase } from '../support/database/use-test-database';
-import { cliHere, cliProcess } from '../support/processes/cli';
+import { createProgram } from '../../src/cli/program';
+import { cliHere, cliProcess, programHere } from '../support/processes/cli';
 
 const database = useTestDatabase();
 const keyring = new TestKeyring();
@@ -188,4 +189,19 @@ test('secrets seal says what it cannot undo, status counts what is left, rotate 
 test('as a process of its own it reads a pipe', async () => {
   const finished = await cliProcess(database.url, ['configs', 'show', uuidv4(), '--json']);
   expect(finished).toEqual({ stdout: 'null\n', stderr: '', exitCode: 1 });
+});
+
+test.each([
+  [['configs', 'rollback', uuidv4(), '--to', 'v1', '--by', 'kim']],
+  [['secrets', 'seal']],
+  [['secrets', 'rotate']],
+  [['secrets', 'add-key', 'first', '--keyring', '/nowhere/at/all.json']],
+  [['secrets', 'activate-key', 'first', '--keyring', '/nowhere/at/all.json']],
+])('under --json a failure is one line of JSON on standard error: %j', async (args) => {
+  delete process.env.PAYMENT_EVENTS_DB_KEYRING;
+  const { stdout, stderr, exitCode } = await programHere(createProgram(), [...args, '--json'], {
+    DATABASE_URL: database.url,
+  });
+  expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 64 });
+  expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIGURATION', exitCode: 64 } });
 });

@@ -1,4 +1,4 @@
-import { migrate } from '../../src';
+import { migrate, revert } from '../../src';
 import { encodeEvent } from '../../src/event-store/event-codec';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -29,9 +29,7 @@ test('how long a hold lives is a setting of the DataSource; the session that has
     try {
       await dataSource.query(`SET payment_events_db.hold_life_days = 'is not ours to keep'`);
       await dataSource.query(`RESET payment_events_db.hold_life_days`);
-      // Its comments first.
-      await dataSource.undoLastMigration();
-      await dataSource.undoLastMigration();
+      await revert(dataSource, { to: 'CommentOnObjects', say: () => undefined });
       const said: string[] = [];
       await migrate(dataSource, { say: (message) => said.push(message) });
       expect(said.join('\n')).toContain(`older than ${migrationHoldLifeDays ?? 31} days`);

@@ -1,3 +1,4 @@
+import { revert } from '../../src/migrator/migrator';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { adopt, migrate, ReadModel } from '../../src';
@@ -101,9 +102,7 @@ test('from an Alembic-made database the holds and the list are what the events i
 
 test('and listed for a person where they are older than a hold lives', async () => {
   const dataSource = await quietDataSource({ url: database.url });
-  // Its comments first.
-  await dataSource.undoLastMigration();
-  await dataSource.undoLastMigration();
+  await revert(dataSource, { to: 'CommentOnObjects', say: () => undefined });
   await dataSource.destroy();
   expect(await migrated(NEVER)).toEqual([
     'Holds made from events: 54 that requests need, 0 to be voided, 10 older than -100000 days that a person has to see to, 0 others.',

@@ -69,7 +69,7 @@ describe('what the published package says', () => {
 const SETTING = /\b(?:(?:PAYMENT_EVENTS_DB|[A-Z]*DATABASE|PG)_[A-Z_]+|[a-z]+(?:[A-Z][a-z]+)+)\b/g;
 
 /** A program for another process, which is text here. */
-const OF_OTHERS = ['getContainerRuntimeClient'];
+const OF_OTHERS = ['getContainerRuntimeClient', 'setEncoding'];
 
 /** What relay, sweep and dev are called in `pg_stat_activity` is no advice; src/read-model advises to adopt without npx. */
 const NAMES = [

@@ -66,7 +66,9 @@ describe('the page of the API', () => {
   );
 
   test.each(modules)('has a section for all that %s exports', async (_subpath, module) => {
-    const names = Object.keys((await import(join('../..', module))) as object);
+    // What a runner of tests is given by its path has no name.
+    const names = Object.keys((await import(join('../..', module))) as object).filter((name) => name !== 'default');
+    if (module.endsWith('global-setup')) return expect(names).toEqual([]);
     expect(names.length).toBeGreaterThan(0);
     const sections = [...generated].filter(([name]) => name.startsWith('api/')).flatMap(([, text]) => headingsOf(text));
     expect(names.filter((name) => !sections.includes(name))).toEqual([]);
