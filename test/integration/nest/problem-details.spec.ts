@@ -40,13 +40,19 @@ async function answerTo(error: Error) {
 }
 
 /** Every error of the reference that the main entry exports, with the status that its row says, or else follows. */
-const ROWS = ['From operations', 'From the database', 'From stored messages', 'From commands and set-up'].flatMap(
-  (section) =>
-    docTable('docs/reference/errors.md', section).flatMap(([name, code, retryable, ...texts]) => {
-      const said = /HTTP (\d{3})/.exec(texts.join(' '))?.[1];
-      const status = said ? Number(said) : retryable === 'yes' ? 503 : 500;
-      return name! in api ? [{ name: name!, code: code!, isRetryable: retryable === 'yes', status }] : [];
-    }),
+const SECTIONS = [
+  'From operations',
+  'From the database',
+  'From stored messages',
+  'From configurations and their secrets',
+  'From commands and set-up',
+];
+const ROWS = SECTIONS.flatMap((section) =>
+  docTable('docs/reference/errors.md', section).flatMap(([name, code, retryable, ...texts]) => {
+    const said = /HTTP (\d{3})/.exec(texts.join(' '))?.[1];
+    const status = said ? Number(said) : retryable === 'yes' ? 503 : 500;
+    return name! in api ? [{ name: name!, code: code!, isRetryable: retryable === 'yes', status }] : [];
+  }),
 );
 
 test('every error is answered with the status of its row in the reference, and what is retryable with Retry-After', async () => {
