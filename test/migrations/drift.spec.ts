@@ -193,7 +193,7 @@ describe('a schema that somebody has changed', () => {
   test('is shown line by line, bodies of functions by the lines that differ, and nothing that a terminal obeys', async () => {
     const dataSource = await database.dataSource();
     const [body] = await database.query<{ body: string }>(
-      `SELECT replace(pg_get_functiondef('guard_restaurant_payment_configs'::regproc), 'now()', $$'\x1b[2J'$$) AS body`,
+      `SELECT replace(pg_get_functiondef('guard_restaurant_payment_configs'::regproc), 'THEN clock_timestamp()', $$THEN '\x1b[2J'$$) AS body`,
     );
     await database.query(`${body!.body}; CREATE INDEX more ON outbox (id); DROP INDEX idx_payment_token`);
     await database.query(`ALTER TABLE outbox ALTER COLUMN attempts SET DEFAULT 1`);
@@ -207,7 +207,7 @@ describe('a schema that somebody has changed', () => {
       '  + index CREATE INDEX more ON outbox USING btree (id)',
       'different: function guard_restaurant_payment_configs',
       '    …',
-      '  -         NEW.updated_at := CASE WHEN is_switched_off THEN now() ELSE OLD.updated_at END;',
+      '  -         NEW.updated_at := CASE WHEN is_switched_off THEN clock_timestamp() ELSE OLD.updated_at END;',
       "  +         NEW.updated_at := CASE WHEN is_switched_off THEN '\\u001b[2J' ELSE OLD.updated_at END;",
       '    …',
     ]);

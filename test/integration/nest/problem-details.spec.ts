@@ -39,7 +39,6 @@ async function answerTo(error: Error) {
   return { status: response.status, retryAfter: response.headers.get('Retry-After'), body };
 }
 
-/** Every error of the reference that the main entry exports, with the status that its row says, or else follows. */
 const SECTIONS = [
   'From operations',
   'From the database',
@@ -47,6 +46,7 @@ const SECTIONS = [
   'From configurations and their secrets',
   'From commands and set-up',
 ];
+/** Every error of the reference that the main entry exports, with the status that its row says, or else follows. */
 const ROWS = SECTIONS.flatMap((section) =>
   docTable('docs/reference/errors.md', section).flatMap(([name, code, retryable, ...texts]) => {
     const said = /HTTP (\d{3})/.exec(texts.join(' '))?.[1];
