@@ -1,6 +1,8 @@
 import { exports as EXPORTS } from '../../package.json';
 import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../src/config';
 import { PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
+import { KEY_VARIABLES } from '../../src/cli/keys-from-environment';
+import { PaymentConfigsOptions } from '../../src/configs/restaurant-payment-configs';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
 import { SweeperOptions } from '../../src/sweeper/sweeper-options';
@@ -39,6 +41,13 @@ export async function settingsReference(api: PublicApi): Promise<Map<string, str
     '## The sweeper',
     SWEEPER,
     inTable(settingsOf(api, SweeperOptions)),
+    '## Secrets of configurations',
+    SECRETS,
+    table(
+      ['variable of the command line', 'meaning'],
+      Object.entries(KEY_VARIABLES).map(([name, meaning]) => [code(name), meaning]),
+    ),
+    inTable(settingsOf(api, PaymentConfigsOptions)),
     ...(await publisherOptions()).flatMap((Options) => [
       `## ${Options.name.replace(/Options$/, '')}`,
       inTable(settingsOf(api, Options)),
@@ -70,6 +79,10 @@ Each sets what the variable of the same name sets; those without a variable are 
 const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize: 500 });')}
 
 \`npx payment-events-db relay\` has [an option](command-line.md#relay) for each that is a number.`;
+
+const SECRETS = `${codeBlock("new RestaurantPaymentConfigs(dataSource, { keys: await readKeyring('keyring.json'), cacheTtlMs: 5_000 });")}
+
+The [keys](../how-to/keep-processor-secrets.md) are named in code; the command line finds them by one of two variables.`;
 
 const SWEEPER = `${codeBlock('new Sweeper(dataSource, { stuckAfterMs: 300_000, expiryIntervalMs: 0 });')}
 

@@ -10,8 +10,12 @@ const environment = z.object({
   PAYMENT_EVENTS_DB_KMS_KEY_ID: z.string().max(2_048, { error: 'must be at most 2048 characters' }).optional(),
 });
 
-/** The variables that {@link readKeys} reads. */
-export const KEY_VARIABLES: readonly string[] = Object.keys(environment.shape);
+/** The variables that {@link readKeys} reads, and what each is. */
+export const KEY_VARIABLES: Readonly<Record<keyof typeof environment.shape, string>> = {
+  PAYMENT_EVENTS_DB_KEYRING: 'The file of a keyring: `npx payment-events-db secrets add-key` makes one.',
+  PAYMENT_EVENTS_DB_KMS_KEY_ID:
+    'A key of AWS KMS by ARN, id or alias. The AWS SDK finds region and credentials by itself.',
+};
 
 /**
  * Where the environment says that the key-encryption keys are: `PAYMENT_EVENTS_DB_KEYRING`, the file of a keyring, or
