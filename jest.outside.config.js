@@ -1,7 +1,7 @@
 const config = require('./jest.config');
 
 /**
- * The packed package in fresh projects, as its users have them: `npm run test:outside`. Their packages come from the
- * registry.
+ * The package as it is built and packed, and in fresh projects, as its users have it: `npm run test:outside`. Their packages
+ * come from the registry.
  */
 module.exports = { ...config, roots: ['<rootDir>/test/outside'], testTimeout: 600_000 };

@@ -3,15 +3,15 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { withClient } from '../../../src/testing/with-client';
-import { DocPage } from '../../support/docs/doc-page';
-import { InstalledPackage } from '../../support/docs/installed-package';
-import { packedPackage } from '../../support/processes/packed-package';
-import { failureOf } from '../../support/processes/within';
+import { withClient } from '../../src/testing/with-client';
+import { DocPage } from '../support/docs/doc-page';
+import { InstalledPackage } from '../support/docs/installed-package';
+import { packedPackage } from '../support/processes/packed-package';
+import { failureOf } from '../support/processes/within';
 
 jest.setTimeout(300_000);
 
-const ROOT = join(__dirname, '../../..');
+const ROOT = join(__dirname, '../..');
 const page = new DocPage('docs/how-to/test-your-service.md');
 const [jestSpec] = page.blocksOf('In Jest', 'ts');
 const [vitestConfig, vitestSpec] = page.blocksOf('In Vitest', 'ts');
