@@ -39,6 +39,8 @@ void work(6, async (dataSource) => {
       if (dice.chance(0.5)) return await inOneCall(requests, ref);
       return await locks.withLock({ ...ref, ttlMs: TTL_MS }, (lease, signal) => stepByStep(requests, lease, signal));
     } catch (error) {
+      // Its failure could not be recorded either.
+      if (error instanceof Stumble) return 'later';
       const isLost = error instanceof LockLostError || error instanceof LockTimeoutError;
       if (!isLost && !isPassing(error)) throw error;
       say({ met: error.code });
