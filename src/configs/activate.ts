@@ -14,9 +14,10 @@ import { type DataKeys } from './data-keys';
 import { ConfigConflictError } from './errors';
 import { problemsOf, readRules } from './processor-rules';
 import { RestaurantRef, readActive, readVersion } from './read-config';
-import { sealSecrets } from './sealed-secrets';
+import { type Place } from './sealed-secrets';
 import { Secret } from './secret';
 import { SecretMap } from './secret-map';
+import { sealForPlace } from './stored-config';
 
 /** How a restaurant's payments are to be processed. */
 export class ConfigContent {
@@ -158,20 +159,10 @@ const isTaken = (error: unknown) =>
   error instanceof ConstraintViolationError &&
   ['restaurant_payment_configs_one_active', 'restaurant_payment_configs_pkey'].includes(error.constraint);
 
-async function seal(
-  keys: DataKeys,
-  place: Parameters<typeof sealSecrets>[1],
-  secrets: Readonly<Record<string, string | Secret>>,
-) {
-  const texts = Object.fromEntries(
-    Object.entries(secrets).map(([name, secret]) => [name, secret instanceof Secret ? secret.reveal() : secret]),
+async function seal(keys: DataKeys, place: Place, secrets: Readonly<Record<string, string | Secret>>) {
+  const texts = Object.entries(secrets).map(
+    ([name, secret]) => [name, secret instanceof Secret ? secret.reveal() : secret] as const,
   );
-  const sealed_fields = Object.keys(texts).sort();
-  if (sealed_fields.length === 0) return { sealed_secrets: null, sealed_fields: null, data_key_id: null };
-  const dataKey = await keys.sealingKey();
-  try {
-    return { sealed_secrets: sealSecrets(dataKey, place, texts), sealed_fields, data_key_id: dataKey.id };
-  } finally {
-    dataKey.plain.fill(0);
-  }
+  if (texts.length === 0) return { sealed_secrets: null, sealed_fields: null, data_key_id: null };
+  return await sealForPlace(place, Object.fromEntries(texts), keys);
 }

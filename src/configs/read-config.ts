@@ -1,5 +1,5 @@
 import { text, uuid } from '../database/columns';
-import { operation } from '../database/operation';
+import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
@@ -41,6 +41,22 @@ export const readActive = async (session: Session, restaurantId: string): Promis
 
 export const readVersion = async (session: Session, ref: ConfigVersionRef): Promise<StoredConfig | undefined> =>
   await session.row(READ_VERSION, { restaurant_id: ref.restaurantId, config_version: ref.configVersion });
+
+/** SQL: the names that the guard of new versions refuses at any depth of the settings of a row of `processors`. */
+export const ANY_SECRET_FIELDS = `ARRAY(
+             SELECT DISTINCT field FROM processors AS any_processor CROSS JOIN unnest(any_processor.secret_fields) AS field
+             WHERE NOT processors.settings_schema -> 'properties' ? field)`;
+
+const READ_ANY_SECRET_FIELDS = operation({
+  name: 'read_any_secret_fields',
+  input: { processor_name: text },
+  output: rowsOf<{ names: string[] }>(),
+  sql: `SELECT ${ANY_SECRET_FIELDS} AS names FROM processors JOIN input USING (processor_name)`,
+});
+
+/** The names under which settings of a processor may have secrets: its own, and those of others that it has not as settings. */
+export const readAnySecretFields = async (session: Session, processorName: string): Promise<string[]> =>
+  (await session.row(READ_ANY_SECRET_FIELDS, { processor_name: processorName }))?.names ?? [];
 
 /** The active version where none is named. */
 export const readStored = async (session: Session, restaurantId: string, configVersion?: string) =>

@@ -12,10 +12,10 @@ import { dataKeyStore } from './data-key-store';
 import { DataKeys } from './data-keys';
 import { SecretsUnreadableError } from './errors';
 import { type KeyProvider } from './key-provider';
-import { sealSecrets } from './sealed-secrets';
 import {
   openConfig,
   placeOf,
+  sealForPlace,
   STORED_CONFIGS,
   type StoredConfig,
   storedConfigs,
@@ -148,15 +148,10 @@ async function sealOne(session: Session, keys: DataKeys, stored: StoredConfig): 
   const { settings, plain } = withoutSecrets(stored);
   const names = Object.keys(stored.processor_config).filter((name) => stored.secret_fields.includes(name));
   const texts = Object.fromEntries(names.map((name) => [name, plain[name]?.reveal() ?? '']));
-  const dataKey = await keys.sealingKey();
-  const sealed = sealSecrets(dataKey, placeOf(stored, settings), texts);
-  dataKey.plain.fill(0);
   const [after] = await session.rows(SEAL, {
     restaurant_id: stored.restaurant_id,
     config_version: stored.config_version,
-    sealed_secrets: sealed,
-    sealed_fields: names.sort(),
-    data_key_id: dataKey.id,
+    ...(await sealForPlace(placeOf(stored, settings), texts, keys)),
   });
   const opened = after && (await openConfig(after, keys)).secrets;
   const isSame = opened && names.every((name) => (opened[name]?.reveal() ?? '') === texts[name]);

@@ -1,8 +1,8 @@
 import { type DataSource } from 'typeorm';
 import { operation, rowsOf } from '../database/operation';
 import { sessionOf } from '../database/session';
+import { ANY_SECRET_FIELDS } from './read-config';
 import { HAS_PLAIN_SECRET } from './seal-plain-secrets';
-import { ANY_SECRET_FIELDS } from './stored-config';
 
 /** How the secrets of all restaurants are kept. */
 export interface SecretsStatus {

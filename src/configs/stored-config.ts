@@ -1,6 +1,6 @@
 import { type RowsOf, rowsOf } from '../database/operation';
 import { type DataKeys } from './data-keys';
-import { openSecrets } from './sealed-secrets';
+import { openSecrets, type Place, sealSecrets } from './sealed-secrets';
 import { Secret } from './secret';
 
 /** One version of how a restaurant's payments are processed. */
@@ -28,16 +28,9 @@ export interface StoredConfig {
   sealed_fields: string[] | null;
   data_key_id: string | null;
   secret_fields: string[];
-  /** Names of any processor's secrets, but for those that its own has as settings. */
-  any_secret_fields: string[];
 }
 
 export const storedConfigs: RowsOf<StoredConfig> = rowsOf<StoredConfig>();
-
-/** SQL: the names that the guard of new versions refuses at any depth of a version's settings. */
-export const ANY_SECRET_FIELDS = `ARRAY(
-             SELECT DISTINCT field FROM processors AS any_processor CROSS JOIN unnest(any_processor.secret_fields) AS field
-             WHERE NOT processors.settings_schema -> 'properties' ? field)`;
 
 /**
  * SQL: versions, each with the names of its processor's secrets.
@@ -46,10 +39,12 @@ export const ANY_SECRET_FIELDS = `ARRAY(
  */
 export const storedConfigsIn = (table: string) => `
     SELECT restaurant_id, config_version, processor_name, processor_config, is_active, config.created_at,
-           sealed_secrets, sealed_fields, data_key_id, secret_fields,
-           ${ANY_SECRET_FIELDS} AS any_secret_fields
+           sealed_secrets, sealed_fields, data_key_id, secret_fields
     FROM ${table} AS config
     JOIN processors USING (processor_name)`;
+
+/** SQL: all versions that there are. */
+export const STORED_CONFIGS = storedConfigsIn('restaurant_payment_configs');
 
 /**
  * Opens what is sealed. A version of before there were seals has its secrets among its settings: they are told apart, so that
@@ -82,6 +77,28 @@ export const placeOf = (stored: StoredConfig, settings: Record<string, unknown>)
   settings,
 });
 
+/** What is stored of secrets that are sealed for a place. */
+export interface SealedColumns {
+  readonly sealed_secrets: Buffer;
+  readonly sealed_fields: string[];
+  readonly data_key_id: string;
+}
+
+/** @throws InvalidCommandError, KeyRefusedError, KeyUnavailableError */
+export async function sealForPlace(
+  place: Place,
+  secrets: Readonly<Record<string, string>>,
+  keys: DataKeys,
+): Promise<SealedColumns> {
+  const dataKey = await keys.sealingKey();
+  try {
+    const sealed_secrets = sealSecrets(dataKey, place, secrets);
+    return { sealed_secrets, sealed_fields: Object.keys(secrets).sort(), data_key_id: dataKey.id };
+  } finally {
+    dataKey.plain.fill(0);
+  }
+}
+
 async function openSealed(stored: StoredConfig, keys: DataKeys): Promise<Record<string, Secret>> {
   const { sealed_secrets: sealed, sealed_fields: fields, data_key_id: id } = stored;
   if (!sealed || !fields || id === null) return {};
@@ -111,6 +128,3 @@ export function withoutSecrets({ processor_config: settings, secret_fields: name
     ),
   };
 }
-
-/** SQL: all versions that there are. */
-export const STORED_CONFIGS = storedConfigsIn('restaurant_payment_configs');

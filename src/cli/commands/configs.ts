@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { type ActivatedConfig } from '../../configs/activate';
 import { readKeys } from '../keys-from-environment';
-import { readStored } from '../../configs/read-config';
+import { readAnySecretFields, readStored } from '../../configs/read-config';
 import { RestaurantPaymentConfigs } from '../../configs/restaurant-payment-configs';
 import { history } from '../../configs/history';
 import { deactivate } from '../../configs/deactivate';
@@ -11,11 +11,11 @@ import { withoutSecrets } from '../../configs/stored-config';
 import { readConfig } from '../../config';
 import { sessionOf } from '../../database/session';
 import { ConfigurationError } from '../../errors';
-import { isUuid } from '../../validation/rules';
 import { disarm } from '../../database/disarm';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
+import { uuidArgument } from '../uuid-argument';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
 
@@ -33,13 +33,8 @@ export function configsCommand(): Command {
 const aboutRestaurant = (name: string, description: string) =>
   new Command(name)
     .description(description)
-    .argument('<restaurant>', 'the restaurant', restaurantId)
+    .argument('<restaurant>', 'the restaurant', uuidArgument('A restaurant'))
     .option('--json', 'print JSON');
-
-function restaurantId(text: string): string {
-  if (isUuid(text)) return text.toLowerCase();
-  throw new InvalidArgumentError('A restaurant is a UUID.');
-}
 
 interface Options {
   json?: boolean;
@@ -57,7 +52,8 @@ function showCommand(): Command {
     .option('--config-version <version>', 'another version')
     .action((restaurant: string, { configVersion, json }: ShowOptions) =>
       withDataSource(readConfig(), async (dataSource) => {
-        const stored = await readStored(sessionOf(dataSource), restaurant, configVersion);
+        const session = sessionOf(dataSource);
+        const stored = await readStored(session, restaurant, configVersion);
         if (!stored) {
           process.exitCode = ExitCode.failed;
           return console.log(json ? 'null' : configVersion ? 'There is no such version.' : 'None is active.');
@@ -69,7 +65,7 @@ function showCommand(): Command {
           processorName: stored.processor_name,
           isActive: stored.is_active,
           activatedAt: stored.created_at,
-          settings: hidden(settings, stored.any_secret_fields),
+          settings: hidden(settings, await readAnySecretFields(session, stored.processor_name)),
           sealedSecrets: stored.sealed_fields ?? [],
           plainSecrets: Object.keys(plain).sort(),
         };

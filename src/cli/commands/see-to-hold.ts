@@ -6,7 +6,7 @@ import { HOLD_ENDS, type HoldEndState } from '../../auth-requests/holds/states';
 import { readConfig } from '../../config';
 import { sessionOf } from '../../database/session';
 import { HoldNotFoundError } from '../../errors';
-import { isUuid } from '../../validation/rules';
+import { uuidArgument } from '../uuid-argument';
 import { withDataSource } from '../with-data-source';
 
 /** What names a hold, and says who decided. */
@@ -21,17 +21,12 @@ interface PersonOptions {
 const aboutHold = (name: string, description: string) =>
   new Command(name)
     .description(`${description} Who decided it and why stays with the request, as an event.`)
-    .argument('<request>', 'the request', requestId)
+    .argument('<request>', 'the request', uuidArgument('A request'))
     .requiredOption('--id <id>', 'what the processor calls its authorization')
     .option('--processor <name>', 'the processor, where several of the request’s have that id')
     .requiredOption('--by <name>', 'who decided it')
     .requiredOption('--reason <text>', 'why')
     .option('--json', 'print JSON');
-
-function requestId(text: string): string {
-  if (isUuid(text)) return text.toLowerCase();
-  throw new InvalidArgumentError('A request is a UUID.');
-}
 
 /** `payment-events-db holds requeue`. */
 export function requeueCommand(): Command {
