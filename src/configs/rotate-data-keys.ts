@@ -63,8 +63,8 @@ const REWRAP = operation({
  * One row at a time, so that it may be ended at any time and run again: what is done is skipped. The key before must still be
  * there, until the rotation has ended and no process makes data keys under it any more.
  *
- * @throws InvalidCommandError; KeyMissingError, KeyRefusedError, KeyUnavailableError: of the first data key that could not be
- *   wrapped again; those before it are
+ * @throws KeyMissingError, KeyRefusedError of the first data key that could not be wrapped again, when all others are
+ * @throws KeyUnavailableError, InvalidCommandError
  *
  * @example
  * const { rewrapped } = await rotateDataKeys(dataSource, keys);

@@ -121,7 +121,7 @@ export class PaymentEventsDataSourceSettings {
   /**
    * What to do about what looks like a card number in the free fields of `authorize` and `enqueue`. `report` (default) logs and
    * counts it, and records it as it is; `mask` records its first six digits and its last four; `refuse` refuses the command.
-   * About 3 % of random numbers of 16 digits look like one. What workers, webhooks and people report is always masked.
+   * Settings that are activated are never masked: a merchant may have such a number. About 3 % of random numbers of 16 digits look like one. What workers, webhooks and people report is always masked.
    */
   @IsOptional()
   @IsIn(['report', 'mask', 'refuse'])
