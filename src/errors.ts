@@ -383,6 +383,19 @@ export class ConstraintViolationError extends PaymentEventsDbError {
   }
 }
 
+/**
+ * The database has other restaurants than this one: the map of shards in use is an old one, or a DataSource was used for
+ * a restaurant that is not its own. Nothing was written. Reload the map and make the call at the database that it names:
+ * `Shards.run` does so.
+ */
+export class WrongShardError extends PaymentEventsDbError {
+  readonly code = 'WRONG_SHARD';
+
+  constructor(message = 'The restaurant is in another database. Nothing was written: reload the map of shards.') {
+    super(message);
+  }
+}
+
 /** The database undid the transaction in favour of another one: a deadlock or a serialization failure. Do it again. */
 export class TransactionConflictError extends PaymentEventsDbError {
   readonly code = 'TRANSACTION_CONFLICT';

@@ -115,6 +115,7 @@ export {
   UnencodableMessageError,
   UnknownEventTypeError,
   WrongSchemaError,
+  WrongShardError,
 } from './errors';
 
 export {

@@ -11,6 +11,7 @@ import {
   StalePlanError,
   TransactionAbortedError,
   TransactionConflictError,
+  WrongShardError,
 } from '../errors';
 import { isSqlState, sqlStateRule, READ_ONLY_TRANSACTION } from './sql-states';
 import { tlsProblem } from './tls-problem';
@@ -32,6 +33,9 @@ const CONNECTION_TEXTS =
 /** What PgBouncer says under 08P01 of troubles that pass; its other 08P01 are mistakes of a configuration. */
 const POOLER_TROUBLE =
   /query_wait_timeout|client_login_timeout|server_login_retry|max_client_conn|no more connections allowed|shutting down|server conn(ection)? crashed|cannot connect to server|admin forced disconnect/i;
+
+/** The checks that keep the restaurants of other databases out: see `fence`. */
+const FENCE = /^(payment_events|auth_idempotency_keys|restaurant_payment_configs)_shard$/;
 
 /** A name of ours and nothing else: no other text of the server's is let through. */
 const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema|database) \w+)$/;
@@ -66,6 +70,7 @@ function translateServerError(error: ServerError): PaymentEventsDbError {
   if (isStalePlan(error)) return new StalePlanError();
   if (code === '08P01' && POOLER_TROUBLE.test(error.message)) return new DatabaseUnavailableError(code);
   if (code.startsWith('23') && error.constraint) {
+    if (FENCE.test(error.constraint)) return new WrongShardError();
     return new ConstraintViolationError(error.constraint, error.table, code);
   }
   const { kind, reason } = sqlStateRule(code);

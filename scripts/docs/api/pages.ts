@@ -23,6 +23,7 @@ export const PAGES: readonly Page[] = [
   { name: 'event-store', title: 'Event store', sources: ['event-store', 'protobuf'] },
   { name: 'read-model', title: 'Read model', sources: ['read-model'] },
   { name: 'inspection', title: 'Everything about one request', sources: ['inspection'] },
+  { name: 'shards', title: 'Several databases', sources: ['shards', 'fence'] },
   { name: 'nest', title: 'In a NestJS service', sources: ['nest'] },
   { name: 'entities', title: 'Tables as entities', sources: ['entities'] },
   { name: 'migrations', title: 'Running migrations', sources: ['migrations', 'migrator', 'schema', 'check'] },

@@ -1,0 +1,26 @@
+import { PARTITION_CONSTANT, PARTITION_SEED, type ResidueClass } from './residue';
+
+/**
+ * The tables that refuse a restaurant of another database, and so keep every operation from writing one: each that changes
+ * a request or money appends an event, a claim takes a key, and a configuration is a row of its own. The outbox has no
+ * fence: its relay marks messages that were there before. Nor have the others, which are written with an event.
+ */
+export const FENCED_TABLES = ['payment_events', 'auth_idempotency_keys', 'restaurant_payment_configs'] as const;
+export type FencedTable = (typeof FENCED_TABLES)[number];
+
+/** The name of a table's fence. `translateError` makes a `WrongShardError` of it. */
+export const fenceOf = (table: FencedTable): string => `${table}_shard`;
+
+/** A condition on `restaurant_id` that holds for the restaurants of a class, and is PostgreSQL's own rule for partitions. */
+export const inClass = ({ modulus, remainder }: ResidueClass, column = 'restaurant_id'): string => {
+  const mask = modulus - 1;
+  // Masked before the constant is added: the sum of two bigints could be out of range.
+  return `((uuid_hash_extended(${column}, ${PARTITION_SEED}) & ${mask}) + ${PARTITION_CONSTANT}) & ${mask} = ${remainder}`;
+};
+
+/** NOT VALID: rows of restaurants that have moved away stay as they are, since an event is never deleted. */
+export const addFence = (table: FencedTable, shard: ResidueClass): string =>
+  `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (${inClass(shard)}) NOT VALID`;
+
+export const dropFence = (table: FencedTable): string =>
+  `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${fenceOf(table)}`;
