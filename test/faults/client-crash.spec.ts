@@ -1,19 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expectNothingHalfDone } from '../support/migrations/half-done';
 import { atOnce, eventually } from '../support/requests/races';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
 const database = useTestDatabase();
 const NAME = 'doomed client';
-const CLIENT = join(__dirname, '../fixtures/doomed-client.fixture.ts');
+const CLIENT = compiled('test/fixtures/doomed-client.fixture.ts');
 
 /** Starts a client and kills it at a random moment of its work. @returns what it had been told is committed */
 async function sufferClient(): Promise<string[]> {
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', CLIENT, database.url, NAME], {
+  const child: ChildProcess = spawn(process.execPath, [CLIENT, database.url, NAME], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const confirmed: string[] = [];

@@ -6,6 +6,7 @@ import { v4 as uuidv4 } from 'uuid';
 import { createTestDatabase, EmbeddedServer, TemporaryDirectory } from '../../src/testing';
 import { aSecret, plainConfigs, TestKeyring } from '../support/configs/configs';
 import { quietDataSource } from '../support/database/quiet-data-source';
+import { compiled } from '../support/jest/compiled';
 
 /** Of its own, so that it may tell everything: each statement with its parameters, those of errors too. */
 const TELLTALE = {
@@ -49,9 +50,8 @@ afterAll(async () => {
 });
 
 test('a service that prints all that it gets, and a server that logs all it is told, tell no secret that was sealed', async () => {
-  const args = ['--import', 'tsx', 'test/fixtures/configs/leaking.fixture.ts', url, keyring.path, secret, careless];
+  const args = [compiled('test/fixtures/configs/leaking.fixture.ts'), url, keyring.path, secret, careless];
   const { stdout, stderr, status } = spawnSync(process.execPath, args, {
-    cwd: join(__dirname, '../..'),
     encoding: 'utf8',
     timeout: 120_000,
     maxBuffer: 2 ** 28,

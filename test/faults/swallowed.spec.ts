@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
 import { type PostgresOptions } from '../../src/connection/data-source-settings';
@@ -19,6 +18,7 @@ import { Proxy } from '../support/database/proxy';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf, within } from '../support/processes/within';
+import { compiled } from '../support/jest/compiled';
 
 const database = useTestDatabase();
 
@@ -95,7 +95,7 @@ it.each(['requests', 'answers'] as const)(
 
 it('destroy ends, and the process that called it, where the network swallows everything', async () => {
   const program = `
-    const { createDataSourceOptions, PaymentEventsDataSource } = require(${JSON.stringify(join(__dirname, '../../src'))});
+    const { createDataSourceOptions, PaymentEventsDataSource } = require(${JSON.stringify(compiled('src'))});
     const dataSource = new PaymentEventsDataSource(createDataSourceOptions({ url: ${JSON.stringify(proxy.url)} }));
     dataSource.initialize().then(async () => {
       await dataSource.query('SELECT 1');
@@ -105,7 +105,7 @@ it('destroy ends, and the process that called it, where the network swallows eve
         await dataSource.destroy();
       });
     });`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   proxy.swallow = 'requests';
   child.stdin.write('x');

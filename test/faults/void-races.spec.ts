@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EntityManager } from 'typeorm';
 import { v4 as uuidv4 } from 'uuid';
@@ -17,6 +16,7 @@ import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../su
 import { atOnce, crowdOf, eventually, outcomeOf, overlap } from '../support/requests/races';
 import { requireSound } from '../support/requests/sound-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;
@@ -318,8 +318,8 @@ describe('a worker killed while the processor was asked', () => {
   });
 
   async function killOnceStarted(ids: string[], beforeTheKill: () => Promise<unknown>): Promise<void> {
-    const script = join(__dirname, '../fixtures/hanging-worker.fixture.ts');
-    const child = spawn(process.execPath, ['--import', 'tsx', script, database.url, RESTAURANT, `${TTL_MS}`, ...ids], {
+    const script = compiled('test/fixtures/hanging-worker.fixture.ts');
+    const child = spawn(process.execPath, [script, database.url, RESTAURANT, `${TTL_MS}`, ...ids], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const exited = once(child, 'exit');

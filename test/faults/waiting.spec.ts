@@ -1,6 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,6 +17,7 @@ import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf, within } from '../support/processes/within';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, eventually } from '../support/requests/races';
+import { compiled } from '../support/jest/compiled';
 
 const LIMIT_MS = 40_000;
 const LONG = { timeoutMs: 120_000 };
@@ -145,12 +145,12 @@ describe('a network that swallows', () => {
 });
 
 describe('a process that closes its DataSource while it waits', () => {
-  const FIXTURE = join(__dirname, '../fixtures/waiting-process.fixture.ts');
+  const FIXTURE = compiled('test/fixtures/waiting-process.fixture.ts');
 
   it('is told so for each wait, and ends', async () => {
     const refs = await refsOf(new AuthRequests(await database.dataSource()), 50);
     const ids = refs.map(({ authRequestId }) => authRequestId);
-    const args = ['--import', 'tsx', FIXTURE, database.url, RESTAURANT, ...ids];
+    const args = [FIXTURE, database.url, RESTAURANT, ...ids];
     const child: ChildProcessByStdio<Writable, Readable, null> = spawn(process.execPath, args, {
       stdio: ['pipe', 'pipe', 'inherit'],
     });

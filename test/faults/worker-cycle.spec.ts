@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { v4 as uuidv4 } from 'uuid';
 import { type AskProcessor, type ProcessorAnswer } from '../../src/auth-requests/attempt';
@@ -15,6 +14,7 @@ import { useTestDatabase } from '../support/database/use-test-database';
 import { anAuthorization, anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, comeToWait, crowdOf, eventually, outcomeOf } from '../support/requests/races';
 import { requireSound } from '../support/requests/sound-requests';
+import { compiled } from '../support/jest/compiled';
 
 const database = useTestDatabase();
 let crowd: PaymentEventsDataSource;
@@ -230,9 +230,9 @@ describe('over a network that fails', () => {
 
 it('a process that is killed while it asks leaves its attempt open and its lease to expire; the next one settles it', async () => {
   const commands = await atOnce(3, aCommand);
-  const script = join(__dirname, '../fixtures/asking-worker.fixture.ts');
+  const script = compiled('test/fixtures/asking-worker.fixture.ts');
   const ids = commands.map(({ authRequestId }) => authRequestId);
-  const child = spawn(process.execPath, ['--import', 'tsx', script, database.url, RESTAURANT, '2000', ...ids], {
+  const child = spawn(process.execPath, [script, database.url, RESTAURANT, '2000', ...ids], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');

@@ -16,6 +16,7 @@ import { createProgram } from '../../src/cli/program';
 import { migrations } from '../../src/migrations';
 import { DataDirectoryInUseError, PortTakenError, TemporaryDirectory } from '../../src/testing';
 import { withClient } from '../../src/testing/with-client';
+import { compiled } from '../support/jest/compiled';
 import { freePort } from '../support/processes/bound-process';
 import { programHere } from '../support/processes/cli';
 import { describeDocker } from '../support/processes/docker';
@@ -76,11 +77,8 @@ describe('the server of a developer', () => {
   });
 });
 
-/** As from a terminal, and from another folder than the sources. */
-const OUTSIDE = {
-  ...{ DATABASE_URL: '', NO_COLOR: '1', FORCE_COLOR: undefined },
-  TSX_TSCONFIG_PATH: join(ROOT, 'tsconfig.json'),
-};
+/** As from a terminal. */
+const OUTSIDE = { DATABASE_URL: '', NO_COLOR: '1', FORCE_COLOR: undefined };
 
 /** `payment-events-db dev …` as a process of its own, in the foreground. */
 class Foreground {
@@ -90,14 +88,10 @@ class Foreground {
   readonly #child: ChildProcess;
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = ROOT) {
-    this.#child = spawn(
-      process.execPath,
-      [
-        ...['--import', join(ROOT, 'node_modules/tsx/dist/loader.mjs'), join(ROOT, 'src/cli/main.ts'), 'dev', ...args],
-        ...['--port', String(port)],
-      ],
-      { cwd, env: { ...process.env, ...OUTSIDE, ...env } },
-    );
+    this.#child = spawn(process.execPath, [compiled('src/cli/main.ts'), 'dev', ...args, '--port', String(port)], {
+      cwd,
+      env: { ...process.env, ...OUTSIDE, ...env },
+    });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.lines.push(line));
     this.#child.stderr!.on('data', (chunk) => (this.errors += String(chunk)));
     this.ended = (once(this.#child, 'close') as Promise<[number | null, NodeJS.Signals]>).then(

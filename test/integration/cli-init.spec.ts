@@ -7,6 +7,7 @@ import { createProgram } from '../../src/cli/program';
 import { writeNewFile } from '../../src/cli/init/write-new-file';
 import { DEFAULT_DATABASE_URL } from '../../src/config';
 import { programHere } from '../support/processes/cli';
+import { compiled } from '../support/jest/compiled';
 
 let folder: string;
 beforeEach(() => {
@@ -113,10 +114,8 @@ test('a folder that cannot be written to is named, with the reason', async () =>
 
 test('a disk that takes nothing more leaves no file behind, and no half of one', () => {
   // No file of this process may grow, which stands for a full disk.
-  const command = 'ulimit -f 0 && exec "$0" --import tsx src/cli/main.ts init "$1" --json';
-  const { status, stderr } = spawnSync('bash', ['-c', command, process.execPath, folder], {
-    cwd: join(__dirname, '../..'),
-    env: { ...process.env, TSX_DISABLE_CACHE: '1' },
+  const command = 'ulimit -f 0 && exec "$0" "$1" init "$2" --json';
+  const { status, stderr } = spawnSync('bash', ['-c', command, process.execPath, compiled('src/cli/main.ts'), folder], {
     encoding: 'utf8',
   });
   expect(stderr).toMatch(/"code":"CANNOT_CREATE","message":"ormconfig\.js could not be written \(EFBIG\)/);

@@ -14,6 +14,7 @@ import { type MigrationPlan } from '../../src/migrator/plan';
 import { VERSION } from '../../src/migrator/version';
 import { cliHere, cliProcess } from '../support/processes/cli';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
 const NAMES = migrations.map(({ name }) => name);
 const LAST = NAMES.at(-1)!;
@@ -117,10 +118,14 @@ test('revert takes back the last one, or all that came after another, newest fir
 });
 
 test('goes on to its end when nobody reads it any more', async () => {
-  const toNobody = '"$0" --import tsx src/cli/main.ts plan | true';
-  const ended = promisify(execFile)('bash', ['-o', 'pipefail', '-c', toNobody, process.execPath], {
-    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: database.url },
-  });
+  const toNobody = '"$0" "$1" plan | true';
+  const ended = promisify(execFile)(
+    'bash',
+    ['-o', 'pipefail', '-c', toNobody, process.execPath, compiled('src/cli/main.ts')],
+    {
+      env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: database.url },
+    },
+  );
   expect(await ended).toMatchObject({ stderr: expect.stringMatching(/^Schema public of .+\n$/) as string });
 });
 

@@ -18,8 +18,9 @@ import { quietDataSource } from '../support/database/quiet-data-source';
 import { commandsIn } from '../support/docs/doc-page';
 import { until } from '../support/relay/relayed';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
-const HTTP_PUBLISHER = ['--publisher', './test/fixtures/relay/http-publisher.ts'];
+const HTTP_PUBLISHER = ['--publisher', compiled('test/fixtures/relay/http-publisher.ts')];
 
 const database = useTestDatabase();
 let dataSource: DataSource;
@@ -95,15 +96,15 @@ test('ends with 64 on a wrong option or publisher, and with 3 where no database 
   const none = await cliHere(nowhere, relayCommand(), []);
   const zero = await cliHere(nowhere, relayCommand(), [...HTTP_PUBLISHER, '--batch-size', '0']);
   const [missing, empty, unreachable] = await Promise.all([
-    cliProcess(nowhere, ['relay', '--publisher', './missing.ts']),
-    cliProcess(nowhere, ['relay', '--publisher', './test/fixtures/relay/no-publisher.ts']),
+    cliProcess(nowhere, ['relay', '--publisher', './missing.js']),
+    cliProcess(nowhere, ['relay', '--publisher', compiled('test/fixtures/relay/no-publisher.ts')]),
     cliProcess(nowhere, ['relay', ...HTTP_PUBLISHER]),
   ]);
   expect(none).toMatchObject({ exitCode: 64, stderr: expect.stringContaining('--publisher <module>') as string });
   expect(zero).toMatchObject({ exitCode: 64, stderr: expect.stringContaining('a whole number above zero') as string });
-  expect(missing.stderr).toMatch(/^--publisher: \.\/missing\.ts cannot be loaded: Cannot find module/);
+  expect(missing.stderr).toMatch(/^--publisher: \.\/missing\.js cannot be loaded: Cannot find module/);
   expect(missing.exitCode).toBe(64);
-  expect(empty.stderr).toMatch(/no-publisher\.ts must have a default export/);
+  expect(empty.stderr).toMatch(/no-publisher\.js must have a default export/);
   expect(empty.exitCode).toBe(64);
   expect(unreachable.stderr).toMatch(/^No PostgreSQL server answers/);
   expect(unreachable.exitCode).toBe(3);

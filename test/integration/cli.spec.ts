@@ -5,6 +5,7 @@ import { VERSION } from '../../src/migrator/version';
 import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { cliProcess, type Finished, programHere } from '../support/processes/cli';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
 /** Every command and subcommand there is, by the words that call it. */
 function commandsOf(command: Command, words: string[] = []): { words: string[]; command: Command }[] {
@@ -91,7 +92,7 @@ describe('a failure under --json', () => {
   test('is JSON of the whole process too, and of a group without a command', async () => {
     for (const line of [
       ['status', '--json'],
-      ['relay', '--publisher', './test/fixtures/relay/http-publisher.ts'],
+      ['relay', '--publisher', compiled('test/fixtures/relay/http-publisher.ts')],
     ]) {
       expectError(await cliProcess(NOWHERE, [...line, '--json']), { code: 'ECONNREFUSED', exitCode: 3 });
     }

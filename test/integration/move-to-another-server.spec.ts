@@ -10,6 +10,7 @@ import { anAuthorization, aRequest } from '../support/requests/auth-requests';
 import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
 import { EXPANDED_LEVEL, LATEST_LEVEL, MigrationChain, readRows } from '../support/migrations/migration-chain';
 import { quietDataSource } from '../support/database/quiet-data-source';
+import { compiled } from '../support/jest/compiled';
 
 // Two servers, and commands that take seconds to start.
 jest.setTimeout(240_000);
@@ -44,7 +45,7 @@ beforeAll(async () => {
     ),
   );
   folder = mkdtempSync(join(tmpdir(), 'move-'));
-  const npx = `#!/bin/sh\nshift\ncd '${ROOT}' && exec '${process.execPath}' --import tsx src/cli/main.ts "$@"\n`;
+  const npx = `#!/bin/sh\nshift\ncd '${ROOT}' && exec '${process.execPath}' '${compiled('src/cli/main.ts')}' "$@"\n`;
   writeFileSync(join(folder, 'npx'), npx);
   chmodSync(join(folder, 'npx'), 0o755);
 });

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { decodeEvent } from '../../src/event-store/event-codec';
 import { anAuthorization, aRequest } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { compiled } from '../support/jest/compiled';
 
 const database = useTestDatabase();
-const CLIENT = join(__dirname, '../fixtures/instants-client.fixture.ts');
+const CLIENT = compiled('test/fixtures/instants-client.fixture.ts');
 
 /** New York's clocks skip an hour before the first and show the second and third at the same time of day. */
 const INSTANTS = ['2030-03-10T07:30:00.123Z', '2030-11-03T05:30:00.456Z', '2030-11-03T06:30:00.456Z'];
@@ -18,7 +18,7 @@ interface Told {
 }
 
 async function askClient(zone: string, authRequestId: string, key: string): Promise<Told> {
-  const args = ['--import', 'tsx', CLIENT, database.url, authRequestId, key, ...INSTANTS];
+  const args = [CLIENT, database.url, authRequestId, key, ...INSTANTS];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, TZ: zone } });
   return JSON.parse(stdout) as Told;
 }

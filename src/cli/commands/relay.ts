@@ -76,8 +76,9 @@ async function loadPublishers(module: string): Promise<Publishers> {
   } catch (error) {
     throw new ConfigurationError(`--publisher: ${module} cannot be loaded: ${(error as Error).message}`);
   }
-  // A CommonJS module that sets exports.default arrives wrapped once more.
-  const exported = (loaded.default as { default?: unknown } | undefined)?.default ?? loaded.default;
+  // A CommonJS module that sets exports.default arrives wrapped once more. A compiled one without it has no default export.
+  const whole = loaded.default as { __esModule?: boolean; default?: unknown } | undefined;
+  const exported = whole?.__esModule ? whole.default : (whole?.default ?? whole);
   const publishers: unknown = typeof exported === 'function' ? await (exported as () => unknown)() : exported;
   if (typeof publishers !== 'object' || publishers === null) {
     throw new ConfigurationError(

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { KMSClient } from '@aws-sdk/client-kms';
 import { AwsKmsKeyProvider } from '../../../src/configs/aws-kms-key-provider';
@@ -9,6 +8,7 @@ import { ConfigurationError } from '../../../src/errors';
 import { KmsServer, KMS_QUOTES, type Trouble } from '../../support/configs/kms-server';
 import { failureOf, within } from '../../support/processes/within';
 import { shownOf } from '../../support/relay/relayed';
+import { compiled } from '../../support/jest/compiled';
 
 const ID = '01980a6e-5f00-7000-8000-0000000000a1';
 const OTHER_ID = '01980a6e-5f00-7000-8000-0000000000a2';
@@ -187,14 +187,14 @@ describe('a KMS that is away', () => {
   async function reasonInAProcess(): Promise<string> {
     const program = `
       const { KMSClient } = require('@aws-sdk/client-kms');
-      const { AwsKmsKeyProvider } = require('./src/configs/aws-kms-key-provider.ts');
+      const { AwsKmsKeyProvider } = require('./src/configs/aws-kms-key-provider');
       const credentials = { accessKeyId: 'a', secretAccessKey: 'b' };
       const [endpoint, keyId] = process.argv.slice(1);
       const client = new KMSClient({ endpoint, region: 'eu-west-1', credentials, maxAttempts: 1 });
       new AwsKmsKeyProvider({ client, keyId }).generateDataKey('${ID}')
         .then(() => console.log('none'), (error) => console.log(error.reason));`;
-    const args = ['--require', 'reflect-metadata', '--require', 'tsx/cjs', '--eval', program, kms.endpoint, arn];
-    const options = { cwd: join(__dirname, '../../..') };
+    const args = ['--require', 'reflect-metadata', '--eval', program, kms.endpoint, arn];
+    const options = { cwd: compiled('.') };
     return (await promisify(execFile)(process.execPath, args, options)).stdout.trim();
   }
 

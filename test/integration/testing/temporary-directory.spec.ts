@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedServer } from '../../../src/testing';
 import { withClient } from '../../../src/testing/with-client';
+import { compiled } from '../../support/jest/compiled';
 
 const OWNER = `
   const { EmbeddedServer, TemporaryDirectory, UNSAFE_BUT_FAST } = require('./src/testing');
@@ -14,8 +15,8 @@ const OWNER = `
 `;
 
 it('goes with the process that made it, server and all, even after kill -9', async () => {
-  const owner = spawn(process.execPath, ['--import', 'tsx', '--eval', OWNER], {
-    cwd: join(__dirname, '../../..'),
+  const owner = spawn(process.execPath, ['--eval', OWNER], {
+    cwd: compiled('.'),
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [output] = (await once(owner.stdout, 'data')) as [Buffer];

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   ConfigurationError,
@@ -24,6 +23,7 @@ import {
 import globalSetup from '../../../src/testing/global-setup';
 import { publishTestRun } from '../../../src/testing/test-run';
 import { failureOf } from '../../support/processes/within';
+import { compiled } from '../../support/jest/compiled';
 
 /** The run that this file is a part of: its server is the one that is given to those made here. */
 const around = currentTestRun();
@@ -127,8 +127,8 @@ describe('a test run', () => {
   it.each(['end', 'SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
     'drops its databases on a server that stays, when its process ends by %s',
     async (ending) => {
-      const runner = spawn(process.execPath, ['--import', 'tsx', '--eval', RUNNER], {
-        cwd: join(__dirname, '../../..'),
+      const runner = spawn(process.execPath, ['--eval', RUNNER], {
+        cwd: compiled('.'),
         env: { ...process.env, TEST_DATABASE_URL: serverUrl },
         stdio: ['pipe', 'pipe', 'inherit'],
       });

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { mkdir, rm } from 'node:fs/promises';
 import { startTestRun } from '../../../src/testing';
 import { databaseUrl, dropDatabase, listTestDatabases } from '../../../src/testing/test-database';
+import { compile } from './compiled';
 import { folderOf } from './once-a-run';
 
 /** Where the global teardown, another module of the same process, finds how to end the run. */
@@ -13,6 +14,7 @@ export default async function globalSetup(): Promise<void> {
   const { server, serverUrl, prefix, template } = run;
   console.error(`Tests use ${server.description}.`);
   await mkdir(folderOf(run));
+  compile(run);
   ending.endPaymentEventsTestRun = async () => {
     await rm(folderOf(run), { recursive: true, force: true });
     const kept = (await listTestDatabases(serverUrl, prefix)).filter((name) => name !== template);

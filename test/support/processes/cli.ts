@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import { stripVTControlCharacters } from 'node:util';
 import { Command } from 'commander';
 import { runCommand } from '../../../src/cli/run-command';
+import { compiled } from '../jest/compiled';
 
 const ROOT = join(__dirname, '../../..');
 const TIMEOUT_MS = 150_000;
@@ -17,7 +18,7 @@ export interface Finished {
 }
 
 /**
- * Runs `payment-events-db` as a process of its own, as its users do. It takes more than a second to start.
+ * Runs `payment-events-db` as a process of its own, as its users do. It takes half a second to start.
  *
  * @param onStderr called when it first prints there
  */
@@ -26,7 +27,7 @@ export async function cliProcess(
   args: readonly string[],
   onStderr: () => unknown = () => undefined,
 ): Promise<Finished> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+  const child = spawn(process.execPath, [compiled('src/cli/main.ts'), ...args], {
     cwd: ROOT,
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', DATABASE_URL: databaseUrl },
     stdio: ['ignore', 'pipe', 'pipe'],

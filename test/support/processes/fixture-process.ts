@@ -1,10 +1,8 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Readable, type Writable } from 'node:stream';
-
-const ROOT = join(__dirname, '../../..');
+import { compiled } from '../jest/compiled';
 
 /** A file of `test/fixtures` as a process of its own, which ends with the test that started it, whatever ends that. */
 export class FixtureProcess {
@@ -15,9 +13,9 @@ export class FixtureProcess {
 
   /** @param fixture its path below `test/fixtures`, without `.ts` */
   constructor(fixture: string, ...args: (string | number)[]) {
-    const imports = ['--import', 'tsx', '--import', './test/fixtures/relay/bound-to-test.ts'];
-    const command = [...imports, join('test/fixtures', `${fixture}.ts`), ...args.map(String)];
-    this.#child = spawn(process.execPath, command, { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
+    const bound = ['--require', compiled('test/fixtures/relay/bound-to-test.ts')];
+    const command = [...bound, compiled(`test/fixtures/${fixture}.ts`), ...args.map(String)];
+    this.#child = spawn(process.execPath, command, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child.stdin.on('error', () => undefined);
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.lines.push(line));
     this.ended = (once(this.#child, 'close') as Promise<[number | null, NodeJS.Signals]>).then(

@@ -1,11 +1,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Readable, type Writable } from 'node:stream';
 import { type MigratorTask } from '../../fixtures/migrator.fixture';
-
-const FIXTURE = join(__dirname, '../../fixtures/migrator.fixture.ts');
+import { compiled } from '../jest/compiled';
 
 /** A process of its own that migrates when it is told to, as a pod of a deployment does. */
 export class MigratorProcess {
@@ -13,7 +11,8 @@ export class MigratorProcess {
   readonly #lines: AsyncIterator<string>;
 
   constructor() {
-    this.#child = spawn(process.execPath, ['--import', 'tsx', FIXTURE], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const fixture = compiled('test/fixtures/migrator.fixture.ts');
+    this.#child = spawn(process.execPath, [fixture], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 

@@ -11,6 +11,7 @@ import { ConfigurationError } from '../../../src/errors';
 import { DocPage } from '../../support/docs/doc-page';
 import { failureOf } from '../../support/processes/within';
 import { shownOf } from '../../support/relay/relayed';
+import { compiled } from '../../support/jest/compiled';
 
 const ID = '01980a6e-5f00-7000-8000-0000000000a1';
 const OTHER_ID = '01980a6e-5f00-7000-8000-0000000000a2';
@@ -356,10 +357,9 @@ describe('a change of a keyring', () => {
 /** The id of the active key, or the message of the refusal, in a process of that user. */
 function outcomeAs(uid: number, file: string): string {
   const program = `
-    require('./src/configs/local-keyring.ts').readKeyring(process.argv[1])
+    require('./src/configs/local-keyring').readKeyring(process.argv[1])
       .then((ring) => ring.generateDataKey('${ID}'))
       .then(({ keyId }) => console.log(keyId), (error) => console.log(error.message));`;
-  const root = join(__dirname, '../../..');
-  const args = ['--require', 'tsx/cjs', '--eval', program, file];
-  return execFileSync(process.execPath, args, { uid, gid: uid, cwd: root, encoding: 'utf8' }).trim();
+  const args = ['--eval', program, file];
+  return execFileSync(process.execPath, args, { uid, gid: uid, cwd: compiled('.'), encoding: 'utf8' }).trim();
 }
