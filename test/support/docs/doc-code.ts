@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import * as manifest from '../../../package.json';
+import { compiled, javascriptOf } from '../jest/compiled';
 
 const { exports } = manifest;
 const root = resolve(__dirname, '../../..');
@@ -34,13 +35,21 @@ export function codeBlocks(page: string, language: string): string {
 export const promisedOutput = (code: string): string[] =>
   [...code.matchAll(/^\s*console\.log\(.*\); \/\/ (.*)$/gm)].map(([, text]) => text!);
 
-/** A folder in which a page's TypeScript is checked and run as a consumer's, against this checkout's sources. */
+/** A folder in which a page's TypeScript is checked and run as a consumer's, against this checkout's code. */
 export class DocProject {
-  readonly folder = mkdtempSync(join(tmpdir(), 'docs-'));
+  readonly #outside = mkdtempSync(join(tmpdir(), 'docs-'));
+  readonly folder = join(this.#outside, 'project');
 
   constructor(programs: Record<string, string>) {
+    mkdirSync(this.folder);
     symlinkSync(join(root, 'node_modules'), join(this.folder, 'node_modules'));
-    for (const [name, code] of Object.entries(programs)) writeFileSync(join(this.folder, `${name}.mts`), code);
+    // Where Node looks next for what is not among them.
+    mkdirSync(join(this.#outside, 'node_modules'));
+    symlinkSync(compiled('.'), join(this.#outside, 'node_modules', manifest.name));
+    for (const [name, code] of Object.entries(programs)) {
+      writeFileSync(join(this.folder, `${name}.mts`), code);
+      writeFileSync(join(this.folder, `${name}.mjs`), javascriptOf(code, 'es6'));
+    }
     const compilerOptions = {
       target: 'ES2023',
       module: 'node20',
@@ -68,12 +77,11 @@ export class DocProject {
 
   /** @returns what the program prints, line by line */
   async run(name: string, env: Record<string, string>): Promise<string[]> {
-    const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
-    return (await run([tsx, `${name}.mts`], this.folder, env)).trimEnd().split('\n');
+    return (await run([`${name}.mjs`], this.folder, env)).trimEnd().split('\n');
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true });
+    rmSync(this.#outside, { recursive: true });
   }
 }
 

@@ -27,23 +27,26 @@ export function compile(run: TestRun): void {
       const source = join(entry.parentPath, entry.name);
       const copy = join(target, source.slice(ROOT.length));
       mkdirSync(dirname(copy), { recursive: true });
-      if (source.endsWith('.ts')) writeFileSync(copy.replace(/\.ts$/, '.js'), javascriptOf(source));
+      if (source.endsWith('.ts'))
+        writeFileSync(copy.replace(/\.ts$/, '.js'), javascriptOf(readFileSync(source, 'utf8')));
       else copyFileSync(source, copy);
     }
   }
   for (const name of ['infrastructure', 'node_modules', 'package.json'])
     symlinkSync(join(ROOT, name), join(target, name));
+  // Where the names that the package exports lead to.
+  symlinkSync('.', join(target, 'dist'));
 }
 
-/** As the compiler of the build does, which leaves `import()` to Node. */
-const javascriptOf = (file: string) =>
-  transformSync(readFileSync(file, 'utf8'), {
+/** As the compiler of the build does it, which leaves `import()` to Node. Nothing is checked. */
+export const javascriptOf = (typescript: string, module: 'commonjs' | 'es6' = 'commonjs'): string =>
+  transformSync(typescript, {
     swcrc: false,
-    filename: file,
     jsc: {
       target: 'es2023',
       parser: { syntax: 'typescript', decorators: true },
       transform: { legacyDecorator: true, decoratorMetadata: true },
     },
-    module: { type: 'commonjs', ignoreDynamic: true },
+    // The names that ES modules can import, where Node finds them.
+    module: { type: module, ignoreDynamic: true, exportInteropAnnotation: true },
   }).code;
