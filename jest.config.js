@@ -1,3 +1,5 @@
+const { availableParallelism } = require('node:os');
+
 /** Migrations that are cut off, stopped or raced at each of their statements. */
 const CUT_OFF = ['half-applied', 'killed', 'obstacles', 'one-migrator', 'rerun'];
 
@@ -29,6 +31,7 @@ module.exports = {
   },
   // Long enough for a machine that others load as well: it ends a test that hangs, and measures nothing.
   testTimeout: 180_000,
-  // Tests wait for servers and processes more than they compute.
-  maxWorkers: '100%',
+  // One more than there are cores: tests wait for servers and processes.
+  maxWorkers: availableParallelism() + 1,
+  testSequencer: '<rootDir>/test/support/jest/longest-first.js',
 };
