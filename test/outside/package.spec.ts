@@ -8,6 +8,7 @@ import { useTestDatabase } from '../support/database/use-test-database';
 import { Checkout } from '../support/processes/checkout';
 import { DocPage } from '../support/docs/doc-page';
 import { InstalledPackage } from '../support/docs/installed-package';
+import { checksumsHere, checksumsIn } from '../support/migrations/checksums';
 import { type PackedPackage, packedPackage } from '../support/processes/packed-package';
 import { shell } from '../support/processes/shell';
 
@@ -151,6 +152,11 @@ describe('the packed package', () => {
     const { exitCode, output } = await run(`node -p "JSON.stringify(Object.keys(require('${manifest.name}')))"`);
     expect(exitCode).toBe(0);
     expect(JSON.parse(output)).toEqual(expect.arrayContaining(Object.keys({ ...errors, ...configErrors })));
+  });
+
+  test('has migrations of the same checksums as their sources, whatever the build leaves out', async () => {
+    const built = join(installed.folder, 'node_modules', manifest.name, 'dist/src');
+    expect(await checksumsIn(built)).toEqual(await checksumsHere());
   });
 
   test('lets nobody import what it does not name', async () => {

@@ -1,37 +1,15 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { type MigrationInterface, type QueryRunner } from 'typeorm';
 import { migrations } from '../../src/migrations';
 import { checksumOf } from '../../src/migrator/planned-sql';
+import { checksumsHere, checksumsIn } from '../support/migrations/checksums';
 
 const ROOT = join(__dirname, '../..');
-const run = promisify(execFile);
-
-/** Prints the checksums of the migrations in the folder that it is given. */
-const PRINT_CHECKSUMS = `
-  const { migrations } = require(process.argv[1] + '/migrations');
-  const { checksumOf } = require(process.argv[1] + '/migrator/planned-sql');
-  Promise.all(migrations.map((Migration) => checksumOf(new Migration()))).then((checksums) => {
-    console.log(JSON.stringify(checksums));
-  });`;
-
-async function checksumsIn(folder: string, ...nodeOptions: string[]): Promise<unknown> {
-  const { stdout } = await run(process.execPath, [...nodeOptions, '--eval', PRINT_CHECKSUMS, folder], { cwd: ROOT });
-  return JSON.parse(stdout);
-}
-
 describe('the checksum of a migration', () => {
   let checksums: string[];
-  let folder: string;
   beforeAll(async () => {
-    checksums = await Promise.all(migrations.map((Migration) => checksumOf(new Migration())));
-    folder = await mkdtemp(join(tmpdir(), 'checksums-'));
-    await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+    checksums = await checksumsHere();
   });
-  afterAll(() => rm(folder, { recursive: true }));
 
   test('is its own', () => {
     expect(new Set(checksums).size).toBe(migrations.length);
@@ -40,18 +18,6 @@ describe('the checksum of a migration', () => {
 
   test('is the same where tsx runs the source', async () => {
     expect(await checksumsIn(join(ROOT, 'src'), '--import', 'tsx')).toEqual(checksums);
-  });
-
-  test('is the same in what npm run build makes', async () => {
-    // Without types and what is imported, it is made in a moment.
-    const tsconfig = {
-      extends: join(ROOT, 'tsconfig.build.json'),
-      compilerOptions: { outDir: join(folder, 'dist'), declaration: false, noCheck: true, noResolve: true, types: [] },
-      include: [join(ROOT, 'src')],
-    };
-    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(tsconfig));
-    await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder]);
-    expect(await checksumsIn(join(folder, 'dist/src'))).toEqual(checksums);
   });
 
   const before = { up: ['SELECT 1'], down: [] };
