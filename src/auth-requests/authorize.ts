@@ -54,6 +54,8 @@ export interface AuthorizeReceipt {
   readonly authRequestId: string;
   /** PENDING when new, else the current one; null for a replayed legacy key whose request has no row in the read model. */
   readonly status: AuthRequestStatus | null;
+  /** The number of its last event, as of the status; 0 where that is null. See `ReplicaReads`. */
+  readonly lastEventSequence: number;
   /** The key was used before, for the same request: nothing was written. */
   readonly replayed: boolean;
 }
@@ -156,10 +158,11 @@ export async function authorize(
     headers: command.headers,
   });
   const key = await take({ idempotencyKey, restaurantId, authRequestId, encoded });
-  if (key === 'taken') return { authRequestId, status: 'PENDING', replayed: false };
+  if (key === 'taken') return { authRequestId, status: 'PENDING', lastEventSequence: 1, replayed: false };
   const isSame = key.stoodFor('authorize', requestFingerprint) || stoodForOther(key, given, command);
   if (!isSame) throw new IdempotencyKeyReuseError(key.authRequestId);
-  return { authRequestId: key.authRequestId, status: key.status as AuthRequestStatus | null, replayed: true };
+  const { authRequestId: first, lastEventSequence } = key;
+  return { authRequestId: first, status: key.status as AuthRequestStatus | null, lastEventSequence, replayed: true };
 }
 
 /**

@@ -41,6 +41,8 @@ export interface ClosedAttempts {
   readonly closed: boolean;
   /** Attempts under another version are still open. */
   readonly attemptOpen: boolean;
+  /** The number of the request's last event. See `ReplicaReads`. */
+  readonly lastEventSequence: number;
 }
 
 /**
@@ -59,7 +61,13 @@ const CLOSE_UNANSWERED = operation({
     event: eventOf('AuthAttemptFailed'),
     event_metadata: eventMetadata,
   },
-  output: rowsOf<{ closed: boolean; attempt_open: boolean; held: boolean; moved: boolean }>(),
+  output: rowsOf<{
+    closed: boolean;
+    attempt_open: boolean;
+    last_event_sequence: number;
+    held: boolean;
+    moved: boolean;
+  }>(),
   sql: (input) => `
     WITH request AS (
       SELECT state.*, event_id, config_version,
@@ -88,6 +96,7 @@ const CLOSE_UNANSWERED = operation({
     )
     SELECT changed.auth_request_id IS NOT NULL AS closed,
            coalesce(changed.attempt_open, request.attempt_open) AS attempt_open,
+           coalesce(changed.last_event_sequence, request.last_event_sequence) AS last_event_sequence,
            EXISTS (SELECT FROM held) AS held, EXISTS (SELECT FROM moved) AS moved
     FROM request LEFT JOIN changed USING (auth_request_id)`,
 });
@@ -119,5 +128,5 @@ export async function closeUnanswered(session: Session, input: CloseUnansweredCo
   if (!row) throw new AuthRequestNotFoundError(authRequestId);
   if (row.held) throw new LockHeldError(authRequestId);
   if (row.moved) throw new TransactionConflictError('40001');
-  return { closed: row.closed, attemptOpen: row.attempt_open };
+  return { closed: row.closed, attemptOpen: row.attempt_open, lastEventSequence: row.last_event_sequence };
 }

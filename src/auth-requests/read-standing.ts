@@ -13,6 +13,8 @@ export interface Standing {
   readonly held: boolean;
   /** Null where there is no such request. */
   readonly status: AuthRequestStatus | null;
+  /** The number of its last event; 0 where there is no such request. */
+  readonly lastEventSequence: number;
   readonly paymentToken: string;
   readonly amountCents: number;
   readonly currency: string;
@@ -46,6 +48,7 @@ export const lastOwnAttempt = ({ events }: Standing): number | undefined =>
 interface Line {
   held: boolean;
   status: AuthRequestStatus | null;
+  last_event_sequence: number | null;
   payment_token: string;
   amount_cents: string;
   currency: string;
@@ -75,7 +78,8 @@ const READ_STANDING = operation({
     FROM (SELECT) AS always
     LEFT JOIN (
       SELECT status, payment_token, amount_cents, currency, metadata AS request_metadata, retry_count, attempt_open,
-             attempt, attempt_unanswered, unanswered_versions, processor_name, processor_auth_id, authorized_amount_cents
+             attempt, attempt_unanswered, unanswered_versions, processor_name, processor_auth_id, authorized_amount_cents,
+             last_event_sequence
       FROM auth_request_state JOIN input USING (auth_request_id, restaurant_id)
     ) AS state ON true
     LEFT JOIN (
@@ -94,6 +98,7 @@ export async function readStanding(session: Session, lease: LeaseRef): Promise<S
   return {
     held: line.held,
     status: line.status,
+    lastEventSequence: line.last_event_sequence ?? 0,
     paymentToken: line.payment_token,
     amountCents: Number(line.amount_cents),
     currency: line.currency,

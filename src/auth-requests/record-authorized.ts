@@ -93,7 +93,12 @@ const RECORD_AUTHORIZED = workerWrite({
     void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
-  output: rowsOf<{ status: AuthRequestStatus; void_queued: boolean; is_outdated: boolean }>(),
+  output: rowsOf<{
+    status: AuthRequestStatus;
+    last_event_sequence: number;
+    void_queued: boolean;
+    is_outdated: boolean;
+  }>(),
   sql: (input, lease) => `
     WITH lease AS (${lease.held}
     ), request AS (${REQUEST}
@@ -176,8 +181,8 @@ const RECORD_AUTHORIZED = workerWrite({
       reason: `CASE WHEN status IN (${SQL.closed}) THEN 'voided_during_authorization' ELSE 'not_needed' END`,
     })}
     )${lease.release}
-    SELECT status, void_queued, false AS is_outdated FROM changed
-    UNION ALL SELECT status, false, true FROM meant WHERE is_outdated`,
+    SELECT status, last_event_sequence, void_queued, false AS is_outdated FROM changed
+    UNION ALL SELECT status, last_event_sequence, false, true FROM meant WHERE is_outdated`,
 });
 
 export async function recordAuthorized(
@@ -227,7 +232,10 @@ export async function recordAuthorized(
   } as const;
   const repeated = (standing: Standing) => recordedBefore(standing, authRequestId, command);
   const written = await writeUnderLease(session, lease, RECORD_AUTHORIZED[after], answer, repeated, after);
-  if (written.row) return { status: written.row.status, replayed: false, voidQueued: written.row.void_queued };
+  if (written.row) {
+    const { status, last_event_sequence: lastEventSequence, void_queued: voidQueued } = written.row;
+    return { status, lastEventSequence, replayed: false, voidQueued };
+  }
   if (written.repeat) return written.repeat;
   const { standing } = written;
   if (standing.currency !== currency || standing.amountCents < authorizedAmountCents) {
@@ -247,6 +255,7 @@ function recordedBefore(
   { processorName, processorAuthId, authorizedAmountCents, currency }: AuthorizedCommand,
 ): RecordedResult | undefined {
   if (standing.currency !== currency) return undefined;
+  const byRow = { lastEventSequence: standing.lastEventSequence, replayed: true, voidQueued: false };
   const isNamed = standing.held && standing.status === 'AUTHORIZED' && standing.processorAuthId === processorAuthId;
   if (isNamed) {
     const isSame = !standing.processorName || standing.processorName === processorName;
@@ -261,8 +270,8 @@ function recordedBefore(
     if (result?.processorAuthId !== processorAuthId || result.processorName !== processorName) continue;
     if (result.authorizedAmountCents !== authorizedAmountCents) throw new AuthorizationConflictError(authRequestId);
     // A legacy service's event does not say what it came to: the row does.
-    return resultOf(event) ?? { status: standing.status!, replayed: true, voidQueued: false };
+    return resultOf(event) ?? { ...byRow, status: standing.status! };
   }
   // The row of another client, which wrote no event that says so.
-  return isNamed ? { status: 'AUTHORIZED', replayed: true, voidQueued: false } : undefined;
+  return isNamed ? { ...byRow, status: 'AUTHORIZED' } : undefined;
 }

@@ -65,7 +65,7 @@ const RECORD_DENIED = workerWrite({
     void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
-  output: rowsOf<{ status: AuthRequestStatus; is_outdated: boolean }>(),
+  output: rowsOf<{ status: AuthRequestStatus; last_event_sequence: number; is_outdated: boolean }>(),
   sql: (input, lease) => `
     WITH lease AS (${lease.held}
     ), request AS (${REQUEST}
@@ -93,8 +93,8 @@ const RECORD_DENIED = workerWrite({
     })}
     ), message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
     )${lease.release}
-    SELECT status, false AS is_outdated FROM changed
-    UNION ALL SELECT status, true FROM seen WHERE is_outdated`,
+    SELECT status, last_event_sequence, false AS is_outdated FROM changed
+    UNION ALL SELECT status, last_event_sequence, true FROM seen WHERE is_outdated`,
 });
 
 export async function recordDenied(
@@ -133,7 +133,10 @@ export async function recordDenied(
   } as const;
   const repeated = (standing: Standing) => recordedBefore(standing, command.attempt, processorName, denialCode);
   const written = await writeUnderLease(session, lease, RECORD_DENIED[after], answer, repeated, after);
-  if (written.row) return { status: written.row.status, replayed: false, voidQueued: false };
+  if (written.row) {
+    const { status, last_event_sequence: lastEventSequence } = written.row;
+    return { status, lastEventSequence, replayed: false, voidQueued: false };
+  }
   if (written.repeat) return written.repeat;
   throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordDenied');
 }

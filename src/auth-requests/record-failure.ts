@@ -75,6 +75,8 @@ export class FailureCommand extends RecordCommand {
 export interface RecordedFailure {
   /** PROCESSING when it will be retried, FAILED when not; or the settled status that had overtaken the attempt and stays. */
   readonly status: AuthRequestStatus;
+  /** The number of the event that recorded it. See `ReplicaReads`. */
+  readonly lastEventSequence: number;
   /** Attempts that have failed and were to be tried again, this one included. */
   readonly retryCount: number;
   /**
@@ -86,6 +88,7 @@ export interface RecordedFailure {
 
 interface FailedRow {
   status: AuthRequestStatus;
+  last_event_sequence: number;
   retry_count: number;
   next_retry_at: Date | null;
   is_outdated: boolean;
@@ -170,8 +173,8 @@ const RECORD_FAILURE = workerWrite({
     ), message AS (${queueMessage(input, { from: `${CHANGED} WHERE queues_retry`, dueAt: 'next_retry_at' })}
     ), void_message AS (${queueVoids(input, { holds: TO_BE_VOIDED })}
     )${lease.release}
-    SELECT status, retry_count, next_retry_at, false AS is_outdated FROM changed
-    UNION ALL SELECT status, retry_count, NULL, true FROM retry WHERE is_outdated`,
+    SELECT status, last_event_sequence, retry_count, next_retry_at, false AS is_outdated FROM changed
+    UNION ALL SELECT status, last_event_sequence, retry_count, NULL, true FROM retry WHERE is_outdated`,
 });
 
 export async function recordFailure(
@@ -217,8 +220,9 @@ export async function recordFailure(
   throw new AuthRequestStatusError(authRequestId, written.standing.status!, 'recordFailure');
 }
 
-const toRecorded = ({ status, retry_count, next_retry_at }: FailedRow): RecordedFailure => ({
+const toRecorded = ({ status, last_event_sequence, retry_count, next_retry_at }: FailedRow): RecordedFailure => ({
   status,
+  lastEventSequence: last_event_sequence,
   retryCount: retry_count,
   nextRetryAt: next_retry_at,
 });
@@ -242,7 +246,8 @@ function recordedBefore(
     const { data, metadata } = event;
     if (data.errorCode !== errorCode || data.isRetryable !== retryable || metadata.outcome !== outcome) continue;
     const status = metadata.status_after as AuthRequestStatus;
-    return { status, retryCount: data.retryCount, nextRetryAt: dueAt(event) };
+    const { sequenceNumber: lastEventSequence } = event;
+    return { status, lastEventSequence, retryCount: data.retryCount, nextRetryAt: dueAt(event) };
   }
   return undefined;
 }

@@ -48,6 +48,8 @@ export interface VoidReceipt {
   readonly authRequestId: string;
   /** VOIDED; a replay tells the current status. */
   readonly status: AuthRequestStatus;
+  /** The number of its last event, as of the status; 0 where a replayed legacy key's request has no row. See `ReplicaReads`. */
+  readonly lastEventSequence: number;
   readonly outcome: VoidOutcome;
   /** The key was used before, for the same void: nothing was written. */
   readonly replayed: boolean;
@@ -79,7 +81,7 @@ const REQUEST_VOID = operation({
     void_message: messageOf('void_request_queued'),
     headers: messageHeaders,
   },
-  output: rowsOf<{ outcome: VoidOutcome; is_outdated: boolean }>(),
+  output: rowsOf<{ outcome: VoidOutcome; last_event_sequence: number; is_outdated: boolean }>(),
   sql: (input) => `
     WITH prior AS (
       SELECT auth_request_id, restaurant_id, status, processor_name, processor_auth_id, authorized_amount_cents,
@@ -130,8 +132,8 @@ const REQUEST_VOID = operation({
     })}
     ), message AS (${queueVoids(input, { holds: `voids WHERE state = 'voiding'` })}
     )
-    SELECT outcome, false AS is_outdated FROM key
-    UNION ALL SELECT NULL, true FROM seen WHERE is_outdated`,
+    SELECT outcome, last_event_sequence, false AS is_outdated FROM key CROSS JOIN changed
+    UNION ALL SELECT NULL, last_event_sequence, true FROM seen WHERE is_outdated`,
 });
 
 const FIND_CAPTURED = operation({
@@ -168,13 +170,17 @@ export async function requestVoid(session: Session, input: VoidCommand): Promise
   // Neither written nor explained: key or status has changed in between.
   return await untilDecided(async () => {
     const written = await session.newest(REQUEST_VOID, voiding);
-    if (written) return { authRequestId, status: 'VOIDED', outcome: written.outcome, replayed: false };
+    if (written) {
+      const { outcome, last_event_sequence: lastEventSequence } = written;
+      return { authRequestId, status: 'VOIDED', lastEventSequence, outcome, replayed: false };
+    }
     const key = await readKey(session, { idempotencyKey, restaurantId });
     if (key) {
       const isSame = key.stoodFor('void', requestFingerprint) || key.stoodFor('void', unmaskedFingerprint());
       if (!isSame) throw new IdempotencyKeyReuseError(key.authRequestId);
       const status = (key.status ?? 'VOIDED') as AuthRequestStatus;
-      return { authRequestId, status, outcome: key.outcome as VoidOutcome, replayed: true };
+      const { lastEventSequence } = key;
+      return { authRequestId, status, lastEventSequence, outcome: key.outcome as VoidOutcome, replayed: true };
     }
     const status = await readStatus(session, { authRequestId, restaurantId });
     if (!status) throw new AuthRequestNotFoundError(authRequestId);

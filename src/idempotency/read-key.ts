@@ -10,6 +10,7 @@ interface KeyRow {
   outcome: string | null;
   request_fingerprint: Buffer | null;
   status: string | null;
+  last_event_sequence: number | null;
 }
 
 /**
@@ -21,7 +22,8 @@ const READ_KEY = operation({
   input: { idempotency_key: text, restaurant_id: uuid },
   output: rowsOf<KeyRow>(),
   sql: `
-    SELECT key.idempotency_key, key.restaurant_id, key.auth_request_id, key.operation, key.outcome, key.request_fingerprint, state.status
+    SELECT key.idempotency_key, key.restaurant_id, key.auth_request_id, key.operation, key.outcome, key.request_fingerprint, state.status,
+           state.last_event_sequence
     FROM auth_idempotency_keys AS key JOIN input USING (idempotency_key, restaurant_id)
     LEFT JOIN auth_request_state AS state
       ON state.auth_request_id = key.auth_request_id AND state.restaurant_id = key.restaurant_id
@@ -41,6 +43,8 @@ export interface UsedKey {
   readonly outcome: string | null;
   /** Where its request stands now; null where it has no row. */
   readonly status: string | null;
+  /** The number of its last event; 0 where it has no row. */
+  readonly lastEventSequence: number;
   /** Whether it was for that operation and that request. A legacy key has no fingerprint to compare. */
   stoodFor(operation: string, requestFingerprint: Buffer): boolean;
 }
@@ -76,6 +80,7 @@ const toUsedKey = (row: KeyRow): UsedKey => ({
   authRequestId: row.auth_request_id,
   outcome: row.outcome,
   status: row.status,
+  lastEventSequence: row.last_event_sequence ?? 0,
   stoodFor: (operation, requestFingerprint) =>
     row.operation === operation &&
     (row.request_fingerprint === null || row.request_fingerprint.equals(requestFingerprint)),

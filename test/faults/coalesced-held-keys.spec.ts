@@ -90,7 +90,7 @@ describe('keys that other clients hold for a while', () => {
       const allWait = await comeToWait(database, STATEMENTS + SPARE);
       for (const { end } of held) await end();
       expect(await Promise.all(waiting)).toEqual(
-        held.map(({ authRequestId }) => ({ authRequestId, status: 'PENDING', replayed: true })),
+        held.map(({ authRequestId }) => ({ authRequestId, status: 'PENDING', lastEventSequence: 1, replayed: true })),
       );
       expect(allWait).toBe(true);
       const accepted = await atOnce(STATEMENTS + 64, () => requests.authorize(anAuthorizeCommand()));

@@ -71,7 +71,7 @@ describe.each(WAYS)(`${CROWD} at once that authorize with one key, %s`, (_way, w
       const { authRequestId } = receipts[0]!;
       expect(receipts.filter(({ replayed }) => !replayed)).toHaveLength(1);
       for (const receipt of receipts) {
-        expect(receipt).toEqual({ authRequestId, status: 'PENDING', replayed: receipt.replayed });
+        expect(receipt).toEqual({ authRequestId, status: 'PENDING', lastEventSequence: 1, replayed: receipt.replayed });
       }
       await requireOnly(command.restaurantId, authRequestId);
     }
@@ -168,8 +168,10 @@ describe(`${CROWD} at once that void one request`, () => {
       const command = aVoid(authRequestId);
       const receipts = await atOnce(CROWD, () => requests.requestVoid(command));
       expect(receipts.filter(({ replayed }) => !replayed)).toHaveLength(1);
+      const { lastEventSequence } = receipts[0]!;
       for (const { replayed, ...receipt } of receipts) {
-        expect({ receipt, replayed }).toEqual({ receipt: { authRequestId, status: 'VOIDED', outcome }, replayed });
+        const same = { authRequestId, status: 'VOIDED', lastEventSequence, outcome };
+        expect({ receipt, replayed }).toEqual({ receipt: same, replayed });
       }
       await requireOneVoid(authRequestId, outcome, [command.idempotencyKey]);
     }
@@ -181,7 +183,8 @@ describe(`${CROWD} at once that void one request`, () => {
       const commands = Array.from({ length: CROWD }, () => aVoid(authRequestId));
       const outcomes = await atOnce(CROWD, (index) => outcomeOf(requests.requestVoid(commands[index]!)));
       expect(outcomes.filter((refusal) => refusal === 'NotVoidableError')).toHaveLength(CROWD - 1);
-      expect(outcomes).toContainEqual({ authRequestId, status: 'VOIDED', outcome, replayed: false });
+      const voided = { authRequestId, status: 'VOIDED', lastEventSequence: expect.any(Number) as number, outcome };
+      expect(outcomes).toContainEqual({ ...voided, replayed: false });
       await requireOneVoid(
         authRequestId,
         outcome,

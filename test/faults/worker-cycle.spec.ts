@@ -157,7 +157,9 @@ describe('over a network that fails', () => {
     working.catch(() => undefined);
     expect(await eventually(async () => (await recordOf(command)).status === 'AUTHORIZED')).toBe(true);
     proxy.swallow = 'nothing';
-    expect(await working).toEqual({ outcome: 'authorized', status: 'AUTHORIZED', replayed: true, voidQueued: false });
+    expect(await working).toEqual({
+      ...{ outcome: 'authorized', status: 'AUTHORIZED', lastEventSequence: 3, replayed: true, voidQueued: false },
+    });
     expect((await recordOf(command)).events).toHaveLength(3);
     expect(await leasesOf(command)).toEqual([]);
   });

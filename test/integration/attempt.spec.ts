@@ -80,7 +80,9 @@ describe('an attempt', () => {
       return authorized({ processorAuthId: 'pi_1' });
     });
     const result = await requests.attempt(command, ask);
-    expect(result).toEqual({ outcome: 'authorized', status: 'AUTHORIZED', replayed: false, voidQueued: false });
+    expect(result).toEqual({
+      ...{ outcome: 'authorized', status: 'AUTHORIZED', lastEventSequence: 3, replayed: false, voidQueued: false },
+    });
     expect(ask).toHaveBeenCalledTimes(1);
     expect(await leasesOf(command)).toEqual([]);
     expect(await recordOf(command)).toMatchObject({
@@ -129,7 +131,9 @@ describe('an attempt', () => {
       await requests.requestVoid({ restaurantId, authRequestId, reason: 'left', idempotencyKey: uuidv4() });
       return authorized();
     });
-    expect(result).toEqual({ outcome: 'authorized', status: 'VOIDED', replayed: false, voidQueued: true });
+    expect(result).toEqual({
+      ...{ outcome: 'authorized', status: 'VOIDED', lastEventSequence: 4, replayed: false, voidQueued: true },
+    });
     expect(await leasesOf(command)).toEqual([]);
   });
 

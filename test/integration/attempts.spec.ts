@@ -212,7 +212,7 @@ describe('money that crosses', () => {
       ...{ outcome: 'settle', status: 'AUTHORIZED', configVersion: 'v1' },
     });
     expect(await requests.recordAuthorized(lease, second)).toEqual({
-      ...{ status: 'AUTHORIZED', replayed: false, voidQueued: true },
+      ...{ status: 'AUTHORIZED', lastEventSequence: 6, replayed: false, voidQueued: true },
     });
     expect(await get(authRequestId)).toMatchObject({
       ...{ status: 'AUTHORIZED', attemptOpen: false, processorAuthId: first.processorAuthId },
@@ -289,7 +289,7 @@ describe('money that crosses', () => {
       ]);
       const again = requests.recordAuthorized(await takeOver(authRequestId), authorization);
       if (name) await expect(again).rejects.toThrow(AuthorizationConflictError);
-      else expect(await again).toEqual({ status: 'AUTHORIZED', replayed: true, voidQueued: false });
+      else expect(await again).toEqual({ status: 'AUTHORIZED', lastEventSequence: 3, replayed: true, voidQueued: false });
       expect(await releases(authRequestId)).toEqual([]);
     }
   });
@@ -338,8 +338,10 @@ describe('closeUnanswered', () => {
     await requests.startAttempt(lease, { configVersion: 'v2', besideUnanswered: true });
     await expect(requests.closeUnanswered({ ...found, authRequestId })).rejects.toThrow(LockHeldError);
     await locks.release(lease);
-    expect(await requests.closeUnanswered({ ...found, authRequestId })).toEqual({ closed: true, attemptOpen: true });
-    expect(await requests.closeUnanswered({ ...found, authRequestId })).toEqual({ closed: false, attemptOpen: true });
+    const { lastEventSequence: before } = (await get(authRequestId))!;
+    const after = { attemptOpen: true, lastEventSequence: before + 1 };
+    expect(await requests.closeUnanswered({ ...found, authRequestId })).toEqual({ closed: true, ...after });
+    expect(await requests.closeUnanswered({ ...found, authRequestId })).toEqual({ closed: false, ...after });
     expect(await get(authRequestId)).toMatchObject({ status: 'PROCESSING', unansweredVersions: ['v2'], retryCount: 0 });
     const rows = await database.query(
       'SELECT metadata FROM payment_events WHERE aggregate_id = $1 AND sequence_number = 4',

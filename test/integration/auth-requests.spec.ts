@@ -11,6 +11,7 @@ import {
   NotVoidableError,
 } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
+import { ProcessingLocks } from '../../src/locks/processing-locks';
 import { decodeOutboxMessage } from '../../src/outbox/message-codec';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -45,7 +46,8 @@ describe('authorize', () => {
   it('writes event, row, message and key, and answers PENDING', async () => {
     const command = anAuthorizeCommand({ metadata: { order: 'o1', cart: { items: [1, 2] } }, correlationId: 'c1' });
     const receipt = await requests.authorize(command);
-    expect(receipt).toEqual({ authRequestId: receipt.authRequestId, status: 'PENDING', replayed: false });
+    const { authRequestId } = receipt;
+    expect(receipt).toEqual({ authRequestId, status: 'PENDING', lastEventSequence: 1, replayed: false });
     expect(await get(receipt.authRequestId)).toMatchObject({
       status: 'PENDING',
       amountCents: 1050,
@@ -72,6 +74,7 @@ describe('authorize', () => {
     expect(await requests.authorize({ ...command, metadata: { b: 2, a: 1 } })).toEqual({
       authRequestId,
       status: 'VOIDED',
+      lastEventSequence: 2,
       replayed: true,
     });
   });
@@ -135,6 +138,7 @@ describe('an attempt', () => {
     const authorization = anAuthorization({ authorizedAmountCents: 1000 });
     expect(await requests.recordAuthorized(lease, authorization)).toEqual({
       status: 'AUTHORIZED',
+      lastEventSequence: 3,
       replayed: false,
       voidQueued: false,
     });
@@ -163,6 +167,7 @@ describe('an attempt', () => {
     const denial = { processorName: 'stripe', denialCode: '05', denialReason: 'do not honour' };
     expect(await requests.recordDenied(lease, denial)).toEqual({
       status: 'DENIED',
+      lastEventSequence: 3,
       replayed: false,
       voidQueued: false,
     });
@@ -187,6 +192,7 @@ describe('an attempt', () => {
     expect(failures.map(({ data }) => (data as { retryCount: number }).retryCount)).toEqual([127, 128, 129]);
     expect(await requests.recordFailure(lease, { ...failure, retryable: false })).toEqual({
       status: 'FAILED',
+      lastEventSequence: 9,
       retryCount: 129,
       nextRetryAt: null,
     });
@@ -239,6 +245,7 @@ describe('requestVoid', () => {
     expect(await requests.requestVoid(command)).toEqual({
       authRequestId: authorized.authRequestId,
       status: 'VOIDED',
+      lastEventSequence: 4,
       outcome: 'queued',
       replayed: false,
     });
@@ -264,6 +271,29 @@ describe('requestVoid', () => {
   });
 });
 
+test('each receipt tells the number of the last event, as the row has it, and a replay the number that fits its status', async () => {
+  const command = anAuthorizeCommand();
+  const number = async (receipt: Promise<{ lastEventSequence: number }>) => (await receipt).lastEventSequence;
+  const { authRequestId } = await requests.authorize(command);
+  const inRow = async () => (await get(authRequestId))!.lastEventSequence;
+  const lease = (await new ProcessingLocks(dataSource).acquire({
+    ...{ restaurantId: RESTAURANT, authRequestId, workerId: 'w1', ttlMs: 60_000 },
+  }))!;
+  await requests.startAttempt(lease, { configVersion: 'v1' });
+  const failure = { errorCode: 'T', errorMessage: '', retryable: true, outcome: 'not_asked' } as const;
+  const failed = await number(requests.recordFailure(lease, failure));
+  expect([failed, await inRow(), await number(requests.authorize(command))]).toEqual([3, 3, 3]);
+  expect(await number(requests.recordFailure(lease, failure))).toBe(3);
+  await requests.startAttempt(lease, { configVersion: 'v1' });
+  const authorization = anAuthorization();
+  expect([await number(requests.recordAuthorized(lease, authorization)), await inRow()]).toEqual([5, 5]);
+  const voiding = aVoid(authRequestId);
+  expect([await number(requests.requestVoid(voiding)), await inRow()]).toEqual([6, 6]);
+  expect(await number(requests.recordAuthorized(lease, authorization))).toBe(5);
+  await requests.startAttempt(lease, { configVersion: 'v1' });
+  expect([await number(requests.requestVoid(voiding)), await number(requests.authorize(command))]).toEqual([6, 6]);
+});
+
 describe('money that crosses', () => {
   it.each(['void', 'expiry', 'terminal failure of unknown outcome'])(
     'an authorization that a %s overtook is stored and released, once, and the request stays closed',
@@ -285,11 +315,13 @@ describe('money that crosses', () => {
       const authorization = anAuthorization();
       expect(await requests.recordAuthorized(lease, authorization)).toEqual({
         status: closed,
+        lastEventSequence: 5,
         replayed: false,
         voidQueued: true,
       });
       expect(await requests.recordAuthorized(lease, authorization)).toEqual({
         status: closed,
+        lastEventSequence: 5,
         replayed: true,
         voidQueued: true,
       });

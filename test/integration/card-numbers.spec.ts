@@ -215,7 +215,7 @@ describe('a command that begins something', () => {
       const { authRequestId } = await new AuthRequests(sources[first]).authorize(command);
       for (const again of ['report', 'mask'] as const) {
         const receipt = await new AuthRequests(sources[again]).authorize(command);
-        expect(receipt).toEqual({ authRequestId, status: 'PENDING', replayed: true });
+        expect(receipt).toEqual({ authRequestId, status: 'PENDING', lastEventSequence: 1, replayed: true });
         const other = { ...command, metadata: { ...command.metadata, note: `another ${card}` } };
         await expect(new AuthRequests(sources[again]).authorize(other)).rejects.toThrow(IdempotencyKeyReuseError);
       }

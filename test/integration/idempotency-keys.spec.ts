@@ -165,6 +165,7 @@ describe('a legacy key', () => {
     expect(await new AuthRequests(dataSource).authorize(command)).toEqual({
       authRequestId,
       status: null,
+      lastEventSequence: 0,
       replayed: true,
     });
   });

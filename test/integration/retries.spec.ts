@@ -63,7 +63,7 @@ describe('a failure that is to be retried', () => {
     const nextRetryAt = inAnHour();
     const headers = { tenant: 't1' };
     const recorded = await requests.recordFailure(lease, aFailure({ nextRetryAt, headers }));
-    expect(recorded).toEqual({ status: 'PROCESSING', retryCount: 1, nextRetryAt });
+    expect(recorded).toEqual({ status: 'PROCESSING', lastEventSequence: 3, retryCount: 1, nextRetryAt });
     const messages = await messagesOf(authRequestId);
     expect(messages).toMatchObject([
       { message_type: 'auth_request_queued', restaurant_id: RESTAURANT, attempts: 0, next_attempt_at: nextRetryAt },

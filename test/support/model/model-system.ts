@@ -113,13 +113,13 @@ export class System {
           authorizedAmountCents: operation.answer === 'too much' ? 201 : 100,
           currency: operation.answer === 'in euros' ? 'EUR' : 'USD',
         });
-        const recorded = await this.#requests.recordAuthorized(lease, answer, manager);
-        return () => recorded;
+        const { status, replayed, voidQueued } = await this.#requests.recordAuthorized(lease, answer, manager);
+        return () => ({ status, replayed, voidQueued });
       }
       case 'denied': {
         const denial = { processorName: 'stripe', denialCode: operation.code };
-        const recorded = await this.#requests.recordDenied(lease, denial, manager);
-        return () => recorded;
+        const { status, replayed, voidQueued } = await this.#requests.recordDenied(lease, denial, manager);
+        return () => ({ status, replayed, voidQueued });
       }
       case 'failed': {
         const { retryable, outcome } = operation;
