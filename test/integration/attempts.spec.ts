@@ -289,7 +289,8 @@ describe('money that crosses', () => {
       ]);
       const again = requests.recordAuthorized(await takeOver(authRequestId), authorization);
       if (name) await expect(again).rejects.toThrow(AuthorizationConflictError);
-      else expect(await again).toEqual({ status: 'AUTHORIZED', lastEventSequence: 3, replayed: true, voidQueued: false });
+      else
+        expect(await again).toEqual({ status: 'AUTHORIZED', lastEventSequence: 3, replayed: true, voidQueued: false });
       expect(await releases(authRequestId)).toEqual([]);
     }
   });

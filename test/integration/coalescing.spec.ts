@@ -172,7 +172,9 @@ describe('whatever a call travels with, it is answered as if it had gone alone',
     const { authRequestId } = await requests.authorize(command);
     await requests.expire({ restaurantId: RESTAURANT, authRequestId, reason: 'nobody waits' });
     const receipts = await atOnce(20, () => requests.authorize(command));
-    expect(receipts).toEqual(Array(20).fill({ authRequestId, status: 'EXPIRED', lastEventSequence: 2, replayed: true }));
+    expect(receipts).toEqual(
+      Array(20).fill({ authRequestId, status: 'EXPIRED', lastEventSequence: 2, replayed: true }),
+    );
   });
 
   it('a row that the database refuses is refused alone, at each place of a statement', async () => {
