@@ -86,7 +86,7 @@ function refuseReplicas(options: object): void {
   if ((options as { replication?: unknown } | undefined)?.replication === undefined) return;
   throw new ConfigurationError(
     'replication must be left out: operations read what they have just written, and a replica may not have it yet. Name the ' +
-      'primary alone; for reports that may be late, open another DataSource of TypeORM at the replica.',
+      'primary alone; read from a replica by ReplicaReads, or for reports that may be late by another DataSource of TypeORM.',
   );
 }
 

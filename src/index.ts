@@ -22,6 +22,17 @@ export { type VoidOutcome, type VoidReceipt } from './auth-requests/request-void
 export { type Attempt, type BegunAttempt, type NothingToDo } from './auth-requests/start-attempt';
 export { type AwaitedRequest, WaitOptions } from './auth-requests/wait-for-result';
 
+export {
+  ReplicaGetOptions,
+  ReplicaListOptions,
+  type ReplicaPage,
+  ReplicaReads,
+  ReplicaReadsOptions,
+  type ReplicaRequest,
+} from './replica-reads/replica-reads';
+export { type SeenRequest } from './replica-reads/seen-request';
+export { type ReadFrom } from './replica-reads/telemetry';
+
 export { type Hold } from './auth-requests/holds/hold';
 export { HoldFilter, ListHoldsCommand, type StandingHold } from './auth-requests/holds/list-holds';
 export { observeHolds } from './auth-requests/holds/observe-holds';

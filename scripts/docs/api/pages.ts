@@ -13,6 +13,7 @@ export const PAGES: readonly Page[] = [
     sources: ['config', 'data-source', 'connection', 'database', 'card-numbers'],
   },
   { name: 'auth-requests', title: 'Authorization requests', sources: ['auth-requests'] },
+  { name: 'replica-reads', title: 'Reading from replicas', sources: ['replica-reads'] },
   { name: 'configs', title: 'Configurations of restaurants', sources: ['configs'] },
   { name: 'processing-locks', title: 'Processing locks', sources: ['locks'] },
   { name: 'outbox', title: 'Outbox and relay', sources: ['outbox'] },

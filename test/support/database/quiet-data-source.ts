@@ -7,16 +7,16 @@ class Silence extends AbstractLogger {
   protected writeLog(): void {}
 }
 
-/**
- * An initialised DataSource that does not log.
- *
- * @param answerTimeoutMs how long a swallowed answer is waited for, which otherwise follows from statementTimeoutMs
- */
-export async function quietDataSource({
-  answerTimeoutMs,
-  ...settings
-}: PaymentEventsDataSourceSettings & { answerTimeoutMs?: number }): Promise<PaymentEventsDataSource> {
+/** `answerTimeoutMs`: how long a swallowed answer is waited for, which otherwise follows from statementTimeoutMs. */
+type Settings = PaymentEventsDataSourceSettings & { answerTimeoutMs?: number };
+
+/** An initialised DataSource that does not log. */
+export const quietDataSource = (settings: Settings): Promise<PaymentEventsDataSource> =>
+  closedDataSource(settings).initialize();
+
+/** The same, not open yet. */
+export function closedDataSource({ answerTimeoutMs, ...settings }: Settings): PaymentEventsDataSource {
   const options = createDataSourceOptions({ logger: new Silence(), ...settings });
   const extra = { ...(options.extra as object), ...(answerTimeoutMs !== undefined && { answerTimeoutMs }) };
-  return new PaymentEventsDataSource({ ...options, extra }).initialize();
+  return new PaymentEventsDataSource({ ...options, extra });
 }

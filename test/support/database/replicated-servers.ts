@@ -63,6 +63,19 @@ export class ReplicatedServers {
     else await untilFollowed((this.primary = server));
   }
 
+  /** The primary waits for its standby no more, or does so again. */
+  async setSynchronous(synchronous: boolean): Promise<void> {
+    await (synchronous ? makeSynchronous(this.primary) : makeAsynchronous(this.primary));
+  }
+
+  /** Kills the standby and starts it again, on the same port. The primary must not wait for it. */
+  async crashStandby(whileAway: () => Promise<unknown>): Promise<void> {
+    const { port, dataDirectory } = this.standby;
+    await this.standby.kill();
+    await whileAway();
+    this.standby = await EmbeddedServer.start({ dataDirectory, port, settings: SETTINGS });
+  }
+
   /** Kills the primary, which never comes back, and has the standby take writes from then on. */
   async failOver(): Promise<void> {
     await this.primary.kill();
@@ -126,6 +139,13 @@ async function makeSynchronous(primary: EmbeddedServer): Promise<void> {
     await client.query('SELECT pg_reload_conf()');
   });
   await untilFollowed(primary);
+}
+
+async function makeAsynchronous(primary: EmbeddedServer): Promise<void> {
+  await withClient(primary.url, async (client) => {
+    await client.query('ALTER SYSTEM RESET synchronous_standby_names');
+    await client.query('SELECT pg_reload_conf()');
+  });
 }
 
 /** Waits until the standby has all that the primary has written so far, and is waited for from then on. */

@@ -17,6 +17,7 @@ import { EventStore } from '../../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../../src/idempotency/idempotency-keys';
 import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
 import { inspectRequest } from '../../../src/inspection/inspect-request';
+import { ReplicaReads } from '../../../src/replica-reads/replica-reads';
 import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
 import { assertNonePending, readHistory } from '../../../src/migrator/history';
 import { Outbox } from '../../../src/outbox/outbox';
@@ -187,6 +188,10 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     list: onRequest((authRequests) => authRequests.list({ restaurantId: RESTAURANT })),
     listStuck: onRequest((authRequests) => authRequests.listStuck({ olderThanMs: 0 })),
     listUnsettled: onRequest((authRequests) => authRequests.listUnsettled({ olderThanMs: 0 })),
+  },
+  ReplicaReads: {
+    get: (user) => new ReplicaReads(user, user).get({ restaurantId: RESTAURANT, authRequestId: uuidv4() }),
+    list: (user) => new ReplicaReads(user, user).list({ restaurantId: RESTAURANT }),
   },
   Holds: {
     report: onHold(async (holds, { authRequestId }, hold) => {
