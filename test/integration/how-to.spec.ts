@@ -7,8 +7,8 @@ import { useTestDatabase } from '../support/database/use-test-database';
 
 /** The tests of the pooler, those of NestJS and those in test runners do all there is to do for their page. */
 const TESTED_ELSEWHERE = ['pgbouncer', 'test-your-service', 'use-in-nestjs'];
-/** The code of some needs a broker: the tests of the publishers run it. */
-const isRunElsewhere = (page: string) => page.startsWith('publish-to-');
+/** The code of some needs a broker or a replica: the tests of the publishers and of replicas run it. */
+const isRunElsewhere = (page: string) => page.startsWith('publish-to-') || page === 'read-from-replicas';
 
 /** What a page has its reader do in SQL before its code runs. */
 const PREPARED: Record<string, string> = {
