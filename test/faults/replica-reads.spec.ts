@@ -4,7 +4,6 @@ import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type PaymentEventsDataSource } from '../../src/data-source';
 import { DatabaseUnavailableError } from '../../src/errors';
 import { ReplicaReads, type ReplicaReadsOptions } from '../../src/replica-reads/replica-reads';
-import { type SeenRequest } from '../../src/replica-reads/seen-request';
 import { createTestDatabase } from '../../src/testing';
 import { withClient } from '../../src/testing/with-client';
 import { Proxy } from '../support/database/proxy';
@@ -13,12 +12,11 @@ import { ReplicatedServers } from '../support/database/replicated-servers';
 import { codeBlocks, DocProject, promisedOutput } from '../support/docs/doc-code';
 import { failureOf, within } from '../support/processes/within';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
-import { LifeOfRequests } from '../support/requests/life-of-requests';
+import { Restaurants } from '../support/requests/restaurants-that-read';
 
 const LIMIT_MS = 120_000;
 const DELAY = '50ms';
 const READS = 10_000;
-const LANES = 40;
 
 let servers: ReplicatedServers;
 let databaseName: string;
@@ -100,111 +98,8 @@ afterAll(async () => {
   await servers?.remove();
 });
 
-/** What reads have come to. */
-class Tally {
-  reads = 0;
-  replica = 0;
-  primary = 0;
-  unavailable = 0;
-  /** Of reads that ask the replica alone, without anything of this package's. */
-  staleWithout = 0;
-  readonly wrong: unknown[] = [];
-
-  count(what: string, { from }: { from: 'replica' | 'primary' }, wrong: object[]): void {
-    this.reads++;
-    this[from]++;
-    for (const each of wrong) this.wrong.push({ what, from, ...each });
-  }
-}
-
-/** What of an answer is older than it was seen, or not what the request was at that event. */
-function wrongIn(
-  life: LifeOfRequests,
-  asked: readonly (readonly [string, number])[],
-  answers: readonly (SeenRequest & { status: string })[],
-) {
-  const byId = new Map(answers.map((answer) => [answer.authRequestId, answer]));
-  const stale = asked.filter(([id, seen]) => (byId.get(id)?.lastEventSequence ?? -1) < seen);
-  const untrue = answers.filter((answer) => (life.statusAt(answer) ?? answer.status) !== answer.status);
-  return [...stale.map(([id, seen]) => ({ id, seen, got: byId.get(id) })), ...untrue];
-}
-
-async function readRequest(
-  life: LifeOfRequests,
-  { authRequestId, lastEventSequence }: SeenRequest,
-  reads: ReplicaReads,
-  tally: Tally,
-) {
-  const found = await reads.get({ restaurantId: life.restaurantId, authRequestId }, { atLeast: lastEventSequence });
-  const from = found?.from ?? 'primary';
-  tally.count('get', { from }, wrongIn(life, [[authRequestId, lastEventSequence]], found ? [found] : []));
-}
-
-/** All pages, of what was seen of the restaurant's requests when it began. */
-async function readList(life: LifeOfRequests, seen: SeenRequest, reads: ReplicaReads, tally: Tally) {
-  const asked = [...life.seen];
-  const found: (SeenRequest & { status: string })[] = [];
-  let after: string | undefined;
-  do {
-    const atLeast = after === undefined ? seen : [seen, ...found.slice(-3)];
-    const page = await reads.list({ restaurantId: life.restaurantId, limit: 3, after }, { atLeast });
-    found.push(...page.requests);
-    after = page.next;
-    tally.count('list', page, []);
-  } while (after !== undefined);
-  for (const wrong of wrongIn(life, asked, found)) tally.wrong.push({ what: 'list', ...wrong });
-}
-
-/** Takes a step and reads what it came to, until there are so many reads. */
-async function live(life: LifeOfRequests, tally: Tally, goal: () => boolean): Promise<void> {
-  for (let turn = 0; !goal(); turn++) {
-    try {
-      const seen = await life.step();
-      const naive = await new AuthRequests(replica)
-        .get({ restaurantId: life.restaurantId, ...seen })
-        .catch(() => undefined);
-      if (naive !== undefined && (naive?.lastEventSequence ?? 0) < seen.lastEventSequence) tally.staleWithout++;
-      const reads = turn % 4 === 3 ? impatient : patient;
-      await Promise.all([
-        ...Array.from({ length: 4 }, () => readRequest(life, seen, reads, tally)),
-        ...(turn % 3 === 0 ? [readList(life, seen, reads, tally)] : []),
-      ]);
-    } catch (error) {
-      if (!(error instanceof DatabaseUnavailableError)) throw error;
-      tally.unavailable++;
-      await delay(100);
-    }
-  }
-}
-
-/** Many restaurants at once. */
-class Restaurants {
-  readonly tally = new Tally();
-  readonly #lives = Array.from({ length: LANES }, () => new LifeOfRequests(primary));
-  readonly #ended: Promise<unknown>;
-  #stopping = false;
-
-  constructor() {
-    this.#ended = Promise.all(this.#lives.map((life) => live(life, this.tally, () => this.#stopping)));
-    this.#ended.catch(() => undefined);
-  }
-
-  /** Waits for something to happen, or for their failure. */
-  async until(what: string, isSo: () => boolean): Promise<void> {
-    const happened = async () => {
-      while (!isSo()) await delay(20);
-    };
-    await within(LIMIT_MS, what, Promise.race([happened(), this.#ended]));
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    await within(LIMIT_MS, 'the last reads', this.#ended);
-  }
-}
-
 test(`of ${READS} reads of requests and pages from a replica that is ${DELAY} behind none is older than its caller has seen`, async () => {
-  const restaurants = new Restaurants();
+  const restaurants = new Restaurants({ primary, replica, patient, impatient });
   const { tally } = restaurants;
   await restaurants.until(`${READS} reads`, () => tally.reads >= READS);
   await restaurants.stop();
@@ -354,7 +249,7 @@ describe('read from replicas', () => {
 
 // The last, since nothing is as before afterwards.
 test('no answer is older while the replica is killed and comes back, and while it becomes the primary', async () => {
-  const restaurants = new Restaurants();
+  const restaurants = new Restaurants({ primary, replica, patient, impatient });
   const { tally } = restaurants;
   const goOn = async (what: string, from: 'replica' | 'primary', count = 200) => {
     const before = tally[from];
