@@ -154,6 +154,10 @@ export {
 export { type EventMetadata } from './event-store/event-metadata';
 export { type AppendedEvent, EventStore, type NewEvent, type StoredEvent } from './event-store/event-store';
 
+export { readFence } from './fence/read-fence';
+export { type ResidueClass } from './fence/residue';
+export { removeFence, setFence, type SetFenceOptions } from './fence/set-fence';
+
 export { GrantsRefusedError } from './grants/errors';
 export { type GrantedRole, type GrantOptions, grantPrivileges } from './grants/grant-privileges';
 

@@ -82,5 +82,23 @@ export const halvesOf = ({ modulus, remainder }: ResidueClass): readonly [stays:
   { modulus: modulus * 2, remainder: remainder + modulus },
 ];
 
+/** Whether every restaurant of the one class is in the other too: the same class, or a part of it. */
+export const contains = (whole: ResidueClass, part: ResidueClass): boolean =>
+  whole.modulus <= part.modulus && (part.remainder & (whole.modulus - 1)) === whole.remainder;
+
+/** Whether two objects say the same class. */
+export const isSameClass = (one: ResidueClass, other: ResidueClass): boolean =>
+  one.modulus === other.modulus && one.remainder === other.remainder;
+
+/** Whether there is such a class. */
+export const isClass = ({ modulus, remainder }: ResidueClass): boolean =>
+  Number.isInteger(modulus) &&
+  Number.isInteger(remainder) &&
+  modulus >= 1 &&
+  modulus <= LARGEST_MODULUS &&
+  (modulus & (modulus - 1)) === 0 &&
+  remainder >= 0 &&
+  remainder < modulus;
+
 /** For people: `1 of 4`. */
 export const classInWords = ({ modulus, remainder }: ResidueClass): string => `${remainder} of ${modulus}`;
