@@ -391,8 +391,11 @@ export class ConstraintViolationError extends PaymentEventsDbError {
 export class WrongShardError extends PaymentEventsDbError {
   readonly code = 'WRONG_SHARD';
 
-  constructor(message = 'The restaurant is in another database. Nothing was written: reload the map of shards.') {
-    super(message);
+  constructor(
+    message = 'The restaurant is in another database. Nothing was written: reload the map of shards.',
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
   }
 }
 

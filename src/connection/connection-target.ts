@@ -43,7 +43,9 @@ function addressOf({ url, host, port, database, user }: PaymentEventsDataSourceS
   return parts.length === 0 ? url : refuse(`url and ${parts.join(', ')} are given: say it in one way`);
 }
 
-const hasPassword = (url: string): boolean => /^[^/]*\/\/[^/@]*:[^/@]+@/.test(url) || parametersOf(url).has('password');
+/** Of a URL that is understood. */
+export const hasPassword = (url: string): boolean =>
+  /^[^/]*\/\/[^/@]*:[^/@]+@/.test(url) || parametersOf(url).has('password');
 
 function withPassword(url: string, password: string): string {
   const parameters = parametersOf(url);

@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { owns, type ResidueClass } from '../../../src/fence/residue';
+import { setFence } from '../../../src/fence/set-fence';
+import { type ShardEntry, type ShardMap, type ShardMapSource } from '../../../src/shards/shard-map';
+import { type DatabaseOfFile } from '../database/use-test-database';
+
+export const WHOLE: ResidueClass = { modulus: 1, remainder: 0 };
+export const EVEN: ResidueClass = { modulus: 2, remainder: 0 };
+export const ODD: ResidueClass = { modulus: 2, remainder: 1 };
+
+/** A source whose map a test replaces, and which counts how often it was asked. */
+export class ReplaceableSource implements ShardMapSource {
+  loads = 0;
+
+  constructor(public map: ShardMap) {}
+
+  load(): Promise<ShardMap> {
+    this.loads += 1;
+    // Read when it answers, as a file would be.
+    return new Promise((resolve) => setImmediate(() => resolve(this.map)));
+  }
+}
+
+/** A map of databases by their names; the numbers are their places. */
+export const mapOf = (version: number, shards: Record<string, ResidueClass & { readonly url: string }>): ShardMap => ({
+  version,
+  shards: Object.entries(shards).map(([name, { modulus, remainder, url }], number): ShardEntry => ({
+    ...{ name, modulus, remainder, number, url },
+  })),
+});
+
+/** Any restaurant of a class. */
+export function aRestaurantOf(shard: ResidueClass): string {
+  for (;;) {
+    const id = randomUUID();
+    if (owns(shard, id)) return id;
+  }
+}
+
+export const fence = async (database: DatabaseOfFile, shard: ResidueClass, widen = false): Promise<unknown> =>
+  setFence(await database.dataSource(), shard, { widen });
