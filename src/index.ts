@@ -195,6 +195,13 @@ export { type RelayHooks } from './outbox/relay-reporter';
 export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
+export { type Away, type Fanned } from './shards/fan-out';
+export { type ShardMapDirectory, shardMapDirectory } from './shards/map-directory';
+export { shardMapFile, shardMapFromEnvironment } from './shards/map-sources';
+export { type Shard } from './shards/shard';
+export { readShardMap, type ShardEntry, type ShardMap, type ShardMapSource } from './shards/shard-map';
+export { Shards, type ShardsSettings } from './shards/shards';
+
 export { Sweeper } from './sweeper/sweeper';
 export { SweeperOptions, SweepOptions } from './sweeper/sweeper-options';
 export { type SweeperHooks } from './sweeper/sweeper-reporter';

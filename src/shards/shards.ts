@@ -1,0 +1,240 @@
+import { type PaymentEventsDataSourceSettings, type PostgresOptions } from '../connection/data-source-settings';
+import { createDataSourceOptions } from '../data-source';
+import { translateError } from '../database/translate-error';
+import { ConfigurationError, DataSourceNotOpenError, InvalidCommandError, WrongShardError } from '../errors';
+import { isUuid, LONGEST_TIMER_MS } from '../validation/rules';
+import { assertFence, assertSameHash } from './assert-shard';
+import { fanOut, type Fanned } from './fan-out';
+import { MapLoader } from './map-loader';
+import { type Shard, shardOf } from './shard';
+import { ShardDatabase } from './shard-database';
+import { entryOf, type ShardEntry, type ShardMap, type ShardMapSource } from './shard-map';
+
+/** What the DataSources of all shards have in common. Where each database is, the map says. */
+export interface ShardsSettings extends Readonly<
+  Omit<PaymentEventsDataSourceSettings, 'url' | 'host' | 'port' | 'database' | 'user'>
+> {
+  /**
+   * How often the map is loaded by itself, in milliseconds; 0: only by `reload` and `run`. A write with an old map is refused,
+   * a read is not: it may find what was there before its restaurant moved for as long as this. Default 10,000.
+   */
+  readonly reloadEveryMs?: number;
+}
+
+/** A map and what was opened by it. */
+interface InForce {
+  readonly map: ShardMap;
+  /** By the URL. */
+  readonly databases: ReadonlyMap<string, ShardDatabase>;
+  /** By the name. A failure is not kept. */
+  readonly shards: Map<string, Promise<Shard>>;
+}
+
+/**
+ * Several databases, each with the requests of its own restaurants: see docs/explanation/scale.md. An operation concerns one
+ * restaurant, and so one database, where it is what it is with one database alone.
+ *
+ * Each database has connections of its own, which are opened when somebody needs them: `poolSize` counts for each. One that is
+ * away stops its own restaurants and no other.
+ *
+ * @example
+ * const shards = await new Shards(shardMapFromEnvironment()).open();
+ * const { authRequestId } = await shards.run(restaurantId, ({ requests }) => requests.authorize(command));
+ */
+export class Shards {
+  readonly #settings: Omit<ShardsSettings, 'reloadEveryMs'>;
+  readonly #reloadEveryMs: number;
+  readonly #loader: MapLoader;
+  /** Databases that the map has no more, until they are closed. */
+  readonly #leaving = new Set<ShardDatabase>();
+  #inForce: InForce | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isDestroyed = false;
+
+  /** @throws ConfigurationError naming each setting that is wrong */
+  constructor(source: ShardMapSource, { reloadEveryMs = 10_000, ...settings }: ShardsSettings = {}) {
+    if (!Number.isSafeInteger(reloadEveryMs) || reloadEveryMs < 0 || reloadEveryMs > LONGEST_TIMER_MS) {
+      throw new ConfigurationError(`ShardsSettings: reloadEveryMs must be an integer from 0 to ${LONGEST_TIMER_MS}.`);
+    }
+    this.#reloadEveryMs = reloadEveryMs;
+    this.#settings = settings;
+    this.#optionsOf('postgresql://localhost/any');
+    this.#loader = new MapLoader(source);
+  }
+
+  /**
+   * Loads the map. No database is connected to: one that is away does not stop a start.
+   *
+   * @throws ConfigurationError it is no map, or settings contradict it; what the source throws
+   */
+  async open(): Promise<this> {
+    await this.reload();
+    if (this.#reloadEveryMs > 0) {
+      // The map in use stays where it cannot be loaded.
+      const again = () => void this.reload().catch(() => undefined);
+      this.#timer ??= setInterval(again, this.#reloadEveryMs).unref();
+    }
+    return this;
+  }
+
+  /** The map in use. Holds URLs: not for logs. @throws DataSourceNotOpenError */
+  get map(): ShardMap {
+    return this.#current().map;
+  }
+
+  /**
+   * The database of a restaurant, open. Ask for it anew each time: after a reload of the map it may be another one, and a
+   * database that the map has no more is closed when it has been quiet for a second.
+   *
+   * @throws DatabaseUnavailableError it is away; ConfigurationError, WrongShardError it is not what the map says
+   * @throws InvalidCommandError the id is not a UUID
+   */
+  async of(restaurantId: string): Promise<Shard> {
+    const current = this.#current();
+    return await this.#shard(current, placeOf(current.map, restaurantId));
+  }
+
+  /**
+   * Does something at the database of a restaurant. Where that refuses the restaurant, since it has moved, the map is reloaded,
+   * and the work is done once more at the database that it names now. The statement that was refused has written nothing; the
+   * work is one operation, or something that may be repeated.
+   *
+   * @throws WrongShardError the map still names the database that has refused: a split is about to change it. Try again
+   * @throws what the work throws, and {@link of}
+   *
+   * @example
+   * const receipt = await shards.run(restaurantId, ({ requests }) => requests.requestVoid(command));
+   */
+  async run<T>(restaurantId: string, work: (shard: Shard) => Promise<T>): Promise<T> {
+    const used = this.#current();
+    const entry = placeOf(used.map, restaurantId);
+    try {
+      return await this.#runAt(used, entry, work);
+    } catch (error) {
+      if (!(error instanceof WrongShardError)) throw error;
+      const current = await this.#newerThan(used);
+      const newer = entryOf(current.map, restaurantId);
+      if (newer.url === entry.url) throw error;
+      return await this.#runAt(current, newer, work);
+    }
+  }
+
+  /**
+   * Does something at every database at once.
+   *
+   * @throws InvalidCommandError, and what is no error of this package, when all have ended
+   *
+   * @example
+   * const { results, away } = await shards.each(({ outbox }) => outbox.stats());
+   */
+  async each<T>(work: (shard: Shard) => Promise<T>): Promise<Fanned<T>> {
+    const current = this.#current();
+    return await fanOut(current.map.shards, (entry) => this.#runAt(current, entry, work));
+  }
+
+  /**
+   * Loads the map now. Calls at the same time share one load, and a map that is not newer than the one in use changes
+   * nothing. Databases that it does not have are closed when the calls on them have ended.
+   *
+   * @returns the map in use from now on
+   * @throws ConfigurationError, and what the source throws: the map in use stays
+   */
+  async reload(): Promise<ShardMap> {
+    return this.#adopt(await this.#loader.load()).map;
+  }
+
+  /** Closes every database, also one that is being opened, as `destroy` of a DataSource does. It stays closed. */
+  async destroy(): Promise<void> {
+    this.#isDestroyed = true;
+    clearInterval(this.#timer);
+    const databases = [...(this.#inForce?.databases.values() ?? []), ...this.#leaving];
+    const opening = [...(this.#inForce?.shards.values() ?? [])];
+    this.#inForce = undefined;
+    await Promise.allSettled(opening);
+    await Promise.all(databases.map((database) => database.close()));
+  }
+
+  async #runAt<T>(current: InForce, entry: ShardEntry, work: (shard: Shard) => Promise<T>): Promise<T> {
+    return await current.databases.get(entry.url)!.use(async () => await work(await this.#shard(current, entry)));
+  }
+
+  async #shard({ databases, shards }: InForce, entry: ShardEntry): Promise<Shard> {
+    let shard = shards.get(entry.name);
+    if (!shard) {
+      shard = this.#open(databases.get(entry.url)!, entry);
+      shards.set(entry.name, shard);
+      shard.catch(() => shards.delete(entry.name));
+    }
+    return await shard;
+  }
+
+  async #open(database: ShardDatabase, entry: ShardEntry): Promise<Shard> {
+    const dataSource = await database.open();
+    try {
+      await assertSameHash(dataSource);
+      await assertFence(dataSource, entry);
+    } catch (error) {
+      throw translateError(error);
+    }
+    return shardOf(entry, dataSource);
+  }
+
+  /** The map, where it is newer than the one in use; and in any case what is in use from now on. */
+  #adopt(map: ShardMap): InForce {
+    if (this.#isDestroyed) throw new DataSourceNotOpenError();
+    const before = this.#inForce;
+    if (before && before.map.version >= map.version) return before;
+    const databases = new Map(
+      map.shards.map((entry) => [entry.url, before?.databases.get(entry.url) ?? this.#databaseOf(entry)]),
+    );
+    this.#inForce = { map, databases, shards: new Map() };
+    for (const [url, database] of before?.databases ?? []) if (!databases.has(url)) this.#leave(database);
+    return this.#inForce;
+  }
+
+  #leave(database: ShardDatabase): void {
+    this.#leaving.add(database);
+    // What its connections say when they are closed is nobody's concern any more.
+    const end = () => this.#leaving.delete(database);
+    database.closeWhenQuiet().then(end, end);
+  }
+
+  #databaseOf({ name, url }: ShardEntry): ShardDatabase {
+    try {
+      return new ShardDatabase(this.#optionsOf(url));
+    } catch (error) {
+      if (!(error instanceof ConfigurationError)) throw error;
+      throw new ConfigurationError(`Shard ${name}: ${error.message}`);
+    }
+  }
+
+  #optionsOf(url: string): PostgresOptions {
+    return createDataSourceOptions({ ...this.#settings, url });
+  }
+
+  #current(): InForce {
+    if (!this.#inForce) throw new DataSourceNotOpenError();
+    return this.#inForce;
+  }
+
+  /** The map that others have loaded since, or are loading; else one that is loaded now. */
+  async #newerThan(used: InForce): Promise<InForce> {
+    try {
+      const running = this.#loader.running;
+      if (this.#current() === used && running) this.#adopt(await running);
+      if (this.#current() === used) await this.reload();
+    } catch (error) {
+      throw new WrongShardError(
+        'The restaurant is in another database, and the map of shards cannot be reloaded now. Nothing was written.',
+        { cause: error },
+      );
+    }
+    return this.#current();
+  }
+}
+
+/** @throws InvalidCommandError */
+function placeOf(map: ShardMap, restaurantId: string): ShardEntry {
+  if (!isUuid(restaurantId)) throw new InvalidCommandError('Shards', ['restaurantId must be a UUID']);
+  return entryOf(map, restaurantId);
+}
