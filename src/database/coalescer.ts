@@ -6,6 +6,7 @@ import {
   OverloadedError,
   PaymentEventsDbError,
   TransactionConflictError,
+  WrongShardError,
 } from '../errors';
 import { inContext, orNothing, ourMeter, traced } from './telemetry';
 
@@ -290,4 +291,6 @@ const spanOf = (calls: readonly { readonly context: Context }[]): SpanOptions =>
 const mayBeOneRequests = (error: unknown): boolean =>
   error instanceof DatabaseTimeoutError
     ? error.sqlState === '55P03'
-    : [ConstraintViolationError, DatabaseError, TransactionConflictError].some((type) => error instanceof type);
+    : [ConstraintViolationError, DatabaseError, TransactionConflictError, WrongShardError].some(
+        (type) => error instanceof type,
+      );

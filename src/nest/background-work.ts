@@ -16,18 +16,25 @@ import { ModuleRelayOptions, type PaymentEventsDbModuleOptions } from './module-
 export class BackgroundWork implements OnApplicationBootstrap, BeforeApplicationShutdown {
   readonly relay: OutboxRelay | undefined;
   readonly sweeper: Sweeper | undefined;
-  readonly #publishers: readonly Publisher[] = [];
+  readonly #publishers: Publishers | undefined;
 
-  /** @throws ConfigurationError naming each option that is wrong */
-  constructor(dataSource: DataSource, { relay, sweeper }: PaymentEventsDbModuleOptions) {
+  /**
+   * @param shard the name of the database among several, for the log
+   * @throws ConfigurationError naming each option that is wrong
+   */
+  constructor(
+    dataSource: DataSource,
+    { relay, sweeper }: Pick<PaymentEventsDbModuleOptions, 'relay' | 'sweeper'>,
+    shard?: string,
+  ) {
     if (relay) {
       const { publishers, ...options } = validateSettings({ ModuleRelayOptions }, relay);
-      this.relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: relayLog(options.hooks) });
-      this.#publishers = allOf(publishers);
+      this.relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: relayLog(options.hooks, shard) });
+      this.#publishers = publishers;
     }
     if (sweeper) {
       const options = validateSettings({ SweeperOptions }, sweeper);
-      this.sweeper = new Sweeper(dataSource, { ...options, hooks: sweeperLog(options.hooks) });
+      this.sweeper = new Sweeper(dataSource, { ...options, hooks: sweeperLog(options.hooks, shard) });
     }
   }
 
@@ -37,9 +44,19 @@ export class BackgroundWork implements OnApplicationBootstrap, BeforeApplication
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.all([this.relay?.stop(), this.sweeper?.stop()]);
-    for (const publisher of this.#publishers) await publisher.close?.();
+    await this.stop();
+    await closeAll(this.#publishers);
   }
+
+  /** Publishers stay open. */
+  async stop(): Promise<void> {
+    await Promise.all([this.relay?.stop(), this.sweeper?.stop()]);
+  }
+}
+
+/** Closes each publisher once, also where it delivers several types. */
+export async function closeAll(publishers: Publishers | undefined): Promise<void> {
+  for (const publisher of publishers ? allOf(publishers) : []) await publisher.close?.();
 }
 
 const allOf = (publishers: Publishers): readonly Publisher[] =>

@@ -4,6 +4,8 @@ export {
   ModuleRelayOptions,
   type PaymentEventsDbModuleAsyncOptions,
   PaymentEventsDbModuleOptions,
+  type ShardsModuleAsyncOptions,
+  ShardsModuleOptions,
 } from './module-options';
 export {
   type HealthResult,
@@ -12,4 +14,5 @@ export {
   PaymentEventsDbHealth,
 } from './payment-events-db.health';
 export { PaymentEventsDbModule } from './payment-events-db.module';
+export { type ShardHealth, ShardsHealth, type ShardsHealthResult } from './shards.health';
 export { ProblemDetailsFilter } from './problem-details.filter';

@@ -6,8 +6,8 @@ import { type GivenUpRequest, type GivenUpVoid } from '../sweeper/sweep-result';
 import { type SweeperHooks } from '../sweeper/sweeper-reporter';
 
 /** Logs what a relay has to say through Nest, and then calls the hooks that were given. What goes out is a metric, not a line each. */
-export function relayLog(given: RelayHooks = {}): RelayHooks {
-  const logger = new Logger('OutboxRelay');
+export function relayLog(given: RelayHooks = {}, shard?: string): RelayHooks {
+  const logger = new Logger(of('OutboxRelay', shard));
   return {
     published: (message) => given.published?.(message),
     refused: (message, reason) => {
@@ -23,8 +23,8 @@ export function relayLog(given: RelayHooks = {}): RelayHooks {
 }
 
 /** The same of a sweeper. A turn is a metric, too. */
-export function sweeperLog(given: SweeperHooks = {}): SweeperHooks {
-  const logger = new Logger('Sweeper');
+export function sweeperLog(given: SweeperHooks = {}, shard?: string): SweeperHooks {
+  const logger = new Logger(of('Sweeper', shard));
   return {
     swept: (result) => given.swept?.(result),
     gaveUp: (what) => {
@@ -38,6 +38,9 @@ export function sweeperLog(given: SweeperHooks = {}): SweeperHooks {
     ...connectionLog(logger, given),
   };
 }
+
+/** Which one it is, where there is one for each of several databases. */
+const of = (what: string, shard: string | undefined) => (shard === undefined ? what : `${what} of ${shard}`);
 
 /** That it waits for what it works on, and that it goes on. */
 const connectionLog = (logger: Logger, given: ConnectionHooks): ConnectionHooks => ({
@@ -65,5 +68,5 @@ function givenUp(what: GivenUpVoid | GivenUpRequest): string {
 }
 
 /** The text of an error that is not ours may quote a row or a password. */
-const textOf = (error: unknown): string =>
+export const textOf = (error: unknown): string =>
   error instanceof PaymentEventsDbError ? error.message : error instanceof Error ? error.name : 'unknown error';

@@ -5,8 +5,10 @@ import { type PaymentConfigsOptions } from '../configs/restaurant-payment-config
 import { type Publishers } from '../outbox/delivery';
 import { RelayOptions } from '../outbox/outbox-relay';
 import { requirePublishers } from '../outbox/require-publishers';
+import { type ShardMapSource } from '../shards/shard-map';
+import { type ShardsSettings } from '../shards/shards';
 import { type SweeperOptions } from '../sweeper/sweeper-options';
-import { PlainObject } from '../validation/option-rules';
+import { HasMethods, PlainObject } from '../validation/option-rules';
 import { rule } from '../validation/rule';
 import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
 
@@ -62,6 +64,29 @@ export class PaymentEventsDbModuleOptions {
   connectRetryDelayMs?: number;
 }
 
+/** What a module of several databases is made of. All may be left out. */
+export class ShardsModuleOptions {
+  /** Where the map is: see `shardMapFile` and the like. Default: what `PAYMENT_EVENTS_DB_SHARDS` says. */
+  @IsOptional()
+  @HasMethods('a source of a map of shards', 'load')
+  shards?: ShardMapSource;
+
+  /** What the DataSources of all have in common. Default: what the environment says, as `readConfig()` reads it. */
+  @IsOptional()
+  @PlainObject()
+  dataSource?: ShardsSettings;
+
+  /** Delivers the outbox of each database in this process. Default: none, something else delivers it. */
+  @IsOptional()
+  @PlainObject()
+  relay?: ModuleRelayOptions;
+
+  /** Sends again what got stuck, expires and purges, for each database. `{}` for all defaults. Default: none. */
+  @IsOptional()
+  @PlainObject()
+  sweeper?: SweeperOptions;
+}
+
 /** What Nest must know before it makes anything. */
 export interface ModulePlacement {
   /**
@@ -81,4 +106,14 @@ export interface PaymentEventsDbModuleAsyncOptions extends ModulePlacement, Pick
   // As in Nest: what is injected is known by `inject` alone.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly useFactory: (...injected: any[]) => PaymentEventsDbModuleOptions | Promise<PaymentEventsDbModuleOptions>;
+}
+
+/** {@link ShardsModuleOptions} that a factory makes, of what Nest injects into it. */
+export interface ShardsModuleAsyncOptions extends Pick<ModulePlacement, 'isGlobal'>, Pick<ModuleMetadata, 'imports'> {
+  /** Providers of `imports`, or of global modules, that the factory is given, in their order. */
+  readonly inject?: FactoryProvider['inject'];
+  /** Makes the options, when the application starts. */
+  // As in Nest: what is injected is known by `inject` alone.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly useFactory: (...injected: any[]) => ShardsModuleOptions | Promise<ShardsModuleOptions>;
 }

@@ -108,7 +108,7 @@ export class PaymentEventsDbHealth {
 }
 
 /** In the form of terminus' HealthIndicatorService, which nobody needs to have installed for it. */
-async function indicate<Key extends string>(
+export async function indicate<Key extends string>(
   key: Key,
   look: () => Promise<{ isUp: boolean; details?: object }>,
 ): Promise<HealthResult<Key>> {

@@ -19,9 +19,12 @@ import {
   type ModulePlacement,
   type PaymentEventsDbModuleAsyncOptions,
   PaymentEventsDbModuleOptions,
+  type ShardsModuleAsyncOptions,
+  type ShardsModuleOptions,
 } from './module-options';
 import { openDataSource, toTypeOrmOptions } from './open-data-source';
 import { PaymentEventsDbHealth } from './payment-events-db.health';
+import { shardsModule } from './shards-module';
 
 /** Each is made of the DataSource alone. */
 const OPERATIONS = [
@@ -60,6 +63,24 @@ export class PaymentEventsDbModule {
   static forRoot(options: PaymentEventsDbModuleOptions & ModulePlacement = {}): DynamicModule {
     const { dataSourceName, isGlobal, ...rest } = options;
     return PaymentEventsDbModule.forRootAsync({ dataSourceName, isGlobal, useFactory: () => rest });
+  }
+
+  /**
+   * Several databases, each with its own restaurants: gives `Shards` and `ShardsHealth` to inject, and runs a relay and a
+   * sweeper for each database where the options say so. The application starts although a database is away, which is opened
+   * when it is back. It does not start where one that answers lacks migrations or its fence.
+   *
+   * @example
+   * const databases = PaymentEventsDbModule.forShards({ shards: shardMapFile('/etc/payments/shards.json') });
+   */
+  static forShards(options: ShardsModuleOptions & Pick<ModulePlacement, 'isGlobal'> = {}): DynamicModule {
+    const { isGlobal, ...rest } = options;
+    return PaymentEventsDbModule.forShardsAsync({ isGlobal, useFactory: () => rest });
+  }
+
+  /** The same with options that a factory makes when the application starts. */
+  static forShardsAsync(options: ShardsModuleAsyncOptions): DynamicModule {
+    return shardsModule(PaymentEventsDbModule, options);
   }
 
   /** With options that a factory makes when the application starts, of a ConfigService for one. */

@@ -18,6 +18,8 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   HOLD_STATE: 409,
   NOT_VOIDABLE: 409,
   IDEMPOTENCY_KEY_REUSE: 422,
+  // Not retryable at this database; the same HTTP request goes to the right one when the map has been reloaded.
+  WRONG_SHARD: 503,
 };
 
 /** In seconds. */
@@ -26,7 +28,7 @@ const RETRY_AFTER = '1';
 /**
  * Answers the errors of this package as problem details (RFC 9457), `application/problem+json`, on Express and on Fastify:
  * `title`, `status`, `detail`, the `code` of the error, and of a malformed command its `problems`. What is retryable is 503 with
- * `Retry-After`. Of 503 and 500 the client is told no more than that; what it was is logged.
+ * `Retry-After`, and so is a restaurant that is moving to another database. Of 503 and 500 the client is told no more than that; what it was is logged.
  *
  * What does not come by HTTP is thrown on.
  *
@@ -50,16 +52,16 @@ export class ProblemDetailsFilter implements ExceptionFilter<PaymentEventsDbErro
     const { httpAdapter } = this.#adapterHost;
     const response: unknown = host.switchToHttp().getResponse();
     const status = HTTP_STATUS[error.code] ?? (error.retryable ? 503 : 500);
-    if (status >= 500) this.#log(error);
+    if (status >= 500) this.#log(error, status);
     if (httpAdapter.isHeadersSent(response)) return httpAdapter.end(response) as void;
     httpAdapter.setHeader(response, 'Content-Type', 'application/problem+json');
-    if (error.retryable) httpAdapter.setHeader(response, 'Retry-After', RETRY_AFTER);
+    if (status === 503) httpAdapter.setHeader(response, 'Retry-After', RETRY_AFTER);
     // As text: to an object the adapters of Nest 11 would give the type application/json.
     httpAdapter.reply(response, JSON.stringify(problemOf(error, status)), status);
   }
 
-  #log(error: PaymentEventsDbError): void {
-    if (error.retryable) this.#logger.warn(`${error.name}: ${error.message}`);
+  #log(error: PaymentEventsDbError, status: number): void {
+    if (status === 503) this.#logger.warn(`${error.name}: ${error.message}`);
     else this.#logger.error(`${error.name}: ${error.message}`, error.stack);
   }
 }
@@ -68,7 +70,7 @@ function problemOf(error: PaymentEventsDbError, status: number): object {
   return {
     title: STATUS_CODES[status],
     status,
-    detail: status < 500 ? error.message : error.retryable ? TRY_AGAIN : FAILED,
+    detail: status < 500 ? error.message : status === 503 ? TRY_AGAIN : FAILED,
     code: error.code,
     ...(error instanceof InvalidCommandError && { problems: error.problems }),
   };

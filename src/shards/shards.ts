@@ -1,8 +1,16 @@
 import { type PaymentEventsDataSourceSettings, type PostgresOptions } from '../connection/data-source-settings';
 import { createDataSourceOptions } from '../data-source';
 import { translateError } from '../database/translate-error';
-import { ConfigurationError, DataSourceNotOpenError, InvalidCommandError, WrongShardError } from '../errors';
+import {
+  AuthRequestNotFoundError,
+  ConfigurationError,
+  DataSourceNotOpenError,
+  HoldNotFoundError,
+  InvalidCommandError,
+  WrongShardError,
+} from '../errors';
 import { isUuid, LONGEST_TIMER_MS } from '../validation/rules';
+import { AllShards } from './all-shards';
 import { assertFence, assertSameHash } from './assert-shard';
 import { fanOut, type Fanned } from './fan-out';
 import { MapLoader } from './map-loader';
@@ -15,10 +23,13 @@ export interface ShardsSettings extends Readonly<
   Omit<PaymentEventsDataSourceSettings, 'url' | 'host' | 'port' | 'database' | 'user'>
 > {
   /**
-   * How often the map is loaded by itself, in milliseconds; 0: only by `reload` and `run`. A write with an old map is refused,
-   * a read is not: it may find what was there before its restaurant moved for as long as this. Default 10,000.
+   * A map that is older is loaded anew before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
+   * refused, a read is not: for as long as this it may find a request as it was when its restaurant moved. 0: the map is loaded by
+   * `reload` alone, and by `run` after a refusal. Default 5,000.
    */
   readonly reloadEveryMs?: number;
+  /** Told when the map could not be loaded before a call, which goes on with the one in use. Default: nobody is told. */
+  readonly onReloadFailed?: (error: unknown) => void;
 }
 
 /** A map and what was opened by it. */
@@ -42,21 +53,25 @@ interface InForce {
  * const { authRequestId } = await shards.run(restaurantId, ({ requests }) => requests.authorize(command));
  */
 export class Shards {
-  readonly #settings: Omit<ShardsSettings, 'reloadEveryMs'>;
+  readonly #settings: Omit<ShardsSettings, 'reloadEveryMs' | 'onReloadFailed'>;
   readonly #reloadEveryMs: number;
+  readonly #onReloadFailed: ShardsSettings['onReloadFailed'];
   readonly #loader: MapLoader;
   /** Databases that the map has no more, until they are closed. */
   readonly #leaving = new Set<ShardDatabase>();
   #inForce: InForce | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #loadedAt = -Infinity;
+  #refreshing: Promise<void> | undefined;
+  #isSourceAway = false;
   #isDestroyed = false;
 
   /** @throws ConfigurationError naming each setting that is wrong */
-  constructor(source: ShardMapSource, { reloadEveryMs = 10_000, ...settings }: ShardsSettings = {}) {
+  constructor(source: ShardMapSource, { reloadEveryMs = 5_000, onReloadFailed, ...settings }: ShardsSettings = {}) {
     if (!Number.isSafeInteger(reloadEveryMs) || reloadEveryMs < 0 || reloadEveryMs > LONGEST_TIMER_MS) {
       throw new ConfigurationError(`ShardsSettings: reloadEveryMs must be an integer from 0 to ${LONGEST_TIMER_MS}.`);
     }
     this.#reloadEveryMs = reloadEveryMs;
+    this.#onReloadFailed = onReloadFailed;
     this.#settings = settings;
     this.#optionsOf('postgresql://localhost/any');
     this.#loader = new MapLoader(source);
@@ -69,11 +84,6 @@ export class Shards {
    */
   async open(): Promise<this> {
     await this.reload();
-    if (this.#reloadEveryMs > 0) {
-      // The map in use stays where it cannot be loaded.
-      const again = () => void this.reload().catch(() => undefined);
-      this.#timer ??= setInterval(again, this.#reloadEveryMs).unref();
-    }
     return this;
   }
 
@@ -90,14 +100,14 @@ export class Shards {
    * @throws InvalidCommandError the id is not a UUID
    */
   async of(restaurantId: string): Promise<Shard> {
-    const current = this.#current();
+    const current = await this.#newEnough();
     return await this.#shard(current, placeOf(current.map, restaurantId));
   }
 
   /**
-   * Does something at the database of a restaurant. Where that refuses the restaurant, since it has moved, the map is reloaded,
-   * and the work is done once more at the database that it names now. The statement that was refused has written nothing; the
-   * work is one operation, or something that may be repeated.
+   * Does something at the database of a restaurant. Where that refuses the restaurant, since it has moved, or does not find the
+   * request or hold there, the map is reloaded, and where it names another database now the work is done once more at that one. The
+   * statement that was refused has written nothing; the work is one operation, or something that may be repeated.
    *
    * @throws WrongShardError the map still names the database that has refused: a split is about to change it. Try again
    * @throws what the work throws, and {@link of}
@@ -106,13 +116,13 @@ export class Shards {
    * const receipt = await shards.run(restaurantId, ({ requests }) => requests.requestVoid(command));
    */
   async run<T>(restaurantId: string, work: (shard: Shard) => Promise<T>): Promise<T> {
-    const used = this.#current();
+    const used = await this.#newEnough();
     const entry = placeOf(used.map, restaurantId);
     try {
       return await this.#runAt(used, entry, work);
     } catch (error) {
-      if (!(error instanceof WrongShardError)) throw error;
-      const current = await this.#newerThan(used);
+      if (!MAY_HAVE_MOVED.some((type) => error instanceof type)) throw error;
+      const current = await this.#newerThan(used, error);
       const newer = entryOf(current.map, restaurantId);
       if (newer.url === entry.url) throw error;
       return await this.#runAt(current, newer, work);
@@ -128,8 +138,23 @@ export class Shards {
    * const { results, away } = await shards.each(({ outbox }) => outbox.stats());
    */
   async each<T>(work: (shard: Shard) => Promise<T>): Promise<Fanned<T>> {
-    const current = this.#current();
+    const current = await this.#newEnough();
     return await fanOut(current.map.shards, (entry) => this.#runAt(current, entry, work));
+  }
+
+  /** What names no restaurant, of all databases at once. */
+  all(): AllShards {
+    return new AllShards(
+      (work) => this.each(work),
+      () => {
+        const current = this.#current();
+        return current.map.shards.map((entry) => ({
+          name: entry.name,
+          class: entry,
+          open: () => this.#shard(current, entry),
+        }));
+      },
+    );
   }
 
   /**
@@ -146,7 +171,6 @@ export class Shards {
   /** Closes every database, also one that is being opened, as `destroy` of a DataSource does. It stays closed. */
   async destroy(): Promise<void> {
     this.#isDestroyed = true;
-    clearInterval(this.#timer);
     const databases = [...(this.#inForce?.databases.values() ?? []), ...this.#leaving];
     const opening = [...(this.#inForce?.shards.values() ?? [])];
     this.#inForce = undefined;
@@ -182,6 +206,7 @@ export class Shards {
   /** The map, where it is newer than the one in use; and in any case what is in use from now on. */
   #adopt(map: ShardMap): InForce {
     if (this.#isDestroyed) throw new DataSourceNotOpenError();
+    this.#loadedAt = performance.now();
     const before = this.#inForce;
     if (before && before.map.version >= map.version) return before;
     const databases = new Map(
@@ -217,13 +242,36 @@ export class Shards {
     return this.#inForce;
   }
 
+  /** The map in use, which is loaded anew first where that was too long ago. */
+  async #newEnough(): Promise<InForce> {
+    const current = this.#current();
+    if (this.#reloadEveryMs === 0 || performance.now() - this.#loadedAt < this.#reloadEveryMs) return current;
+    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
+    // A source that gave no answer the last time keeps nobody waiting.
+    if (!this.#isSourceAway) await this.#refreshing;
+    return this.#current();
+  }
+
+  /** Never rejects. */
+  async #refresh(): Promise<void> {
+    try {
+      await this.reload();
+      this.#isSourceAway = false;
+    } catch (error) {
+      this.#isSourceAway = true;
+      this.#loadedAt = performance.now();
+      this.#onReloadFailed?.(error);
+    }
+  }
+
   /** The map that others have loaded since, or are loading; else one that is loaded now. */
-  async #newerThan(used: InForce): Promise<InForce> {
+  async #newerThan(used: InForce, because: unknown): Promise<InForce> {
     try {
       const running = this.#loader.running;
       if (this.#current() === used && running) this.#adopt(await running);
       if (this.#current() === used) await this.reload();
     } catch (error) {
+      if (!(because instanceof WrongShardError)) throw because;
       throw new WrongShardError(
         'The restaurant is in another database, and the map of shards cannot be reloaded now. Nothing was written.',
         { cause: error },
@@ -232,6 +280,9 @@ export class Shards {
     return this.#current();
   }
 }
+
+/** What a database says of a restaurant that it has no more: while its rows are there, and when a split has removed them. */
+const MAY_HAVE_MOVED = [WrongShardError, AuthRequestNotFoundError, HoldNotFoundError];
 
 /** @throws InvalidCommandError */
 function placeOf(map: ShardMap, restaurantId: string): ShardEntry {

@@ -1,11 +1,15 @@
 import { float8, integer } from '../database/columns';
+import { ownedColumns } from '../fence/owned';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { type OutboxMessageType } from '../outbox/message-codec';
 import { IS_OLDEST } from '../outbox/relay-turn';
 
 /** The columns of an `input` that decide whether something is due. */
-export const dueColumns = { after_ms: float8, max_delay_ms: float8, max_sweeps: integer, at_most: integer } as const;
+export const dueColumns = {
+  ...{ after_ms: float8, max_delay_ms: float8, max_sweeps: integer, at_most: integer },
+  ...ownedColumns,
+} as const;
 
 /**
  * SQL: whether so much time has passed: `after_ms`, twice as much after one message, four times after two … The row's own

@@ -3,11 +3,12 @@ import { newId } from '../database/new-id';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { appendEvent, eventMetadata, eventOf } from '../event-store/append-event';
+import { IS_OWNED } from '../fence/owned';
 import { int64Field } from '../protobuf/append-fields';
 import { dueColumns, isBlocked, isLeased, isQueued } from './due';
 import { HOLD, IS_TIME_TO_VOID, IS_VOIDING, voidInput } from './send-voids';
 import { type GivenUpVoid, type VoidGivenUpReason } from './sweep-result';
-import { type SweeperSettings } from './sweeper-options';
+import { type TurnSettings } from './sweeper-options';
 
 /** Whether it is to be given up, and has had its time since the last message; a worker that holds it may be voiding it. */
 const IS_LOST = `${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND NOT ${isLeased('hold')}
@@ -20,7 +21,7 @@ const FIND = operation({
   sql: `
     SELECT ${HOLD}, CASE WHEN ${isBlocked('hold')} THEN 'MESSAGE_REFUSED' ELSE 'NOT_VOIDED_IN_TIME' END AS reason
     FROM auth_holds AS hold CROSS JOIN input
-    WHERE ${IS_LOST}
+    WHERE ${IS_LOST} AND ${IS_OWNED}
     ORDER BY state_since LIMIT (SELECT at_most FROM input)`,
 });
 
@@ -91,7 +92,7 @@ const TEXTS: Record<VoidGivenUpReason, string> = {
  */
 export async function giveUpVoids(
   session: Session,
-  settings: SweeperSettings,
+  settings: TurnSettings,
   dryRun: boolean,
   isEnding: () => boolean,
 ): Promise<GivenUpVoid[]> {

@@ -3,11 +3,12 @@ import { SQL, type AuthRequestStatus } from '../auth-requests/statuses';
 import { float8 } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
+import { IS_OWNED, ownedBy } from '../fence/owned';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { textField } from '../protobuf/append-fields';
 import { dueColumns, hasWaited, isBlocked, isLeased, isQueued } from './due';
 import { type GivenUpRequest, type SentRequest } from './sweep-result';
-import { type SweeperSettings } from './sweeper-options';
+import { type TurnSettings } from './sweeper-options';
 
 /** Which requests a worker should look at again. */
 const WHICH = { stuck: `status IN (${SQL.open})`, unsettled: `attempt_open AND ${CAN_BE_ASKED}` } as const;
@@ -25,7 +26,7 @@ const due = (which: Which) => `
   SELECT auth_request_id, restaurant_id, sweeps, last_event_sequence AS seen_sequence,
          sweeps AS seen_sweeps
   FROM auth_request_state AS state CROSS JOIN input
-  WHERE ${IN_WINDOW} AND ${isTime(WHICH[which])} AND sweeps < max_sweeps
+  WHERE ${IN_WINDOW} AND ${isTime(WHICH[which])} AND sweeps < max_sweeps AND ${IS_OWNED}
     AND NOT ${isQueued('auth_request_queued', 'state')} AND NOT ${isBlocked('state')} AND NOT ${isLeased('state')}
   ORDER BY created_at LIMIT (SELECT at_most FROM input)`;
 
@@ -78,7 +79,7 @@ const findOf = (which: Which) =>
 const SEND = { stuck: sendOf('stuck'), unsettled: sendOf('unsettled') };
 const FIND = { stuck: findOf('stuck'), unsettled: findOf('unsettled') };
 
-const findInput = (settings: SweeperSettings, afterMs: number, atMost: number) => ({
+const findInput = (settings: TurnSettings, afterMs: number, atMost: number) => ({
   after_ms: afterMs,
   max_delay_ms: settings.maxDelayMs,
   max_sweeps: settings.maxSweeps,
@@ -86,13 +87,14 @@ const findInput = (settings: SweeperSettings, afterMs: number, atMost: number) =
   older_than_ms: afterMs,
   within_ms: settings.withinMs,
   settle_within_ms: settings.settleWithinMs,
+  ...ownedBy(settings.fence),
 });
 
 /** Has at most so many requests sent to a worker again, or finds which would be. */
 export async function sendRequests(
   session: Session,
   which: Which,
-  settings: SweeperSettings,
+  settings: TurnSettings,
   atMost: number,
   dryRun: boolean,
 ): Promise<SentRequest[]> {
@@ -111,13 +113,13 @@ const FIND_GIVEN_UP = operation({
     SELECT ${SENT}, status, sweeps,
            CASE WHEN ${isBlocked('state')} THEN 'message_refused' ELSE 'not_taken_up' END AS reason
     FROM auth_request_state AS state CROSS JOIN input
-    WHERE ${IN_WINDOW} AND ${isTime(`(${WHICH.stuck} OR ${WHICH.unsettled})`)} AND NOT ${isLeased('state')}
+    WHERE ${IN_WINDOW} AND ${isTime(`(${WHICH.stuck} OR ${WHICH.unsettled})`)} AND NOT ${isLeased('state')} AND ${IS_OWNED}
       AND (sweeps >= max_sweeps AND NOT ${isQueued('auth_request_queued', 'state')} OR ${isBlocked('state')})
     ORDER BY created_at LIMIT (SELECT at_most FROM input)`,
 });
 
 /** Requests that get no further message: a person has to see to them. */
-export const findGivenUp = (session: Session, settings: SweeperSettings): Promise<GivenUpRequest[]> =>
+export const findGivenUp = (session: Session, settings: TurnSettings): Promise<GivenUpRequest[]> =>
   session.rows(
     FIND_GIVEN_UP,
     findInput(settings, Math.min(settings.stuckAfterMs, settings.unsettledAfterMs), settings.batchSize),

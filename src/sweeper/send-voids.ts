@@ -1,11 +1,12 @@
 import { holdFields, voidMessage } from '../auth-requests/holds/write-holds';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
+import { IS_OWNED, ownedBy } from '../fence/owned';
 import { messageHeaders, messageOf, queueMessage } from '../outbox/queue-message';
 import { textField } from '../protobuf/append-fields';
 import { dueColumns, hasWaited, isBlocked, isLeased, isQueued } from './due';
 import { type SentVoid } from './sweep-result';
-import { type SweeperSettings } from './sweeper-options';
+import { type TurnSettings } from './sweeper-options';
 
 /** What idx_auth_holds_open holds, in its words, and of these what is to be voided. */
 export const IS_VOIDING = `
@@ -24,7 +25,7 @@ const DUE = `
   SELECT auth_request_id, restaurant_id, processor_name, processor_auth_id, sweeps, last_event_sequence AS seen_sequence,
          sweeps AS seen_sweeps
   FROM auth_holds AS hold CROSS JOIN input
-  WHERE ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps < max_sweeps
+  WHERE ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps < max_sweeps AND ${IS_OWNED}
     AND NOT ${isQueued('void_request_queued', 'hold')} AND NOT ${isBlocked('hold')} AND NOT ${isLeased('hold')}
   ORDER BY state_since LIMIT (SELECT at_most FROM input)`;
 
@@ -75,17 +76,18 @@ const FIND = operation({
   sql: `WITH due AS MATERIALIZED (${DUE}) SELECT ${HOLD}, sweeps + 1 AS sweeps FROM due`,
 });
 
-export const voidInput = ({ voidingAfterMs, maxDelayMs, maxSweeps }: SweeperSettings, atMost: number) => ({
+export const voidInput = ({ voidingAfterMs, maxDelayMs, maxSweeps, fence }: TurnSettings, atMost: number) => ({
   after_ms: voidingAfterMs,
   max_delay_ms: maxDelayMs,
   max_sweeps: maxSweeps,
   at_most: atMost,
+  ...ownedBy(fence),
 });
 
 /** Has at most so many voids sent to a worker again, or finds which would be. */
 export async function sendVoids(
   session: Session,
-  settings: SweeperSettings,
+  settings: TurnSettings,
   atMost: number,
   dryRun: boolean,
 ): Promise<SentVoid[]> {

@@ -1,6 +1,7 @@
 import { type DataSource } from 'typeorm';
 import { AuthRequests } from '../auth-requests/auth-requests';
 import { type Session, sessionOf } from '../database/session';
+import { readFence } from '../fence/read-fence';
 import { IdempotencyKeys } from '../idempotency/idempotency-keys';
 import { ProcessingLocks } from '../locks/processing-locks';
 import { Outbox } from '../outbox/outbox';
@@ -12,7 +13,7 @@ import { giveUpVoids } from './give-up-voids';
 import { findGivenUp, sendRequests } from './send-requests';
 import { sendVoids } from './send-voids';
 import { type Sending, SWEEPER_TASKS, type SweeperTask, type SweepResult } from './sweep-result';
-import { type SweeperSettings } from './sweeper-options';
+import { type SweeperSettings, type TurnSettings } from './sweeper-options';
 
 /** What a turn works with. */
 export interface Turn {
@@ -26,12 +27,17 @@ export interface Turn {
   readonly onTask?: (task: SweeperTask) => void;
 }
 
+/** A turn that knows which restaurants are the database's own. */
+type Fenced = Turn & { readonly settings: TurnSettings };
+
 /** The parts of a result, one a task. */
 type Parts = Omit<SweepResult, 'outcome' | 'dryRun' | 'outboxAgeMs'>;
 
 /** Does some tasks, one after the other. A task that fails ends the turn; what was done before it stays. */
-export async function sweep(tasks: ReadonlySet<SweeperTask>, turn: Turn): Promise<SweepResult> {
-  const session = sessionOf(turn.dataSource);
+export async function sweep(tasks: ReadonlySet<SweeperTask>, given: Turn): Promise<SweepResult> {
+  const session = sessionOf(given.dataSource);
+  // Read anew each turn: it becomes narrower when restaurants move away.
+  const turn = { ...given, settings: { ...given.settings, fence: await readFence(session) } };
   const sends = tasks.has('voiding') || tasks.has('stuck') || tasks.has('unsettled');
   const outboxAgeMs = sends ? await readOutboxAgeMs(session) : null;
   const parts: Partial<Parts> = {};
@@ -46,7 +52,7 @@ export async function sweep(tasks: ReadonlySet<SweeperTask>, turn: Turn): Promis
 const TASKS: {
   readonly [Task in SweeperTask]: (
     session: Session,
-    turn: Turn,
+    turn: Fenced,
     outboxAgeMs: number | null,
   ) => Promise<NonNullable<Parts[Task]>>;
 } = {
@@ -80,7 +86,7 @@ const TASKS: {
 
 /** Within what may be sent now. */
 async function send<Sent>(
-  { settings: { batchSize, outboxLateMs }, allowance, dryRun }: Turn,
+  { settings: { batchSize, outboxLateMs }, allowance, dryRun }: Fenced,
   outboxAgeMs: number | null,
   work: (atMost: number) => Promise<readonly Sent[]>,
 ): Promise<Sending<Sent>> {

@@ -1,6 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { StartAttemptCommand } from '../auth-requests/start-attempt';
 import { ConfigurationError } from '../errors';
+import { type ResidueClass } from '../fence/residue';
 import { HooksNamed, Signal } from '../validation/option-rules';
 import { Flag, LONGEST_AGE_MS, LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
 import { validateSettings } from '../validation/validate-options';
@@ -179,6 +180,9 @@ export const DEFAULTS = {
 
 /** All numbers of it. */
 export type SweeperSettings = { readonly [Name in keyof typeof DEFAULTS]: number };
+
+/** The same, and which restaurants are the database's own: undefined for all. */
+export type TurnSettings = SweeperSettings & { readonly fence: ResidueClass | undefined };
 
 /** @throws ConfigurationError naming each option that is wrong */
 export function readSweeperOptions(

@@ -160,11 +160,37 @@ test('settings are checked at once, and those that contradict a URL of the map w
   expect(error.message).not.toContain('hush-hush');
 });
 
-test('a map is loaded by itself every so often', async () => {
-  const source = new ReplaceableSource(both(1));
-  const shards = await open(source, { reloadEveryMs: 5 });
+test('a map that is too old is loaded before a call, once for all calls', async () => {
+  const source = new ReplaceableSource(mapOf(1, { b: { ...WHOLE, url: b.url } }));
+  const shards = await open(source, { reloadEveryMs: 1 });
+  const restaurantId = aRestaurantOf(EVEN);
   source.map = both(2);
-  while (shards.map.version < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const calls = [
+    shards.of(restaurantId),
+    shards.run(restaurantId, (shard) => Promise.resolve(shard)),
+    shards.of(restaurantId),
+  ];
+  expect((await Promise.all(calls)).map(({ name }) => name)).toEqual(['a', 'a', 'a']);
+  expect(source.loads).toBe(2);
+  source.map = both(3);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await expect(shards.each(({ name }) => Promise.resolve(name))).resolves.toMatchObject({ results: { length: 2 } });
+  expect(shards.map.version).toBe(3);
+});
+
+test('a source that is away is told, and keeps calls neither from their database nor waiting a second time', async () => {
+  const source = new ReplaceableSource(both(1));
+  const onReloadFailed = jest.fn();
+  const shards = await open(source, { reloadEveryMs: 1, onReloadFailed });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  source.load = () => Promise.reject(new Error('away'));
+  await expect(shards.of(aRestaurantOf(EVEN))).resolves.toMatchObject({ name: 'a' });
+  expect(onReloadFailed).toHaveBeenCalledWith(new Error('away'));
+  // From now on it does not even answer.
+  source.load = () => new Promise(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await expect(shards.of(aRestaurantOf(ODD))).resolves.toMatchObject({ name: 'b' });
 });
 
 test('a database that has left the map is closed when what was running on it has ended', async () => {

@@ -1,0 +1,133 @@
+import { type AuthRequest } from '../auth-requests/auth-request';
+import { type ExpireStaleCommand } from '../auth-requests/expire-stale';
+import { type FindCommand, type FindUnsettledCommand, type UnsettledRequest } from '../auth-requests/find-requests';
+import { owns } from '../fence/residue';
+import { type PurgeKeysOptions } from '../idempotency/idempotency-keys';
+import { findByProcessorId, type ProcessorIdMatch } from '../inspection/find-by-processor-id';
+import { type PurgeLocksOptions } from '../locks/processing-locks';
+import { type PurgeMessagesOptions } from '../outbox/purge-processed';
+import { VerificationScope } from '../read-model/verification';
+import { validateOptions } from '../validation/validate-options';
+import { AllHolds } from './all-holds';
+import { AllOutboxes } from './all-outboxes';
+import { type Away, type Fanned } from './fan-out';
+import { by, flat, merged, owned } from './merge';
+import { type Place } from './place';
+import { type Shard } from './shard';
+import { AllVerifications } from './verify-all';
+
+/** Asks every database: `Shards.each`. */
+export type Each = <T>(work: (shard: Shard) => Promise<T>) => Promise<Fanned<T>>;
+
+/** What all databases that answer have found, in one order. */
+export interface Merged<T> {
+  readonly items: readonly T[];
+  /** Databases that gave no answer: what they have is missing. */
+  readonly away: readonly Away[];
+}
+
+/** How many all databases that answer have deleted. */
+export interface Purged {
+  readonly purged: number;
+  readonly away: readonly Away[];
+}
+
+/**
+ * What names no restaurant, of all databases at once. One that is away is named beside what the others say: look at `away`
+ * before you take an empty list for good news.
+ *
+ * Of a restaurant that has moved, the database that has it now alone is heard, also where the one before still has rows.
+ * Numbers of `stats` and `totals` are an exception: until a split has removed those rows, they count twice.
+ *
+ * @example
+ * const { items, away } = await shards.all().listStuck({ olderThanMs: 600_000 });
+ */
+export class AllShards {
+  readonly holds: AllHolds;
+  readonly outbox: AllOutboxes;
+  readonly #each: Each;
+  readonly #places: () => readonly Place[];
+
+  /** Made by `Shards.all`. */
+  constructor(each: Each, places: () => readonly Place[]) {
+    this.#each = each;
+    this.#places = places;
+    this.holds = new AllHolds(each);
+    this.outbox = new AllOutboxes(each);
+  }
+
+  /**
+   * As of `AuthRequests`, at each database.
+   *
+   * @returns the ids of what was closed
+   */
+  async expireStale(command: ExpireStaleCommand): Promise<Merged<string>> {
+    return flat(await this.#each(({ requests }) => requests.expireStale(command)));
+  }
+
+  /** As of `AuthRequests`: the oldest first, at most `limit` of all. */
+  async listStuck(command: FindCommand): Promise<Merged<AuthRequest>> {
+    const { limit = 100 } = command;
+    const found = await this.#each((shard) =>
+      owned(shard, limit, 10_000, (atMost) => shard.requests.listStuck({ ...command, limit: atMost })),
+    );
+    return merged(found, BY_AGE, limit);
+  }
+
+  /** As of `AuthRequests`: those first that can be asked about, of these the oldest, at most `limit` of all. */
+  async listUnsettled(command: FindUnsettledCommand): Promise<Merged<UnsettledRequest>> {
+    const { limit = 100 } = command;
+    const found = await this.#each((shard) =>
+      owned(shard, limit, 10_000, (atMost) => shard.requests.listUnsettled({ ...command, limit: atMost })),
+    );
+    return merged(
+      found,
+      by<UnsettledRequest>(({ canBeAsked }) => (canBeAsked ? 0 : 1), BY_AGE),
+      limit,
+    );
+  }
+
+  /** As {@link findByProcessorId}: at most 100 of each database, in the order of the map. */
+  async findByProcessorId(processorAuthId: string): Promise<Merged<ProcessorIdMatch>> {
+    return flat(
+      await this.#each(async (shard) => {
+        const found = await findByProcessorId(shard.dataSource, processorAuthId);
+        return found.filter(({ restaurantId }) => owns(shard.class, restaurantId));
+      }),
+    );
+  }
+
+  /** As of `IdempotencyKeys`. */
+  async purgeKeys(options?: PurgeKeysOptions): Promise<Purged> {
+    return sum(await this.#each(({ keys }) => keys.purgeExpired(options)));
+  }
+
+  /** As of `ProcessingLocks`. */
+  async purgeLocks(options?: PurgeLocksOptions): Promise<Purged> {
+    return sum(await this.#each(({ locks }) => locks.purgeExpired(options)));
+  }
+
+  /** As of `Outbox`. */
+  async purgeMessages(options: PurgeMessagesOptions): Promise<Purged> {
+    return sum(await this.#each(({ outbox }) => outbox.purgeProcessed(options)));
+  }
+
+  /**
+   * As of `ReadModel`, one database after the other.
+   *
+   * @throws InvalidCommandError
+   */
+  verify(scope?: VerificationScope): AllVerifications {
+    return new AllVerifications(this.#places, validateOptions({ VerificationScope }, scope));
+  }
+}
+
+const BY_AGE = by<AuthRequest>(
+  ({ createdAt }) => createdAt.getTime(),
+  by(({ authRequestId }) => authRequestId),
+);
+
+const sum = ({ results, away }: Fanned<number>): Purged => ({
+  purged: results.reduce((total, { value }) => total + value, 0),
+  away,
+});

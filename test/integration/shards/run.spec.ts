@@ -1,0 +1,283 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { AuthRequests } from '../../../src/auth-requests/auth-requests';
+import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
+import { DatabaseUnavailableError, WrongShardError } from '../../../src/errors';
+import { owns } from '../../../src/fence/residue';
+import { type Shard } from '../../../src/shards/shard';
+import { Shards } from '../../../src/shards/shards';
+import { useTestDatabase } from '../../support/database/use-test-database';
+import { anAuthorization, anAuthorizeCommand } from '../../support/requests/auth-requests';
+import { atOnce } from '../../support/requests/races';
+import { moveRestaurants } from '../../support/shards/move-restaurants';
+import { aRestaurantOf, EVEN, fence, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
+
+const a = useTestDatabase();
+const b = useTestDatabase();
+const before = () => mapOf(1, { a: { ...WHOLE, url: a.url } });
+const after = () => mapOf(2, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: b.url } });
+const opened: Shards[] = [];
+
+async function open(source: ReplaceableSource): Promise<Shards> {
+  const shards = new Shards(source, { reloadEveryMs: 0 });
+  opened.push(shards);
+  return await shards.open();
+}
+
+/** All restaurants are at the first database, and nothing is there. */
+beforeEach(async () => {
+  for (const database of [a, b]) {
+    await database.query(
+      `SET session_replication_role = replica;
+       DELETE FROM auth_request_state; DELETE FROM auth_holds; DELETE FROM payment_events;
+       DELETE FROM auth_idempotency_keys; DELETE FROM auth_processing_locks; DELETE FROM outbox;
+       SET session_replication_role = origin`,
+    );
+  }
+  await fence(a, WHOLE, true);
+  await b.query('ALTER TABLE payment_events DROP CONSTRAINT IF EXISTS payment_events_shard');
+  await b.query('ALTER TABLE auth_idempotency_keys DROP CONSTRAINT IF EXISTS auth_idempotency_keys_shard');
+  await b.query('ALTER TABLE restaurant_payment_configs DROP CONSTRAINT IF EXISTS restaurant_payment_configs_shard');
+});
+afterEach(async () => {
+  for (const shards of opened.splice(0)) await shards.destroy();
+});
+
+const move = () => moveRestaurants({ from: a, keeps: EVEN, to: b, moves: ODD });
+test('each write with an old map is refused by the database, and made once at the one that a reloaded map names', async () => {
+  const source = new ReplaceableSource(before());
+  const restaurantId = aRestaurantOf(ODD);
+  const first = await open(source);
+  const writes: Record<string, (shard: Shard, authRequestId: string) => Promise<unknown>> = {
+    authorize: ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId, idempotencyKey: 'k' })),
+    requestVoid: ({ requests }, authRequestId) =>
+      requests.requestVoid({ restaurantId, authRequestId, idempotencyKey: 'v' }),
+    expire: ({ requests }, authRequestId) => requests.expire({ restaurantId, authRequestId, reason: 'r' }),
+    attempt: ({ requests }, authRequestId) =>
+      requests.attempt({ restaurantId, authRequestId, configVersion: 'v1', ttlMs: 60_000 }, () =>
+        Promise.resolve({ outcome: 'authorized', ...anAuthorization() }),
+      ),
+    report: ({ holds }, authRequestId) =>
+      holds.report({
+        ...{ restaurantId, authRequestId, processorName: 'stripe', processorAuthId: 'pi_1', source: 'webhook' },
+        ...{ sourceEventId: 'evt_1', told: 'authorized', amountCents: 1050, currency: 'USD' },
+      }),
+    claim: ({ keys, dataSource }, authRequestId) =>
+      dataSource.transaction((manager) =>
+        keys.claim({ restaurantId, authRequestId, idempotencyKey: 'c', operation: 'refund', request: {} }, manager),
+      ),
+  };
+  const ids: Record<string, string> = {};
+  for (const name of Object.keys(writes)) {
+    const { authRequestId } = await first.run(restaurantId, ({ requests }) =>
+      requests.authorize(anAuthorizeCommand({ restaurantId })),
+    );
+    ids[name] = authRequestId;
+  }
+  await move();
+  const events = async (database: typeof a) => (await database.query('SELECT FROM payment_events')).length;
+  const [atSource, atTarget] = [await events(a), await events(b)];
+  source.map = after();
+  for (const [name, write] of Object.entries(writes)) {
+    // Each begins with the old map.
+    const shards = await open(new ReplaceableSource(before()));
+    const places: string[] = [];
+    const old = shards.run(restaurantId, (shard) => (places.push(shard.name), write(shard, ids[name]!)));
+    expect({ name, error: await old.catch((error: unknown) => error) }).toEqual({
+      name,
+      error: expect.any(WrongShardError) as unknown,
+    });
+    expect(places).toEqual(['a']);
+    const moving = new ReplaceableSource(before());
+    const follower = await open(moving);
+    moving.map = after();
+    await follower.run(restaurantId, (shard) => (places.push(shard.name), write(shard, ids[name]!)));
+    expect({ name, places, loads: moving.loads }).toEqual({ name, places: ['a', 'a', 'b'], loads: 2 });
+  }
+  expect(await events(a)).toBe(atSource);
+  // authorize, requestVoid, expire and report append one each, an attempt two; claim has none.
+  expect((await events(b)) - atTarget).toBe(6);
+});
+
+test('a map that still names the database that has refused is an error, and no loop', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  await fence(a, EVEN);
+  const restaurantId = aRestaurantOf(ODD);
+  const work = jest.fn(({ requests }: Shard) => requests.authorize(anAuthorizeCommand({ restaurantId })));
+  await expect(shards.run(restaurantId, work)).rejects.toThrow(WrongShardError);
+  expect([work.mock.calls.length, source.loads]).toEqual([1, 2]);
+});
+
+test('a map that cannot be reloaded leaves the refusal, with what stopped it as its cause', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  await fence(a, EVEN);
+  const restaurantId = aRestaurantOf(ODD);
+  source.map = { version: 2, shards: [] };
+  await expect(
+    shards.run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId }))),
+  ).rejects.toMatchObject({ code: 'WRONG_SHARD', cause: { code: 'CONFIGURATION' } });
+});
+
+test('a request that a split has removed from its old database is found at the new one', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  const restaurantId = aRestaurantOf(ODD);
+  const { authRequestId } = await shards.run(restaurantId, ({ requests }) =>
+    requests.authorize(anAuthorizeCommand({ restaurantId })),
+  );
+  await move();
+  await a.query('DELETE FROM auth_request_state; DELETE FROM auth_idempotency_keys');
+  source.map = after();
+  const command = { restaurantId, authRequestId, idempotencyKey: 'v' };
+  await expect(shards.run(restaurantId, ({ requests }) => requests.requestVoid(command))).resolves.toMatchObject({
+    authRequestId,
+  });
+  // One that is nowhere is found nowhere, and asked for once.
+  const work = jest.fn(({ requests }: Shard) =>
+    requests.requestVoid({ ...command, authRequestId: restaurantId, idempotencyKey: 'w' }),
+  );
+  await expect(shards.run(restaurantId, work)).rejects.toMatchObject({ code: 'AUTH_REQUEST_NOT_FOUND' });
+  source.map = { version: 3, shards: [] };
+  await expect(shards.run(restaurantId, work)).rejects.toMatchObject({ code: 'AUTH_REQUEST_NOT_FOUND' });
+  expect(work).toHaveBeenCalledTimes(2);
+});
+
+test('what is refused for another reason is not repeated', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  const work = jest.fn(() => Promise.reject(new DatabaseUnavailableError('connection lost')));
+  await expect(shards.run(aRestaurantOf(ODD), work)).rejects.toThrow(DatabaseUnavailableError);
+  expect([work.mock.calls.length, source.loads]).toEqual([1, 1]);
+});
+
+test('many who are refused at once reload the map once', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  await move();
+  source.map = after();
+  const restaurants = Array.from({ length: 50 }, () => aRestaurantOf(ODD));
+  await Promise.all(
+    restaurants.map((restaurantId) =>
+      shards.run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId }))),
+    ),
+  );
+  expect(source.loads).toBe(2);
+  expect(await b.query('SELECT FROM auth_request_state')).toHaveLength(50);
+});
+
+test('while restaurants move under many callers, no request is lost and none is there twice', async () => {
+  const source = new ReplaceableSource(before());
+  const processes = await Promise.all([open(source), open(source)]);
+  const receipts = new Map<string, { restaurantId: string; authRequestId: string }>();
+  let isOver = false;
+  const caller = async (shards: Shards) => {
+    for (let count = 0; !isOver || count < 20; count++) {
+      const restaurantId = aRestaurantOf(WHOLE);
+      const command = anAuthorizeCommand({ restaurantId });
+      for (let authRequestId: string | undefined; authRequestId === undefined;) {
+        // As a client does that was answered 503: the same again.
+        authRequestId = await shards
+          .run(restaurantId, ({ requests }) => requests.authorize(command))
+          .then(
+            (receipt) => receipt.authRequestId,
+            async (error: unknown) => {
+              if (!(error instanceof WrongShardError)) throw error;
+              await delay(5);
+              return undefined;
+            },
+          );
+        if (authRequestId) receipts.set(command.idempotencyKey, { restaurantId, authRequestId });
+      }
+    }
+  };
+  const callers = Promise.all(processes.flatMap((shards) => [1, 2, 3, 4, 5, 6, 7, 8].map(() => caller(shards))));
+  while (receipts.size < 100) await Promise.race([delay(5), callers]);
+  await move();
+  source.map = after();
+  const moved = receipts.size;
+  while (receipts.size < moved + 100) await Promise.race([delay(5), callers]);
+  isOver = true;
+  await callers;
+  const rows = async (database: typeof a, mine: typeof EVEN) =>
+    (
+      await database.query<{ id: string; restaurant_id: string; key: string }>(
+        `SELECT auth_request_id AS id, restaurant_id, idempotency_key AS key FROM auth_request_state
+         JOIN auth_idempotency_keys USING (auth_request_id, restaurant_id)`,
+      )
+    ).filter(({ restaurant_id: id }) => owns(mine, id));
+  const kept = [...(await rows(a, EVEN)), ...(await rows(b, ODD))];
+  expect(kept).toHaveLength(receipts.size);
+  for (const { id, restaurant_id: restaurantId, key } of kept) {
+    expect(receipts.get(key)).toEqual({ restaurantId, authRequestId: id });
+  }
+  // Nor has the source taken one of the other class since.
+  const [foreign] = await a.query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM outbox WHERE restaurant_id = ANY ($1::uuid[])`,
+    [[...receipts.values()].map(({ restaurantId }) => restaurantId).filter((id) => owns(ODD, id))],
+  );
+  expect(foreign).toEqual({ count: 0 });
+});
+
+test('of calls that travel in one statement the foreign ones alone are refused', async () => {
+  await fence(a, EVEN);
+  const options = createDataSourceOptions({ url: a.url, coalescedStatements: 1 });
+  const dataSource = await new PaymentEventsDataSource(options).initialize();
+  try {
+    const requests = new AuthRequests(dataSource);
+    const restaurants = Array.from({ length: 64 }, () => aRestaurantOf(WHOLE));
+    const outcomes = await atOnce(64, (index) =>
+      requests.authorize(anAuthorizeCommand({ restaurantId: restaurants[index] })).then(
+        () => 'taken',
+        (error: Error) => error.name,
+      ),
+    );
+    expect(outcomes).toEqual(restaurants.map((id) => (owns(EVEN, id) ? 'taken' : 'WrongShardError')));
+    expect(new Set(outcomes).size).toBe(2);
+  } finally {
+    await dataSource.destroy();
+  }
+});
+
+test('an answer whose restaurant moved while the processor was asked is told to the worker, and settled at the new database', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  const restaurantId = aRestaurantOf(ODD);
+  const { authRequestId } = await shards.run(restaurantId, ({ requests }) =>
+    requests.authorize(anAuthorizeCommand({ restaurantId })),
+  );
+  const command = { restaurantId, authRequestId, configVersion: 'v1', ttlMs: 300 };
+  const answer = { outcome: 'authorized' as const, ...anAuthorization() };
+  const asked = jest.fn(async () => {
+    await move();
+    return answer;
+  });
+  await expect(shards.run(restaurantId, ({ requests }) => requests.attempt(command, asked))).rejects.toThrow(
+    WrongShardError,
+  );
+  expect(asked).toHaveBeenCalledTimes(1);
+  source.map = after();
+  // The message is delivered again, until the lease that moved along has run out.
+  let settled: unknown;
+  const again = jest.fn((attempt: { outcome: string }) => ((settled = attempt.outcome), Promise.resolve(answer)));
+  for (let result; result === undefined;) {
+    result = await shards
+      .run(restaurantId, ({ requests }) => requests.attempt({ ...command, ttlMs: 60_000 }, again))
+      .catch(async (error: { code?: string }) => {
+        if (error.code !== 'LOCK_HELD') throw error;
+        await delay(20);
+        return undefined;
+      });
+  }
+  expect([settled, again.mock.calls.length]).toEqual(['settle', 1]);
+  const [request] = await b.query(
+    'SELECT status, processor_auth_id FROM auth_request_state WHERE auth_request_id = $1',
+    [authRequestId],
+  );
+  expect(request).toEqual({ status: 'AUTHORIZED', processor_auth_id: answer.processorAuthId });
+  // The source has heard nothing of it.
+  const [left] = await a.query('SELECT status, processor_auth_id FROM auth_request_state WHERE auth_request_id = $1', [
+    authRequestId,
+  ]);
+  expect(left).toEqual({ status: 'PROCESSING', processor_auth_id: null });
+});
