@@ -14,7 +14,21 @@ import { HalfAppliedError, PendingMigrationsError } from '../migrator/errors';
 import { withoutAuditor } from './auditor';
 import { readExposures } from './exposures';
 import { assertSound, halfApplied, namesOf, readHistory } from '../migrator/history';
-import { findStaleSequences } from './sequences';
+import { withFence, withRemedyOfFences } from './fence';
+import { findForeignSequences, findStaleSequences } from './sequences';
+import { isClass, type ResidueClass } from '../fence/residue';
+import { isNumber } from '../fence/sequence-range';
+import { rule } from '../validation/rule';
+
+const Shard = () =>
+  rule({
+    name: 'shard',
+    holds: (value) => {
+      const shard = value as DriftOptions['shard'] & object;
+      return isClass(shard) && (shard.number === undefined || isNumber(shard.number));
+    },
+    message: 'must be a class of restaurants, with the number of the database',
+  });
 
 /** What else a comparison of the schema may be told. */
 export class DriftOptions {
@@ -27,6 +41,14 @@ export class DriftOptions {
   @IsOptional()
   @Flag()
   ignorePrivileges?: boolean;
+
+  /**
+   * Which restaurants and which numbers the database must have, such as an entry of a map of shards. Default: its fence may be of
+   * any class, but is to be whole, and its sequences may count in any range.
+   */
+  @IsOptional()
+  @Shard()
+  shard?: ResidueClass & { readonly number?: number };
 }
 
 /**
@@ -40,6 +62,8 @@ export class DriftOptions {
  * are besides groups, CREATE on schema and database, default privileges, event triggers, publications of what is secret.
  *
  * Sequences that are behind what their tables have differ too, of those that the role may read: the owner may all.
+ *
+ * A fence, which keeps the restaurants of other databases out, is as it should be where all its tables have the same one, whole.
  *
  * A database is compared with what the migrations make that it has; one that Alembic made, taken over just now or
  * not yet, with what Alembic made. Privileges that the services lack count once every migration has run, since `grants`
@@ -70,14 +94,17 @@ export async function compareSchema(
   dataSource: DataSource,
   options?: DriftOptions,
 ): Promise<{ name: string; drift: Drift[] }> {
-  const { rolePrefix, ignorePrivileges } = validateSettings({ DriftOptions }, options);
+  const { rolePrefix, ignorePrivileges, shard } = validateSettings({ DriftOptions }, options);
   const { name, catalog, isNewest, roles } = await expectedSchema(dataSource, rolePrefix);
   const actual = await readCatalog(dataSource);
   const beside = isNewest ? await readExposures(dataSource, rolePrefix) : [];
-  const different = compareCatalogs(catalog, actual).filter((one) => isNewest || !isMissingPrivilege(one));
+  const different = withRemedyOfFences(compareCatalogs(withFence(catalog, actual, shard), actual)).filter(
+    (one) => isNewest || !isMissingPrivilege(one),
+  );
   const drift = [
     ...(await withoutAuditor(dataSource, different)),
     ...(await findStaleSequences(dataSource)),
+    ...(shard?.number === undefined ? [] : await findForeignSequences(dataSource, shard.number)),
     ...beside,
   ];
   if (ignorePrivileges) return { name, drift: drift.filter((one) => !isPrivilege(one)) };

@@ -1,6 +1,7 @@
 import { type Queryable } from '../database/queryable';
 import { query, raw, sql } from '../database/sql';
 import { type Drift } from '../schema/compare-catalogs';
+import { rangeOf, readSequenceNumbers } from '../fence/sequence-range';
 import { GRANTED } from '../schema/objects';
 
 /** A column that numbers the rows of its table, and the sequence that it owns for that. Names are quoted, with their schema. */
@@ -25,9 +26,17 @@ const NUMBERINGS = sql`
     AND has_table_privilege(sequence.oid, 'SELECT') AND has_column_privilege(relation.oid, attnum, 'SELECT')
   ORDER BY name`;
 
-/** Where the rows have used up the sequence. */
-const lastOf = (used: string, sequence: string) => sql`
-  SELECT used::text, last_value::text AS last FROM (${raw(used)}) AS rows (used) CROSS JOIN ${raw(sequence)}
+/**
+ * Where the rows have used up the sequence. Of several databases each has a range of numbers to itself, 2^40 long, and rows
+ * that come from another keep theirs: only those of the range that the sequence is in count.
+ */
+const lastOf = ({ sequence, table, column }: Numbering) => sql`
+  SELECT used::text, last_value::text AS last, range_end::text AS end
+  FROM ${raw(sequence)}
+  CROSS JOIN LATERAL (SELECT (last_value >> 40) << 40, ((last_value >> 40) + 1) << 40) AS range (range_begin, range_end)
+  CROSS JOIN LATERAL (
+    SELECT max(${raw(column)}) FROM ${raw(table)} WHERE ${raw(column)} >= range_begin AND ${raw(column)} < range_end
+  ) AS rows (used)
   WHERE used > last_value OR used = last_value AND NOT is_called`;
 
 /**
@@ -41,9 +50,9 @@ export async function findStaleSequences(session: Queryable): Promise<Drift[]> {
   const stale: Drift[] = [];
   for (const numbering of await query<Numbering>(session, NUMBERINGS)) {
     const { name, sequence, table, column } = numbering;
-    const used = `SELECT max(${column}) FROM ${table}`;
-    const [found] = await query<{ used: string; last: string }>(session, lastOf(used, sequence));
+    const [found] = await query<{ used: string; last: string; end: string }>(session, lastOf(numbering));
     if (!found) continue;
+    const used = `SELECT max(${column}) FROM ${table} WHERE ${column} < ${found.end}`;
     stale.push({
       kind: 'different',
       object: `sequence ${name}: last value`,
@@ -53,4 +62,18 @@ export async function findStaleSequences(session: Queryable): Promise<Drift[]> {
     });
   }
   return stale;
+}
+
+/** Sequences that count in the range of another database than that of this number. */
+export async function findForeignSequences(session: Queryable, number: number): Promise<Drift[]> {
+  const [first] = rangeOf(number);
+  return [...(await readSequenceNumbers(session))]
+    .filter(([, found]) => found !== number)
+    .map(([table, found]) => ({
+      kind: 'different',
+      object: `sequence ${table}_id_seq: range`,
+      expected: `counts from ${first}, as database ${number}`,
+      actual: `counts from ${rangeOf(found)[0]}, as database ${found}`,
+      remedy: 'npx payment-events-db shard fence sets the range of the map',
+    }));
 }

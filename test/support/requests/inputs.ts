@@ -73,7 +73,7 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     },
   },
   DiscardCommand: { by: 'jo', reason: 'a test' },
-  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false },
+  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false, shard: { modulus: 2, remainder: 1, number: 3 } },
   EmbeddedServerOptions: {
     ...{ dataDirectory: '/d', port: 0, password: 'p', version: 18, settings: { fsync: 'off' }, notice: nothing },
   },
