@@ -16,6 +16,7 @@ import { rebuildCommand } from './commands/rebuild';
 import { relayCommand } from './commands/relay';
 import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
+import { shardCommand } from './commands/shard';
 import { seedCommand } from './commands/seed';
 import { secretsCommand } from './commands/secrets';
 import { stampCommand } from './commands/stamp';
@@ -48,6 +49,7 @@ const COMMANDS = [
   outboxCommand,
   relayCommand,
   sweepCommand,
+  shardCommand,
 ];
 
 /** `payment-events-db`, with all its commands. */

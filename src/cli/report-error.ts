@@ -3,6 +3,7 @@ import pc from 'picocolors';
 import { QueryFailedError } from 'typeorm';
 import { readConfig } from '../config';
 import { type DatabaseAddress, databaseAddress } from '../database/database-address';
+import { type ShardEntry } from '../shards/shard-map';
 import { ExitCode } from './exit-codes';
 import { explainError, type Explanation, type Remedy } from './explain-error';
 
@@ -14,6 +15,8 @@ interface Known {
   /** Where it is another than that of such an error. */
   readonly exitCode?: ExitCode;
   readonly remedies?: Remedies;
+  /** Where several databases are worked on by one process: of which it tells. */
+  readonly of?: ShardEntry;
 }
 
 /**
@@ -22,14 +25,14 @@ interface Known {
  *
  * @returns the exit code that goes with it
  */
-export function reportError(error: unknown, { json, remedies, ...known }: Known): ExitCode {
+export function reportError(error: unknown, { json, remedies, of, ...known }: Known): ExitCode {
   // Commander has printed what was asked for: the help, or the version.
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-  const explanation = error instanceof CommanderError ? usage(error) : explainError(error, addressIfKnown());
+  const explanation = error instanceof CommanderError ? usage(error) : explainError(error, of ? databaseAddress(of.url) : addressIfKnown());
   const { code, exitCode, remedy } = { ...explanation, ...known };
   const text = [explanation.text, ...(remedies && remedy ? [remedies[remedy]] : [])].join('\n');
   if (json) {
-    console.error(JSON.stringify({ error: { code, message: text, exitCode } }));
+    console.error(JSON.stringify({ ...(of && { shard: of.name }), error: { code, message: text, exitCode } }));
     return exitCode;
   }
   // Commander has said it already, with the help.

@@ -8,13 +8,23 @@ interface Worker {
   stop(): Promise<void>;
 }
 
-/** Has it work until SIGTERM or SIGINT. Logs `started` with some details, and `stopping`. */
+/**
+ * Has it work until SIGTERM or SIGINT, or until the process that has started it for one of several databases has ended. Logs
+ * `started` with some details, and `stopping`.
+ */
 export async function runUntilTold(worker: Worker, details: object): Promise<void> {
   // Before it says that it has started: who reads that may send one at once.
-  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const end = new AbortController();
+  const told = Promise.race([
+    once(process, 'SIGTERM'),
+    once(process, 'SIGINT'),
+    ...(process.connected ? [once(process, 'disconnect', end).then(() => ['disconnect'])] : []),
+  ]);
   worker.start();
   log('started', details);
   const [signal] = (await told) as [string];
   log('stopping', { signal });
   await worker.stop();
+  // A channel that is listened to would keep the process.
+  end.abort();
 }

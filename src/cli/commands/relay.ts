@@ -11,6 +11,7 @@ import { type RelayHooks } from '../../outbox/relay-reporter';
 import { explainError } from '../explain-error';
 import { causeOf, log } from '../json-log';
 import { runUntilTold } from '../run-until-told';
+import { overShards } from '../shards/over-shards';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -27,7 +28,7 @@ interface Options {
 
 /** `payment-events-db relay`. */
 export function relayCommand(): Command {
-  return new Command('relay')
+  const command = new Command('relay')
     .description(
       'Delivers the outbox until SIGTERM or SIGINT, and finishes its current batch before it ends. ' +
         'Any number of relays share the work. Logs one JSON object a line.',
@@ -49,8 +50,10 @@ export function relayCommand(): Command {
       'longest pause while the database or the broker cannot be reached',
       positive,
       30_000,
-    )
-    .action(async ({ publisher, json: _json, ...options }: Options) => {
+    );
+  return overShards(
+    command,
+    async ({ publisher, json: _json, ...options }: Options) => {
       const publishers = await loadPublishers(publisher);
       const deliver = async (dataSource: PaymentEventsDataSource) => {
         const relay = new OutboxRelay(dataSource, publishers, { ...options, hooks: jsonLog });
@@ -59,7 +62,9 @@ export function relayCommand(): Command {
       await withDataSource(named(readConfig()), deliver, { isSilent: true });
       await closeAll(publishers);
       log('stopped');
-    });
+    },
+    { isEndless: () => true },
+  );
 }
 
 /** Told apart from the services in `pg_stat_activity`. */

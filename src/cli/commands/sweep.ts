@@ -10,6 +10,7 @@ import { type SweeperHooks } from '../../sweeper/sweeper-reporter';
 import { explainError } from '../explain-error';
 import { causeOf, log } from '../json-log';
 import { runUntilTold } from '../run-until-told';
+import { overShards } from '../shards/over-shards';
 import { toJson } from '../to-json';
 import { withDataSource } from '../with-data-source';
 
@@ -57,7 +58,7 @@ export function sweepCommand(): Command {
     const flag = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     command.option(`--${flag} <${isTime ? 'ms' : 'n'}>`, MEANINGS[name], number, DEFAULTS[name]);
   }
-  return command.action(async ({ once: isOnce, dryRun, json, ...options }: Options) => {
+  const action = async ({ once: isOnce, dryRun, json, ...options }: Options) => {
     const config = named(readConfig());
     if (isOnce || dryRun) {
       await withDataSource(config, async (dataSource) => {
@@ -69,7 +70,8 @@ export function sweepCommand(): Command {
       await withDataSource(config, (dataSource) => run(dataSource, options), { isSilent: true });
       log('stopped');
     }
-  });
+  };
+  return overShards(command, action, { isEndless: ({ once: isOnce, dryRun }) => !isOnce && !dryRun });
 }
 
 /** Told apart from the services in `pg_stat_activity`. */

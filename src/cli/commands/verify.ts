@@ -8,6 +8,7 @@ import { ExitCode } from '../exit-codes';
 import { type SharedHold } from '../../read-model/shared-holds';
 import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
+import { overShards } from '../shards/over-shards';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -19,7 +20,7 @@ interface Options {
 
 /** `payment-events-db verify`. */
 export function verifyCommand(): Command {
-  return new Command('verify')
+  const command = new Command('verify')
     .description(
       'Compares the rows of auth_request_state, and those of their holds, with what their events say and prints every request ' +
         'that differs; then authorizations that several requests have, while money may be held under them. ' +
@@ -27,16 +28,16 @@ export function verifyCommand(): Command {
     )
     .option('--restaurant <id>', 'only the requests of this restaurant')
     .option('--request <id>', 'only this request')
-    .option('--json', 'print one JSON object a line: each request that differs, then the summary')
-    .action(async ({ restaurant, request, json }: Options) => {
-      await withDataSource(readConfig(), async (dataSource) => {
-        const scope: VerificationScope = { restaurantId: restaurant, authRequestId: request };
-        const readModel = new ReadModel(dataSource);
-        const verification = readModel.verify(scope);
-        await print(verification, readModel.sharedHolds(scope), json ? printJson : printForPeople);
-        if (verification.differing > 0) process.exitCode = ExitCode.failed;
-      });
+    .option('--json', 'print one JSON object a line: each request that differs, then the summary');
+  return overShards(command, async ({ restaurant, request, json }: Options) => {
+    await withDataSource(readConfig(), async (dataSource) => {
+      const scope: VerificationScope = { restaurantId: restaurant, authRequestId: request };
+      const readModel = new ReadModel(dataSource);
+      const verification = readModel.verify(scope);
+      await print(verification, readModel.sharedHolds(scope), json ? printJson : printForPeople);
+      if (verification.differing > 0) process.exitCode = ExitCode.failed;
     });
+  });
 }
 
 interface Printer {
