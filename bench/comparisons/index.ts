@@ -3,6 +3,7 @@ import { authorize } from './authorize/authorize';
 import { cardNumbers } from './card-numbers';
 import { checks } from './checks';
 import { enqueue } from './enqueue';
+import { fence } from './fence';
 import { growth } from './growth';
 import { openLoop } from './open-loop';
 import { relay } from './relay/relay';
@@ -20,4 +21,5 @@ export const comparisons: readonly Comparison[] = [
   relay,
   checks,
   cardNumbers,
+  fence,
 ];
