@@ -9,6 +9,8 @@ import { isExactJsonObject } from '../validation/json-rules';
 import { WholeNumber } from '../validation/rules';
 import { validateOptions } from '../validation/validate-options';
 import { dataKeyStore } from './data-key-store';
+import { IS_OWNED, ownedBy, ownedColumns } from '../fence/owned';
+import { readFence } from '../fence/read-fence';
 import { DataKeys } from './data-keys';
 import { SecretsUnreadableError } from './errors';
 import { type KeyProvider } from './key-provider';
@@ -43,12 +45,15 @@ export const HAS_PLAIN_SECRET = `sealed_secrets IS NULL AND jsonb_typeof(process
 /** Those after a version, in the order of the primary key. Locked, so that two that seal at once take different ones. */
 const READ_PLAIN = operation({
   name: 'read_plain_configs',
-  input: { after_restaurant: orNull(uuid), after_version: orNull(text), batch_size: integer },
+  input: {
+    ...{ after_restaurant: orNull(uuid), after_version: orNull(text), batch_size: integer },
+    ...ownedColumns,
+  },
   output: storedConfigs,
   sql: `${STORED_CONFIGS}
     CROSS JOIN input
     WHERE (after_restaurant IS NULL OR (restaurant_id, config_version) > (after_restaurant, after_version))
-      AND ${HAS_PLAIN_SECRET}
+      AND ${HAS_PLAIN_SECRET} AND ${IS_OWNED}
     ORDER BY restaurant_id, config_version
     LIMIT (SELECT batch_size FROM input)
     FOR NO KEY UPDATE OF config SKIP LOCKED`,
@@ -78,8 +83,10 @@ const SEAL = operation({
 /** Whether there is one at all: a data key is made for nothing else. */
 const IS_ONE_PLAIN = operation({
   name: 'is_one_config_plain',
-  input: {},
-  sql: `SELECT FROM restaurant_payment_configs JOIN processors USING (processor_name) WHERE ${HAS_PLAIN_SECRET} LIMIT 1`,
+  input: ownedColumns,
+  sql: `
+    SELECT FROM restaurant_payment_configs JOIN processors USING (processor_name) CROSS JOIN input
+    WHERE ${HAS_PLAIN_SECRET} AND ${IS_OWNED} LIMIT 1`,
 });
 
 /** What sealing came to. */
@@ -99,7 +106,7 @@ export interface Sealed {
  * again: it goes on.
  *
  * Plain text stays in dead row versions until they are vacuumed, in the write-ahead log, in replicas' logs and in backups:
- * have the processors issue new keys, and activate them.
+ * have the processors issue new keys, and activate them. Of restaurants that have moved to another database nothing is sealed here.
  *
  * @throws InvalidCommandError; KeyUnavailableError, KeyRefusedError; OutcomeUnknownError
  *
@@ -114,13 +121,16 @@ export async function sealPlainSecrets(
   const { batchSize = 100, onProgress } = validateOptions({ SealOptions }, options);
   const session = sessionOf(dataSource);
   const left: { restaurantId: string; configVersion: string }[] = [];
-  if ((await session.write(IS_ONE_PLAIN, {})) === 0) return { sealed: 0, left };
+  const own = ownedBy(await readFence(session));
+  if ((await session.write(IS_ONE_PLAIN, own)) === 0) return { sealed: 0, left };
   const keys = new DataKeys(provider, dataKeyStore(session));
   let after: StoredConfig | undefined;
   for (let seen = 0; ;) {
     // Before the transaction, which must not wait for a key service.
     (await keys.sealingKey()).plain.fill(0);
-    const batch = await transaction(dataSource, {}, (own) => sealBatch(own, keys, after, batchSize));
+    const batch = await transaction(dataSource, {}, (within) =>
+      sealBatch(within, keys, after, { batch_size: batchSize, ...own }),
+    );
     seen += batch.seen.length;
     left.push(...batch.left);
     after = batch.seen.at(-1);
@@ -129,11 +139,16 @@ export async function sealPlainSecrets(
   }
 }
 
-async function sealBatch(session: Session, keys: DataKeys, after: StoredConfig | undefined, batchSize: number) {
+async function sealBatch(
+  session: Session,
+  keys: DataKeys,
+  after: StoredConfig | undefined,
+  batch: { readonly batch_size: number } & ReturnType<typeof ownedBy>,
+) {
   const seen = await session.rows(READ_PLAIN, {
     after_restaurant: after?.restaurant_id ?? null,
     after_version: after?.config_version ?? null,
-    batch_size: batchSize,
+    ...batch,
   });
   const left: { restaurantId: string; configVersion: string }[] = [];
   for (const stored of seen) {

@@ -112,7 +112,39 @@ test.each([
   expect(await readFence(dataSource)).toEqual(CLASS);
 });
 
-test('narrowing leaves no moment in which a restaurant of another class is taken: none of 2,000 tries, under writers', async () => {
+test('whatever writes a foreign restaurant is refused: INSERT, UPDATE, COPY, and what logical replication applies', async () => {
+  await setFence(await database.dataSource(), STAYS);
+  const [own, foreign] = [idIn(STAYS), idIn(MOVES)];
+  const columns = 'idempotency_key, restaurant_id, auth_request_id';
+  const rowOf = (restaurantId: string) => `gen_random_uuid()::text, '${restaurantId}', gen_random_uuid()`;
+  const writes = (restaurantId: string) => [
+    `INSERT INTO auth_idempotency_keys (${columns}) VALUES (${rowOf(restaurantId)})`,
+    `INSERT INTO auth_idempotency_keys (${columns}) VALUES ('${randomUUID()}', '${own}', gen_random_uuid());
+     UPDATE auth_idempotency_keys SET restaurant_id = '${restaurantId}' WHERE restaurant_id = '${own}'`,
+    `COPY auth_idempotency_keys (${columns}) FROM PROGRAM 'echo ${randomUUID()},${restaurantId},${randomUUID()}' WITH (FORMAT csv)`,
+    // As an apply worker does.
+    `SET session_replication_role = replica; INSERT INTO auth_idempotency_keys (${columns}) VALUES (${rowOf(restaurantId)})`,
+  ];
+  for (const [index, write] of writes(foreign).entries()) {
+    const session = await database.connect();
+    await expect(session.query(write)).rejects.toMatchObject({ constraint: 'auth_idempotency_keys_shard' });
+    await session.query(writes(own)[index]!);
+    await session.end();
+  }
+});
+
+test('rows of restaurants that have moved away stay, and can be deleted', async () => {
+  const dataSource = await database.dataSource();
+  const moved = idIn(MOVES);
+  await setFence(dataSource, CLASS);
+  await claim(moved);
+  await setFence(dataSource, STAYS);
+  const found = await database.query('SELECT FROM auth_idempotency_keys WHERE restaurant_id = $1', [moved]);
+  expect(found).toHaveLength(1);
+  await database.query('DELETE FROM auth_idempotency_keys WHERE restaurant_id = $1', [moved]);
+});
+
+test('narrowing leaves no moment in which a restaurant of another class is taken: none of 500 tries, under writers', async () => {
   const dataSource = await database.dataSource();
   await setFence(dataSource, { modulus: 1, remainder: 0 });
   const foreign = idIn({ modulus: 2, remainder: 1 });
@@ -120,7 +152,7 @@ test('narrowing leaves no moment in which a restaurant of another class is taken
   await setFence(dataSource, { modulus: 2, remainder: 0 });
   let [isDone, refused, taken] = [false, 0, 0];
   const write = async () => {
-    while (!isDone || refused < 2_000) {
+    while (!isDone || refused < 500) {
       await claim(foreign).then(
         () => taken++,
         () => refused++,

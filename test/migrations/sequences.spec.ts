@@ -107,7 +107,8 @@ test('a role that may read the history alone is told of no sequence, and of no e
 
 test('check ends with 1 and prints what to run', async () => {
   const { stdout, exitCode } = await cliHere(database.url, checkCommand(), ['--role-prefix', database.name]);
-  const remedy = "SELECT setval('public.payment_events_id_seq', (SELECT max(id) FROM public.payment_events WHERE id < 1099511627776))";
+  const remedy =
+    "SELECT setval('public.payment_events_id_seq', (SELECT max(id) FROM public.payment_events WHERE id < 1099511627776))";
   expect(stdout).toContain(`different: sequence payment_events_id_seq: last value\n`);
   expect(stdout).toContain(`    → ${remedy}\n`);
   expect(exitCode).toBe(1);

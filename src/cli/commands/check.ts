@@ -26,7 +26,7 @@ export function checkCommand(): Command {
       'Compares the schema of the database with what the migrations make, including guards that are switched off, ' +
         'indexes that are INVALID and privileges, and prints every object that differs; sequences that are behind their ' +
         'tables; and what else gives access to the tables: settings and further rights of roles, default privileges, ' +
-        'event triggers, publications. Reads only. Run it after every restore and move: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
+        'event triggers, publications. A fence must be whole; with --all or --shard it is compared with the map, and so is the range of numbers. Reads only. Run it after every restore and move: pg_restore --disable-triggers leaves guards weaker than they were. Exit code 1 when ' +
         'something differs.',
     )
     .option('--role-prefix <name>', "what the names of the services' roles begin with", DEFAULT_ROLE_PREFIX)

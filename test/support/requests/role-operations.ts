@@ -13,6 +13,7 @@ import { DataKey } from '../../../src/entities/data-key.entity';
 import { PaymentProcessor } from '../../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
 import { AuthorizationMismatchError } from '../../../src/errors';
+import { remainderOf } from '../../../src/fence/residue';
 import { EventStore } from '../../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../../src/idempotency/idempotency-keys';
 import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
@@ -114,6 +115,14 @@ const aVoid = (ref: RequestRef) => ({
   ...{ idempotencyKey: uuidv4(), reason: 'closed' },
 });
 
+/** Another restaurant, of the same database as that of all others, however many there are: see test/integration/fence-operations.spec.ts. */
+function anotherRestaurant(): string {
+  for (;;) {
+    const id = uuidv4();
+    if (remainderOf(id, 2) === remainderOf(RESTAURANT, 2)) return id;
+  }
+}
+
 const keyring = new TestKeyring();
 
 const configsOf = (user: DataSource, keys: KeyProvider) => new RestaurantPaymentConfigs(user, { keys });
@@ -124,7 +133,7 @@ const onConfig =
     call: (configs: RestaurantPaymentConfigs, restaurantId: string, configVersion: string) => Promise<unknown>,
   ): Operation =>
   async (user, prepared) => {
-    const [restaurantId, keys] = [uuidv4(), await keyring.keys()];
+    const [restaurantId, keys] = [anotherRestaurant(), await keyring.keys()];
     const { configVersion } = await configsOf(prepared, keys).activate(restaurantId, aConfig(), { by: 'kim' });
     return call(configsOf(user, keys), restaurantId, configVersion);
   };
@@ -385,11 +394,14 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
     inspectRequest: async (user, prepared) => inspectRequest(user, (await aRequest(prepared)).authRequestId),
     findByProcessorId: (user) => findByProcessorId(user, 'pi_of_nobody'),
     sealPlainSecrets: async (user, prepared) => {
-      await insertLegacyConfig(prepared, aStoredConfig({ processor_config: { api_key: 'sk_test' } }));
+      await insertLegacyConfig(
+        prepared,
+        aStoredConfig({ restaurant_id: anotherRestaurant(), processor_config: { api_key: 'sk_test' } }),
+      );
       return sealPlainSecrets(user, await keyring.keys());
     },
     rotateDataKeys: async (user, prepared) => {
-      await configsOf(prepared, await keyring.keys()).activate(uuidv4(), aConfig(), { by: 'kim' });
+      await configsOf(prepared, await keyring.keys()).activate(anotherRestaurant(), aConfig(), { by: 'kim' });
       await keyring.add(uuidv4());
       return rotateDataKeys(user, await keyring.keys());
     },
