@@ -8,6 +8,7 @@ import { type LegacyClock, legacyClocks } from './legacy-clocks';
 import { ADOPT_AGAIN, LegacyTimeZoneError, recordedTimes } from './legacy-time-zone';
 import { withoutTimeouts } from '../migrations/helpers/locking';
 import { findMissingRights } from './missing-rights';
+import { findFences } from './fences';
 import { type Step } from './names-taken';
 import { findUnfitTimes } from './unfit-times';
 import { findUnknownRestaurants } from './unknown-restaurants';
@@ -40,7 +41,11 @@ export interface LegacyTimes {
  * @throws MigrationObstaclesError where something would stop one of them
  */
 export async function assertNoObstacles(queryRunner: QueryRunner, steps: readonly Step[]): Promise<void> {
-  const obstacles = [...(await findObjects(queryRunner, steps)), ...(await findRows(queryRunner, steps))];
+  const obstacles = [
+    ...(await findFences(queryRunner, steps)),
+    ...(await findObjects(queryRunner, steps)),
+    ...(await findRows(queryRunner, steps)),
+  ];
   if (obstacles.length > 0) throw new MigrationObstaclesError(obstacles);
 }
 

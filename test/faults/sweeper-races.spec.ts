@@ -4,6 +4,7 @@ import { type PaymentEventsDataSource } from '../../src/data-source';
 import { sessionOf } from '../../src/database/session';
 import { encodeEvent } from '../../src/event-store/event-codec';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
+import { type OwnSettings } from '../../src/sweeper/due';
 import { giveUpVoids } from '../../src/sweeper/give-up-voids';
 import { sendRequests } from '../../src/sweeper/send-requests';
 import { sendVoids } from '../../src/sweeper/send-voids';
@@ -36,7 +37,11 @@ afterAll(() => crowd.destroy());
 beforeEach(() => forgetAll(database));
 afterEach(() => SweepProcess.killAll());
 
-const settings = (changes: Partial<SweeperSettings> = {}): SweeperSettings => ({ ...DEFAULTS, ...changes });
+const settings = (changes: Partial<SweeperSettings> = {}): OwnSettings => ({
+  ...DEFAULTS,
+  ...{ shard_modulus: 1, shard_remainder: 0 },
+  ...changes,
+});
 const many = <T>(count: number, make: () => Promise<T>) => atOnce(count, make);
 
 /** Without the lease, which keeps them apart where all is well. */

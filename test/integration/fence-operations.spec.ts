@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { type Pool } from 'pg';
-import { AuthRequests, type PaymentEventsDataSource, WrongShardError } from '../../src';
+import { AuthRequests, type PaymentEventsDataSource, sealPlainSecrets, Sweeper, WrongShardError } from '../../src';
 import { poolOf } from '../../src/database/connections';
 import { owns, remainderOf, type ResidueClass } from '../../src/fence/residue';
 import { removeFence, setFence } from '../../src/fence/set-fence';
+import { aConfig, insertLegacyConfig } from '../support/configs/config-rows';
+import { TestKeyring } from '../support/configs/configs';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { readRows, type Rows } from '../support/migrations/migration-chain';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { OPERATIONS } from '../support/requests/role-operations';
+import { aLostHold, aLostRequest, anUnsettledRequest } from '../support/sweeper/sweeping';
 
 const database = useTestDatabase();
 
@@ -108,8 +111,8 @@ const READS = [
 const REFUSED = CALLS.filter(({ name }) => !(name in WRITES) && ![...LEAVES_ALONE, ...READS].includes(name));
 const callsOf = (names: readonly string[]) => CALLS.filter(({ name }) => names.includes(name));
 
-/** A lease, which attemptVoid takes before it asks: see {@link WRITES}. */
-const withoutLeases = ({ auth_processing_locks: _, ...rows }: Rows) => rows;
+/** But for a lease, which attemptVoid takes before it asks, and a data key, which is of no restaurant: see {@link WRITES}. */
+const ofRestaurants = ({ auth_processing_locks: _lease, data_keys: _key, ...rows }: Rows) => rows;
 
 test('every method is on one list, and no list has another', () => {
   expect(REFUSED.map(({ name }) => name)).toEqual([
@@ -126,7 +129,7 @@ test('every method is on one list, and no list has another', () => {
 
 test.each(REFUSED)('$name of a foreign restaurant is refused, and has written nothing', async ({ call }) => {
   await expect(call(user, prepared)).rejects.toThrow(WrongShardError);
-  expect(withoutLeases(await readRows(fence))).toEqual(withoutLeases(before));
+  expect(ofRestaurants(await readRows(fence))).toEqual(ofRestaurants(before));
 });
 
 test.each(callsOf([...LEAVES_ALONE, ...READS]))('$name works, and writes nothing', async ({ call }) => {
@@ -135,10 +138,11 @@ test.each(callsOf([...LEAVES_ALONE, ...READS]))('$name works, and writes nothing
 });
 
 test.each(callsOf(Object.keys(WRITES)))('$name works, and writes no event and no key', async ({ name, call }) => {
-  await call(user, prepared);
+  const called = call(user, prepared);
+  if (name === 'Sweeper.runOnce') await expect(called).rejects.toThrow('The sweeper found nothing to do.');
+  else await called;
   const { payment_events: events, restaurant_payment_configs: configs } = await readRows(fence);
   expect({ events, configs }).toEqual({ events: before.payment_events, configs: before.restaurant_payment_configs });
-  expect(name).toBeTruthy();
 });
 
 test('of requests that travel together those of the own restaurants are taken, the foreign ones refused: 20 rounds', async () => {
@@ -164,4 +168,36 @@ test('of requests that travel together those of the own restaurants are taken, t
   )) as [{ own: number; foreign: number }];
   expect({ own, foreign }).toEqual({ own: 20 * 48, foreign: 0 });
   await dataSource.destroy();
+});
+
+test('the sweeper sends again and gives up what is its own, and nothing of what has moved away', async () => {
+  await aLostRequest(prepared);
+  await anUnsettledRequest(prepared);
+  await aLostHold(prepared);
+  const { processorAuthId } = await aLostHold(prepared);
+  await database.query('UPDATE auth_holds SET sweeps = 1000 WHERE processor_auth_id = $1', [processorAuthId]);
+  const rules = { stuckAfterMs: 1, unsettledAfterMs: 1, voidingAfterMs: 1, maxDelayMs: 1, maxSweeps: 1_000 };
+  const found = async (shard: ResidueClass) => {
+    await removeFence(fence);
+    await setFence(fence, shard);
+    const { stuck, unsettled, voiding } = await new Sweeper(fence, rules).runOnce({ dryRun: true });
+    return [stuck!.sent, unsettled!.sent, voiding!.sent, voiding!.givenUp].map(({ length }) => length > 0);
+  };
+  expect(await found({ modulus: 2, remainder: remainderOf(RESTAURANT, 2) })).toEqual([true, true, true, true]);
+  expect(await found(FOREIGN)).toEqual([false, false, false, false]);
+});
+
+test('sealing seals what is its own, and leaves what has moved away', async () => {
+  const plain = { processor_config: { api_key: 'sk_test' } };
+  const own = idIn(FOREIGN);
+  await database.query('DELETE FROM restaurant_payment_configs WHERE sealed_secrets IS NULL');
+  await insertLegacyConfig(prepared, aConfig({ ...plain, restaurant_id: RESTAURANT }));
+  await insertLegacyConfig(prepared, aConfig({ ...plain, restaurant_id: own }));
+  await setFence(fence, FOREIGN);
+  expect(await sealPlainSecrets(fence, await new TestKeyring().keys())).toEqual({ sealed: 1, left: [] });
+  const sealed = await database.query(
+    'SELECT restaurant_id FROM restaurant_payment_configs WHERE sealed_secrets IS NOT NULL AND restaurant_id IN ($1, $2)',
+    [own, RESTAURANT],
+  );
+  expect(sealed).toEqual([{ restaurant_id: own }]);
 });

@@ -1,6 +1,13 @@
-import { findDrift, readFence } from '../../src';
+import {
+  findDrift,
+  MigrationObstaclesError,
+  type PaymentEventsDataSource,
+  readFence,
+  removeFence,
+  revert,
+  setFence,
+} from '../../src';
 import { migrations } from '../../src/migrations';
-import { setFence } from '../../src/fence/set-fence';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { LATEST_LEVEL, levelOf, MigrationChain } from '../support/migrations/migration-chain';
@@ -10,43 +17,47 @@ const SHARD = { modulus: 8, remainder: 5 };
 const database = useTestDatabase();
 const chain = new MigrationChain(database);
 
-const drift = async () => {
+async function withDataSource<T>(work: (dataSource: PaymentEventsDataSource) => Promise<T>): Promise<T> {
   const dataSource = await quietDataSource({ url: database.url });
   try {
-    return await findDrift(dataSource, { rolePrefix: database.name, ignorePrivileges: true });
+    return await work(dataSource);
   } finally {
     await dataSource.destroy();
   }
-};
+}
 
-const fence = async () => {
-  const dataSource = await quietDataSource({ url: database.url });
-  try {
-    return await readFence(dataSource);
-  } finally {
-    await dataSource.destroy();
-  }
-};
+const drift = (dataSource: PaymentEventsDataSource) =>
+  findDrift(dataSource, { rolePrefix: database.name, ignorePrivileges: true });
 
-test('every migration reverts and runs with a fence, which stays as long as its tables do, and is no drift', async () => {
-  const dataSource = await quietDataSource({ url: database.url });
-  await setFence(dataSource, SHARD);
-  await dataSource.destroy();
-  for (let level = LATEST_LEVEL - 1; level >= 1; level--) {
+const NAMED = levelOf('ExpandColumns');
+
+test('every migration reverts and runs with a fence, which stays and is no drift', async () => {
+  await withDataSource((dataSource) => setFence(dataSource, SHARD));
+  const expectFence = async (level: number) => {
+    expect({ level, fence: await withDataSource(readFence) }).toEqual({ level, fence: SHARD });
+    expect(await withDataSource(drift)).toEqual([]);
+  };
+  for (let level = LATEST_LEVEL - 1; level >= NAMED; level--) {
     await chain.downTo(level);
-    expect({ level, fence: await fence() }).toEqual({ level, fence: SHARD });
-    expect(await drift()).toEqual([]);
+    await expectFence(level);
   }
-  for (let level = 2; level <= LATEST_LEVEL; level++) {
+  for (let level = NAMED + 1; level <= LATEST_LEVEL; level++) {
     await chain.upTo(level);
-    expect({ level, fence: await fence() }).toEqual({ level, fence: SHARD });
-    expect(await drift()).toEqual([]);
+    await expectFence(level);
   }
-  await chain.downTo(0);
-  expect(await fence()).toBeUndefined();
-  await chain.upTo(LATEST_LEVEL);
-  expect(await fence()).toBeUndefined();
-  expect(await drift()).toEqual([]);
 });
-void migrations;
-void levelOf;
+
+test('reverting to where an event names no restaurant is refused while there is a fence, before anything is changed', async () => {
+  await withDataSource((dataSource) => setFence(dataSource, SHARD));
+  const reverting = withDataSource((dataSource) =>
+    revert(dataSource, { to: migrations[NAMED - 2]!.name, say: () => undefined }),
+  );
+  await expect(reverting).rejects.toThrow(MigrationObstaclesError);
+  await expect(reverting).rejects.toThrow('payment_events_shard of table payment_events would not be kept');
+  expect(await withDataSource(readFence)).toEqual(SHARD);
+  expect(await withDataSource(drift)).toEqual([]);
+  await withDataSource(removeFence);
+  await chain.downTo(0);
+  await chain.upTo(LATEST_LEVEL);
+  expect(await withDataSource(drift)).toEqual([]);
+});

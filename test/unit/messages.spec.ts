@@ -76,6 +76,7 @@ const NAMES = [
   'payment-events-db dev',
   'payment-events-db relay',
   'payment-events-db sweep',
+  'payment-events-db shard',
   'payment-events-db adopt',
 ];
 
