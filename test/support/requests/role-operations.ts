@@ -13,7 +13,9 @@ import { DataKey } from '../../../src/entities/data-key.entity';
 import { PaymentProcessor } from '../../../src/entities/payment-processor.entity';
 import { RestaurantPaymentConfig } from '../../../src/entities/restaurant-payment-config.entity';
 import { AuthorizationMismatchError } from '../../../src/errors';
+import { readFence } from '../../../src/fence/read-fence';
 import { remainderOf } from '../../../src/fence/residue';
+import { removeFence, setFence } from '../../../src/fence/set-fence';
 import { EventStore } from '../../../src/event-store/event-store';
 import { IdempotencyKeys } from '../../../src/idempotency/idempotency-keys';
 import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
@@ -114,6 +116,8 @@ const aVoid = (ref: RequestRef) => ({
   ...ref,
   ...{ idempotencyKey: uuidv4(), reason: 'closed' },
 });
+
+const EVERY_RESTAURANT = { modulus: 1, remainder: 0 };
 
 /** Another restaurant, of the same database as that of all others, however many there are: see test/integration/fence-operations.spec.ts. */
 function anotherRestaurant(): string {
@@ -406,6 +410,15 @@ export const OPERATIONS: Record<string, Record<string, Operation>> = {
       return rotateDataKeys(user, await keyring.keys());
     },
     secretsStatus: (user) => secretsStatus(user),
+    readFence: (user) => readFence(user),
+    setFence: async (user, prepared) => {
+      await removeFence(prepared);
+      return setFence(user, EVERY_RESTAURANT);
+    },
+    removeFence: async (user, prepared) => {
+      await setFence(prepared, EVERY_RESTAURANT);
+      return removeFence(user);
+    },
     assertNonePending: async (user) => assertNonePending(await readHistory(user)),
   },
 };
