@@ -4,12 +4,16 @@ import { type PaymentEventsDataSource } from '../../src/data-source';
 import { sessionOf } from '../../src/database/session';
 import { encodeEvent } from '../../src/event-store/event-codec';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
-import { type OwnSettings } from '../../src/sweeper/due';
 import { giveUpVoids } from '../../src/sweeper/give-up-voids';
 import { sendRequests } from '../../src/sweeper/send-requests';
 import { sendVoids } from '../../src/sweeper/send-voids';
 import { SWEEPER_LEASE_ID, Sweeper } from '../../src/sweeper/sweeper';
-import { DEFAULTS, type SweeperOptions, type SweeperSettings } from '../../src/sweeper/sweeper-options';
+import {
+  DEFAULTS,
+  type SweeperOptions,
+  type SweeperSettings,
+  type TurnSettings,
+} from '../../src/sweeper/sweeper-options';
 import { SweepProcess } from '../fixtures/sweeper/sweep-process';
 import { RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, crowdOf } from '../support/requests/races';
@@ -37,10 +41,10 @@ afterAll(() => crowd.destroy());
 beforeEach(() => forgetAll(database));
 afterEach(() => SweepProcess.killAll());
 
-const settings = (changes: Partial<SweeperSettings> = {}): OwnSettings => ({
+const settings = (changes: Partial<SweeperSettings> = {}): TurnSettings => ({
   ...DEFAULTS,
-  ...{ shard_modulus: 1, shard_remainder: 0 },
   ...changes,
+  fence: undefined,
 });
 const many = <T>(count: number, make: () => Promise<T>) => atOnce(count, make);
 
