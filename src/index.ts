@@ -195,16 +195,17 @@ export { type RelayHooks } from './outbox/relay-reporter';
 export { type TurnResult } from './outbox/relay-turn';
 export { observeOutbox } from './outbox/telemetry';
 
-export { AllHolds } from './shards/all-holds';
-export { AllOutboxes } from './shards/all-outboxes';
-export { AllShards, type Merged, type Purged } from './shards/all-shards';
+export { type AllHolds } from './shards/all-holds';
+export { type AllOutboxes } from './shards/all-outboxes';
+export { type AllShards, type Merged, type Purged } from './shards/all-shards';
 export { type Away, type Fanned } from './shards/fan-out';
 export { type ShardMapDirectory, shardMapDirectory } from './shards/map-directory';
 export { shardMapFile, shardMapFromEnvironment } from './shards/map-sources';
 export { type Shard } from './shards/shard';
 export { readShardMap, type ShardEntry, type ShardMap, type ShardMapSource } from './shards/shard-map';
-export { Shards, type ShardsSettings } from './shards/shards';
-export { AllVerifications } from './shards/verify-all';
+export { Shards } from './shards/shards';
+export { ShardsOptions, type ShardsSettings } from './shards/shards-settings';
+export { type AllVerifications } from './shards/verify-all';
 
 export { Sweeper } from './sweeper/sweeper';
 export { SweeperOptions, SweepOptions } from './sweeper/sweeper-options';

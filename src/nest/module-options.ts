@@ -6,7 +6,7 @@ import { type Publishers } from '../outbox/delivery';
 import { RelayOptions } from '../outbox/outbox-relay';
 import { requirePublishers } from '../outbox/require-publishers';
 import { type ShardMapSource } from '../shards/shard-map';
-import { type ShardsSettings } from '../shards/shards';
+import { type ShardsSettings } from '../shards/shards-settings';
 import { type SweeperOptions } from '../sweeper/sweeper-options';
 import { HasMethods, PlainObject } from '../validation/option-rules';
 import { rule } from '../validation/rule';

@@ -4,7 +4,8 @@ import { createDataSourceOptions, PaymentEventsDataSource } from '../data-source
 import { RedactingLogger } from '../database/redacting-logger';
 import { assertNonePending, readHistory } from '../migrator/history';
 import { shardMapFromEnvironment } from '../shards/map-sources';
-import { Shards, type ShardsSettings } from '../shards/shards';
+import { Shards } from '../shards/shards';
+import { type ShardsSettings } from '../shards/shards-settings';
 import { validateSettings } from '../validation/validate-options';
 import { BackgroundWork } from './background-work';
 import { textOf } from './log-hooks';

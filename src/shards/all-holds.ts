@@ -7,7 +7,7 @@ import {
 } from '../auth-requests/holds/total-holds';
 import { type Each, type Merged } from './all-shards';
 import { type Away } from './fan-out';
-import { by, merged, owned } from './merge';
+import { by, limitOf, merged, owned } from './merge';
 
 /** The holds of all databases: see `Holds`. */
 export class AllHolds {
@@ -19,8 +19,8 @@ export class AllHolds {
   }
 
   /** As of `Holds`, in its order: at most `limit` of all. */
-  async list(command: ListHoldsCommand = {}): Promise<Merged<StandingHold>> {
-    const { limit = 100 } = command;
+  async list(command?: ListHoldsCommand): Promise<Merged<StandingHold>> {
+    const limit = limitOf(command);
     const found = await this.#each((shard) =>
       owned(shard, limit, 100_000, (atMost) => shard.holds.list({ ...command, limit: atMost })),
     );

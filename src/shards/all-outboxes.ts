@@ -3,7 +3,7 @@ import { type OutboxCount, type OutboxStats } from '../outbox/outbox-stats';
 import { greatest } from './all-holds';
 import { type Each, type Merged } from './all-shards';
 import { type Away } from './fan-out';
-import { merged, owned } from './merge';
+import { limitOf, merged, owned } from './merge';
 
 /** The outboxes of all databases: see `Outbox`. */
 export class AllOutboxes {
@@ -34,8 +34,8 @@ export class AllOutboxes {
    * As of `Outbox`: dead letters by their ids, which no two databases give out, at most `limit` of all. The next page comes `after`
    * the last id of this one. Where a database was away its messages are on no page: look again when it is back.
    */
-  async listFailed(options: ListFailedOptions = {}): Promise<Merged<FailedMessage>> {
-    const { limit = 100 } = options;
+  async listFailed(options?: ListFailedOptions): Promise<Merged<FailedMessage>> {
+    const limit = limitOf(options);
     const found = await this.#each((shard) =>
       owned(shard, limit, 10_000, (atMost) => shard.outbox.listFailed({ ...options, limit: atMost })),
     );

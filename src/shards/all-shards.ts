@@ -11,7 +11,7 @@ import { validateOptions } from '../validation/validate-options';
 import { AllHolds } from './all-holds';
 import { AllOutboxes } from './all-outboxes';
 import { type Away, type Fanned } from './fan-out';
-import { by, flat, merged, owned } from './merge';
+import { by, flat, limitOf, merged, owned } from './merge';
 import { type Place } from './place';
 import { type Shard } from './shard';
 import { AllVerifications } from './verify-all';
@@ -67,7 +67,7 @@ export class AllShards {
 
   /** As of `AuthRequests`: the oldest first, at most `limit` of all. */
   async listStuck(command: FindCommand): Promise<Merged<AuthRequest>> {
-    const { limit = 100 } = command;
+    const limit = limitOf(command);
     const found = await this.#each((shard) =>
       owned(shard, limit, 10_000, (atMost) => shard.requests.listStuck({ ...command, limit: atMost })),
     );
@@ -76,7 +76,7 @@ export class AllShards {
 
   /** As of `AuthRequests`: those first that can be asked about, of these the oldest, at most `limit` of all. */
   async listUnsettled(command: FindUnsettledCommand): Promise<Merged<UnsettledRequest>> {
-    const { limit = 100 } = command;
+    const limit = limitOf(command);
     const found = await this.#each((shard) =>
       owned(shard, limit, 10_000, (atMost) => shard.requests.listUnsettled({ ...command, limit: atMost })),
     );

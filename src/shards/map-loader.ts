@@ -1,4 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConfigurationError } from '../errors';
 import { readShardMap, type ShardMap, type ShardMapSource } from './shard-map';
+
+/** A source that does not answer must not keep calls waiting for ever. */
+const LONGEST_LOAD_MS = 10_000;
 
 /** Loads the map from its source, one load at a time, however many ask. */
 export class MapLoader {
@@ -24,10 +29,22 @@ export class MapLoader {
     ));
   }
 
+  async #loadInTime(): Promise<ShardMap> {
+    const answered = new AbortController();
+    const late = sleep(LONGEST_LOAD_MS, undefined, { signal: answered.signal, ref: false }).then(() => {
+      throw new ConfigurationError(`Shard map: its source has not answered for ${LONGEST_LOAD_MS / 1_000} seconds.`);
+    });
+    late.catch(() => undefined);
+    try {
+      return readShardMap(await Promise.race([this.#source.load(), late]));
+    } finally {
+      answered.abort();
+    }
+  }
+
   #begin(): Promise<ShardMap> {
     this.#next = undefined;
-    // Whatever the source gives, or throws before it gives anything.
-    const running = (async () => readShardMap(await this.#source.load()))();
+    const running = this.#loadInTime();
     this.#running = running;
     const end = () => {
       if (this.#running === running) this.#running = undefined;

@@ -19,6 +19,9 @@ export function merged<T>({ results, away }: Fanned<readonly T[]>, compare: Comp
   return { items: items.slice(0, limit), away };
 }
 
+/** What an operation takes where no limit is said. What is no limit at all each database refuses. */
+export const limitOf = (command: { readonly limit?: number } | undefined): number => command?.limit ?? 100;
+
 /** All lists, in the order of the map. */
 export const flat = <T>({ results, away }: Fanned<readonly T[]>): Merged<T> => ({
   items: results.flatMap(({ value }) => value),

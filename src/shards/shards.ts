@@ -1,4 +1,4 @@
-import { type PaymentEventsDataSourceSettings, type PostgresOptions } from '../connection/data-source-settings';
+import { type PostgresOptions } from '../connection/data-source-settings';
 import { createDataSourceOptions } from '../data-source';
 import { translateError } from '../database/translate-error';
 import {
@@ -9,28 +9,16 @@ import {
   InvalidCommandError,
   WrongShardError,
 } from '../errors';
-import { isUuid, LONGEST_TIMER_MS } from '../validation/rules';
+import { isUuid } from '../validation/rules';
 import { AllShards } from './all-shards';
+import { validateSettings } from '../validation/validate-options';
 import { assertFence, assertSameHash } from './assert-shard';
 import { fanOut, type Fanned } from './fan-out';
 import { MapLoader } from './map-loader';
 import { type Shard, shardOf } from './shard';
+import { ShardsOptions, type ShardsSettings } from './shards-settings';
 import { ShardDatabase } from './shard-database';
 import { entryOf, type ShardEntry, type ShardMap, type ShardMapSource } from './shard-map';
-
-/** What the DataSources of all shards have in common. Where each database is, the map says. */
-export interface ShardsSettings extends Readonly<
-  Omit<PaymentEventsDataSourceSettings, 'url' | 'host' | 'port' | 'database' | 'user'>
-> {
-  /**
-   * A map that is older is loaded anew before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
-   * refused, a read is not: for as long as this it may find a request as it was when its restaurant moved. 0: the map is loaded by
-   * `reload` alone, and by `run` after a refusal. Default 5,000.
-   */
-  readonly reloadEveryMs?: number;
-  /** Told when the map could not be loaded before a call, which goes on with the one in use. Default: nobody is told. */
-  readonly onReloadFailed?: (error: unknown) => void;
-}
 
 /** A map and what was opened by it. */
 interface InForce {
@@ -53,9 +41,9 @@ interface InForce {
  * const { authRequestId } = await shards.run(restaurantId, ({ requests }) => requests.authorize(command));
  */
 export class Shards {
-  readonly #settings: Omit<ShardsSettings, 'reloadEveryMs' | 'onReloadFailed'>;
+  readonly #settings: Omit<ShardsSettings, keyof ShardsOptions>;
   readonly #reloadEveryMs: number;
-  readonly #onReloadFailed: ShardsSettings['onReloadFailed'];
+  readonly #onReloadFailed: ShardsOptions['onReloadFailed'];
   readonly #loader: MapLoader;
   /** Databases that the map has no more, until they are closed. */
   readonly #leaving = new Set<ShardDatabase>();
@@ -66,12 +54,10 @@ export class Shards {
   #isDestroyed = false;
 
   /** @throws ConfigurationError naming each setting that is wrong */
-  constructor(source: ShardMapSource, { reloadEveryMs = 5_000, onReloadFailed, ...settings }: ShardsSettings = {}) {
-    if (!Number.isSafeInteger(reloadEveryMs) || reloadEveryMs < 0 || reloadEveryMs > LONGEST_TIMER_MS) {
-      throw new ConfigurationError(`ShardsSettings: reloadEveryMs must be an integer from 0 to ${LONGEST_TIMER_MS}.`);
-    }
-    this.#reloadEveryMs = reloadEveryMs;
-    this.#onReloadFailed = onReloadFailed;
+  constructor(source: ShardMapSource, { reloadEveryMs, onReloadFailed, ...settings }: ShardsSettings = {}) {
+    const options = validateSettings({ ShardsOptions }, { reloadEveryMs, onReloadFailed });
+    this.#reloadEveryMs = options.reloadEveryMs ?? 5_000;
+    this.#onReloadFailed = options.onReloadFailed;
     this.#settings = settings;
     this.#optionsOf('postgresql://localhost/any');
     this.#loader = new MapLoader(source);
@@ -121,8 +107,10 @@ export class Shards {
     try {
       return await this.#runAt(used, entry, work);
     } catch (error) {
-      if (!MAY_HAVE_MOVED.some((type) => error instanceof type)) throw error;
-      const current = await this.#newerThan(used, error);
+      // A repository of TypeORM throws the database's refusal as it was said.
+      const told = translateError(error);
+      if (!MAY_HAVE_MOVED.some((type) => told instanceof type)) throw error;
+      const current = await this.#newerThan(used, told);
       const newer = entryOf(current.map, restaurantId);
       if (newer.url === entry.url) throw error;
       return await this.#runAt(current, newer, work);
@@ -268,7 +256,8 @@ export class Shards {
   async #newerThan(used: InForce, because: unknown): Promise<InForce> {
     try {
       const running = this.#loader.running;
-      if (this.#current() === used && running) this.#adopt(await running);
+      const loaded = this.#current() === used && (await running?.catch(() => undefined));
+      if (loaded) this.#adopt(loaded);
       if (this.#current() === used) await this.reload();
     } catch (error) {
       if (!(because instanceof WrongShardError)) throw because;

@@ -16,13 +16,14 @@ import { migrate } from '../../src/migrator/migrator';
 import { planMigrations } from '../../src/migrator/plan';
 import { stamp } from '../../src/migrator/stamp';
 import { BackgroundWork } from '../../src/nest/background-work';
-import { PaymentEventsDbModuleOptions } from '../../src/nest/module-options';
+import { PaymentEventsDbModuleOptions, ShardsModuleOptions } from '../../src/nest/module-options';
 import { toTypeOrmOptions } from '../../src/nest/open-data-source';
 import { PaymentEventsDbHealth } from '../../src/nest/payment-events-db.health';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
 import { DevelopmentSeeder } from '../../src/seeds';
+import { Shards } from '../../src/shards/shards';
 import { Sweeper } from '../../src/sweeper/sweeper';
 import { plainConfigs, TestKeyring } from '../support/configs/configs';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
@@ -380,6 +381,18 @@ const OPERATIONS: Record<string, Prepare> = {
         ({ logger: _, ...rest }) => rest,
       ),
     ),
+  ShardsModuleOptions: () =>
+    Promise.resolve((changes) =>
+      Promise.resolve(validateSettings({ ShardsModuleOptions }, changes)).then((options) =>
+        Object.values(options).map((value: unknown) => typeof value),
+      ),
+    ),
+  ShardsOptions: () =>
+    Promise.resolve(async (changes) => {
+      const map = { version: 1, shards: [{ name: 'a', modulus: 1, remainder: 0, number: 0, url: database.url }] };
+      const { version } = (await new Shards({ load: () => Promise.resolve(map) }, changes).open()).map;
+      return version;
+    }),
   PaymentEventsDataSourceSettings: () =>
     Promise.resolve((changes) =>
       Promise.resolve(createDataSourceOptions({ ...addressBeside(changes), ...changes })).then(

@@ -1,6 +1,8 @@
 import { Client } from 'pg';
+import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { currentTestRun, FileDatabase } from '../../../src/testing';
 import { type FileGlobals } from '../jest/environment';
+import { FENCE_OF_ALL, openThroughShards, THROUGH_SHARDS } from '../shards/through-shards';
 import { requireNoSessions } from './require-no-sessions';
 
 export interface UseTestDatabaseOptions {
@@ -28,6 +30,8 @@ export function useTestDatabase({ empty = false }: UseTestDatabaseOptions = {}):
 export class DatabaseOfFile extends FileDatabase {
   readonly #clients: Client[] = [];
   #isMade = false;
+  #isShard = false;
+  #ofShard: Promise<PaymentEventsDataSource> | undefined;
 
   /** One more session, for tests of several at once. It is closed at the end of the file. */
   async connect(): Promise<Client> {
@@ -40,6 +44,13 @@ export class DatabaseOfFile extends FileDatabase {
   override async create(options: UseTestDatabaseOptions): Promise<void> {
     await super.create(options);
     this.#isMade = true;
+    if (!THROUGH_SHARDS || options.empty) return;
+    await this.query(FENCE_OF_ALL);
+    this.#isShard = true;
+  }
+
+  override dataSource(): Promise<PaymentEventsDataSource> {
+    return this.#isShard ? (this.#ofShard ??= openThroughShards(this.url)) : super.dataSource();
   }
 
   async finish({ path, failed }: { path: string; failed: boolean }): Promise<void> {
@@ -58,6 +69,9 @@ export class DatabaseOfFile extends FileDatabase {
 
   override async closeSessions(): Promise<void> {
     await super.closeSessions();
+    const ofShard = await this.#ofShard?.catch(() => undefined);
+    if (ofShard?.isInitialized) await ofShard.destroy();
+    this.#ofShard = undefined;
     for (const client of this.#clients.splice(0)) await client.end().catch(() => undefined);
   }
 }

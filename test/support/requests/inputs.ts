@@ -188,6 +188,8 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
     ...{ client: { send: nothing }, queues: { m: 'https://sqs.example.com/1/q' } },
     ...{ maxBytes: 1, deduplicationId: nothing },
   },
+  ShardsModuleOptions: { shards: { load: nothing }, dataSource: { poolSize: 1 }, relay: {}, sweeper: {} },
+  ShardsOptions: { reloadEveryMs: 0, onReloadFailed: nothing },
   StampOptions: { dryRun: true, say: nothing },
   StartAttemptCommand: { configVersion: 'v1', besideUnanswered: true, settleWithinMs: 0, eventId: id, ...traced },
   StopOptions: { mode: 'fast' },

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type EntityManager } from 'typeorm';
 import { type PaymentEventsDataSourceSettings } from '../../../src/connection/data-source-settings';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
+import { openThroughShards, THROUGH_SHARDS } from '../shards/through-shards';
 import { type DatabaseOfFile } from '../database/use-test-database';
 
 /** A DataSource with a connection, already open, for each of many at once. Destroy it in `afterAll`. */
@@ -10,8 +11,10 @@ export async function crowdOf(
   database: DatabaseOfFile,
   settings: Partial<PaymentEventsDataSourceSettings> = {},
 ): Promise<PaymentEventsDataSource> {
-  const options = createDataSourceOptions({ url: database.url, poolSize, connectTimeoutMs: 20_000, ...settings });
-  const crowd = await new PaymentEventsDataSource(options).initialize();
+  const own = { poolSize, connectTimeoutMs: 20_000, ...settings };
+  const crowd = THROUGH_SHARDS
+    ? await openThroughShards(database.url, own)
+    : await new PaymentEventsDataSource(createDataSourceOptions({ url: database.url, ...own })).initialize();
   await atOnce(poolSize, () => crowd.query('SELECT pg_sleep(0.2)'));
   return crowd;
 }

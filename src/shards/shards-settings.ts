@@ -1,0 +1,26 @@
+import { IsOptional } from 'class-validator';
+import { type PaymentEventsDataSourceSettings } from '../connection/data-source-settings';
+import { Callable } from '../validation/option-rules';
+import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
+
+/** How `Shards` looks at its map. */
+export class ShardsOptions {
+  /**
+   * A map that is older is loaded anew before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
+   * refused, a read is not: for as long as this it may find a request as it was when its restaurant moved. 0: the map is loaded by
+   * `reload` alone, and by `run` after a refusal. Default 5,000.
+   */
+  @IsOptional()
+  @WholeNumber(0, LONGEST_TIMER_MS)
+  reloadEveryMs?: number;
+
+  /** Told what kept the map from being loaded before a call, which goes on with the one in use. Default: nobody is told. */
+  @IsOptional()
+  @Callable()
+  onReloadFailed?: (error: unknown) => void;
+}
+
+/** The same, and what the DataSources of all shards have in common. Where each database is, the map says. */
+export type ShardsSettings = Readonly<
+  ShardsOptions & Omit<PaymentEventsDataSourceSettings, 'url' | 'host' | 'port' | 'database' | 'user'>
+>;
