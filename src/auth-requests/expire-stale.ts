@@ -116,7 +116,7 @@ export async function expireStale(session: Session, input: ExpireStaleCommand): 
   const expired: string[] = [];
   let fence: ResidueClass | undefined;
   for (let beginAt: Date | null = null; ;) {
-    const found = session.rows(EXPIRE_STALE, {
+    const found: Promise<StaleRow[]> = session.rows(EXPIRE_STALE, {
       ...ownedBy(fence),
       older_than_ms: olderThanMs,
       within_ms: withinMs,
@@ -128,7 +128,7 @@ export async function expireStale(session: Session, input: ExpireStaleCommand): 
       void_message: voidMessage('', '', 'expired'),
       headers: command.headers,
     });
-    const batch = await found.catch(async (error: unknown) => {
+    const batch: StaleRow[] | undefined = await found.catch(async (error: unknown) => {
       // The fence has refused a request of a restaurant that has moved away: such are left out from here on.
       if (!(error instanceof WrongShardError)) throw error;
       const narrower = await readFence(session);

@@ -77,6 +77,5 @@ async function openShards(options: ShardsModuleOptions): Promise<Shards> {
 
 /** All but where the database is, which the map says. */
 function settingsOfEnvironment(): ShardsSettings {
-  const { url: _, ...settings } = readConfig({ ...process.env, DATABASE_URL: ANYWHERE }).dataSource;
-  return settings;
+  return { ...readConfig({ ...process.env, DATABASE_URL: ANYWHERE }).dataSource, ...{ url: undefined } };
 }

@@ -2,7 +2,7 @@ import { type Queryable } from '../database/queryable';
 import { query, raw, sql } from '../database/sql';
 import { ConfigurationError, WrongShardError } from '../errors';
 import { readFence } from '../fence/read-fence';
-import { classInWords, contains, hashOf, PARTITION_SEED, type ResidueClass } from '../fence/residue';
+import { classInWords, contains, hashOf, PARTITION_SEED } from '../fence/residue';
 import { type ShardEntry } from './shard-map';
 
 /** Its sixteen bytes differ, so that another order of them is another hash. */

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../errors';
 import { readShardMap, type ShardMap, type ShardMapSource } from './shard-map';
 
 /**
- * A file of JSON, which is read anew each time. Replace it by one step (`rename`), since a half-written one is refused.
+ * A file of JSON, which is read again each time. Replace it by one step (`rename`), since a half-written one is refused.
  *
  * @example
  * const shards = await new Shards(shardMapFile('/etc/payments/shards.json')).open();

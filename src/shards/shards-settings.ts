@@ -6,7 +6,7 @@ import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
 /** How `Shards` looks at its map. */
 export class ShardsOptions {
   /**
-   * A map that is older is loaded anew before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
+   * A map that is older is loaded again before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
    * refused, a read is not: for as long as this it may find a request as it was when its restaurant moved. 0: the map is loaded by
    * `reload` alone, and by `run` after a refusal. Default 5,000.
    */

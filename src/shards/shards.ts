@@ -79,7 +79,7 @@ export class Shards {
   }
 
   /**
-   * The database of a restaurant, open. Ask for it anew each time: after a reload of the map it may be another one, and a
+   * The database of a restaurant, open. Ask for it each time: after a reload of the map it may be another one, and a
    * database that the map has no more is closed when it has been quiet for a second.
    *
    * @throws DatabaseUnavailableError it is away; ConfigurationError, WrongShardError it is not what the map says
@@ -230,7 +230,7 @@ export class Shards {
     return this.#inForce;
   }
 
-  /** The map in use, which is loaded anew first where that was too long ago. */
+  /** The map in use, which is loaded again first where that was too long ago. */
   async #newEnough(): Promise<InForce> {
     const current = this.#current();
     if (this.#reloadEveryMs === 0 || performance.now() - this.#loadedAt < this.#reloadEveryMs) return current;

@@ -36,7 +36,7 @@ type Parts = Omit<SweepResult, 'outcome' | 'dryRun' | 'outboxAgeMs'>;
 /** Does some tasks, one after the other. A task that fails ends the turn; what was done before it stays. */
 export async function sweep(tasks: ReadonlySet<SweeperTask>, given: Turn): Promise<SweepResult> {
   const session = sessionOf(given.dataSource);
-  // Read anew each turn: it becomes narrower when restaurants move away.
+  // Read again each turn: it becomes narrower when restaurants move away.
   const turn = { ...given, settings: { ...given.settings, fence: await readFence(session) } };
   const sends = tasks.has('voiding') || tasks.has('stuck') || tasks.has('unsettled');
   const outboxAgeMs = sends ? await readOutboxAgeMs(session) : null;

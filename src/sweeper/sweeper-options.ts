@@ -182,7 +182,7 @@ export const DEFAULTS = {
 export type SweeperSettings = { readonly [Name in keyof typeof DEFAULTS]: number };
 
 /** The same, and which restaurants are the database's own: undefined for all. */
-export type TurnSettings = SweeperSettings & { readonly fence: ResidueClass | undefined };
+export type TurnSettings = SweeperSettings & { readonly fence?: ResidueClass };
 
 /** @throws ConfigurationError naming each option that is wrong */
 export function readSweeperOptions(

@@ -1,13 +1,23 @@
 import { NestFactory } from '@nestjs/core';
 import { Outbox, Shards, type ShardMap } from '../../../src';
 import { PaymentEventsDbModule, ShardsHealth, type ShardsModuleOptions } from '../../../src/nest';
+import { addFence, FENCED_TABLES } from '../../../src/fence/fence-sql';
 import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { Proxy } from '../../support/database/proxy';
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { NestLog } from '../../support/nest/nest-log';
 import { until } from '../../support/relay/relayed';
 import { anAuthorizeCommand } from '../../support/requests/auth-requests';
-import { aRestaurantOf, EVEN, fence, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
+import {
+  aRestaurantOf,
+  empty as clear,
+  EVEN,
+  fence,
+  mapOf,
+  ODD,
+  ReplaceableSource,
+  WHOLE,
+} from '../../support/shards/shards';
 
 const a = useTestDatabase();
 const b = useTestDatabase();
@@ -17,7 +27,8 @@ beforeAll(async () => {
   await fence(b, ODD);
 });
 beforeEach(async () => {
-  for (const database of [a, b]) await database.query('DELETE FROM outbox');
+  await clear(a);
+  await clear(b);
 });
 
 const start = (options: ShardsModuleOptions, logger: NestLog | false = false) =>
@@ -143,7 +154,6 @@ test('does not start where a database that answers lacks migrations or its fence
     );
     expect(error).toMatchObject({ code });
   }
-  const { addFence, FENCED_TABLES } = await import('../../../src/fence/fence-sql');
   for (const table of FENCED_TABLES) {
     await empty.query(`CREATE TABLE ${table} (restaurant_id uuid)`);
     await empty.query(addFence(table, ODD));
@@ -163,13 +173,14 @@ test('what is wrong with an option is told before any database is opened', async
 test('each database has its relay and its sweeper, those of a new map too; those of one that left end', async () => {
   const log = new NestLog();
   const publisher = new ClosingPublisher();
+  const swept = jest.fn();
   const source = sourceOf(mapOf(1, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: b.url } }));
   const app = await start(
     {
       shards: source,
       dataSource: { reloadEveryMs: 1 },
       relay: { publishers: publisher, pollIntervalMs: 5 },
-      sweeper: { stuckAfterMs: 1_000, hooks: {} },
+      sweeper: { hooks: { swept } },
     },
     log,
   );
@@ -179,6 +190,7 @@ test('each database has its relay and its sweeper, those of a new map too; those
     await shards.run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId })));
   }
   await until('both deliver', () => publisher.published.length === 2);
+  await until('both sweep', () => swept.mock.calls.length === 2);
   const { dataSource: left } = await shards.of(aRestaurantOf(EVEN));
   // The first database is renamed, and the map has one address of it more.
   const moved = new URL(a.url);

@@ -5,7 +5,7 @@ import { type Shard } from '../../../src/shards/shard';
 import { Shards } from '../../../src/shards/shards';
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { anAuthorization, anAuthorizeCommand } from '../../support/requests/auth-requests';
-import { aRestaurantOf, EVEN, fence, mapOf, ODD, ReplaceableSource } from '../../support/shards/shards';
+import { aRestaurantOf, empty, EVEN, fence, mapOf, ODD, ReplaceableSource } from '../../support/shards/shards';
 import { HOUR, letPass } from '../../support/sweeper/sweeping';
 
 const a = useTestDatabase();
@@ -57,16 +57,9 @@ async function unsettled(
   });
   return authRequestId;
 }
-const clear = (database: typeof a) =>
-  database.query(
-    `SET session_replication_role = replica;
-     DELETE FROM auth_request_state; DELETE FROM auth_holds; DELETE FROM payment_events;
-     DELETE FROM auth_idempotency_keys; DELETE FROM auth_processing_locks; DELETE FROM outbox;
-     SET session_replication_role = origin`,
-  );
 beforeEach(async () => {
-  await clear(a);
-  await clear(b);
+  await empty(a);
+  await empty(b);
 });
 
 test('stuck requests of all databases come in one order, as many as were asked for', async () => {
@@ -189,8 +182,8 @@ test('purges are of all databases', async () => {
     await database.query('UPDATE outbox SET processed_at = now()');
     await letPass(database, 1_000 * HOUR);
     await database.query(
-      `INSERT INTO auth_processing_locks (auth_request_id, restaurant_id, worker_id, fencing_token, expires_at)
-       SELECT auth_request_id, restaurant_id, 'w', 1, now() FROM auth_request_state`,
+      `INSERT INTO auth_processing_locks (auth_request_id, restaurant_id, worker_id, fencing_token, locked_at, expires_at)
+       SELECT auth_request_id, restaurant_id, 'w', 1, now() - interval '1 minute', now() FROM auth_request_state`,
     );
   }
   await expect(crippled.all().purgeKeys()).resolves.toEqual({ purged: 2, away });

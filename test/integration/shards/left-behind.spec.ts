@@ -34,12 +34,12 @@ beforeAll(async () => {
   }
   await before.destroy();
   await source.query('UPDATE outbox SET processed_at = now()');
+  await letPass(source, HOUR);
   await moveRestaurants({ from: source, keeps: EVEN, to: target, moves: ODD });
-  for (const database of [source, target]) await letPass(database, HOUR);
   const map = mapOf(2, { a: { ...EVEN, url: source.url }, b: { ...ODD, url: target.url } });
   shards = await new Shards(new ReplaceableSource(map)).open();
 });
-afterAll(() => shards.destroy());
+afterAll(() => shards?.destroy());
 
 const idsOf = (found: readonly { readonly authRequestId: string }[]) => found.map(({ authRequestId }) => authRequestId);
 const of = (ids: Record<string, string>, restaurants: readonly string[]) => restaurants.map((id) => ids[id]);
@@ -69,11 +69,10 @@ test('the sweeper sends messages for the own ones alone, gives up their voids al
   // Nobody does anything about it, over and over: it is given up by an event, which the fence would refuse for the others.
   const impatient = { stuckAfterMs: 1_000, voidingAfterMs: 1_000, maxSweeps: 1, maxDelayMs: 1_000 };
   await source.query('UPDATE outbox SET processed_at = now()');
-  await letPass(source, HOUR);
   await source.query(
-    `ALTER TABLE auth_holds DISABLE TRIGGER guard_auth_holds; UPDATE auth_holds SET sweeps = 1;
+    `ALTER TABLE auth_holds DISABLE TRIGGER guard_auth_holds; UPDATE auth_holds SET sweeps = 1, swept_at = NULL, state_since = state_since - interval '1 hour';
      ALTER TABLE auth_holds ENABLE ALWAYS TRIGGER guard_auth_holds;
-     ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state; UPDATE auth_request_state SET sweeps = 1;
+     ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state; UPDATE auth_request_state SET sweeps = 1, swept_at = NULL, updated_at = updated_at - interval '1 hour';
      ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state`,
   );
   const last = await new Sweeper(await source.dataSource(), impatient).runOnce();

@@ -9,7 +9,7 @@ import { useTestDatabase } from '../../support/database/use-test-database';
 import { anAuthorization, anAuthorizeCommand } from '../../support/requests/auth-requests';
 import { atOnce } from '../../support/requests/races';
 import { moveRestaurants } from '../../support/shards/move-restaurants';
-import { aRestaurantOf, EVEN, fence, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
+import { aRestaurantOf, empty, EVEN, fence, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
 
 const a = useTestDatabase();
 const b = useTestDatabase();
@@ -25,14 +25,8 @@ async function open(source: ReplaceableSource): Promise<Shards> {
 
 /** All restaurants are at the first database, and nothing is there. */
 beforeEach(async () => {
-  for (const database of [a, b]) {
-    await database.query(
-      `SET session_replication_role = replica;
-       DELETE FROM auth_request_state; DELETE FROM auth_holds; DELETE FROM payment_events;
-       DELETE FROM auth_idempotency_keys; DELETE FROM auth_processing_locks; DELETE FROM outbox;
-       SET session_replication_role = origin`,
-    );
-  }
+  await empty(a);
+  await empty(b);
   await fence(a, WHOLE, true);
   await b.query('ALTER TABLE payment_events DROP CONSTRAINT IF EXISTS payment_events_shard');
   await b.query('ALTER TABLE auth_idempotency_keys DROP CONSTRAINT IF EXISTS auth_idempotency_keys_shard');
@@ -50,7 +44,7 @@ test('each write with an old map is refused by the database, and made once at th
   const writes: Record<string, (shard: Shard, authRequestId: string) => Promise<unknown>> = {
     authorize: ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId, idempotencyKey: 'k' })),
     requestVoid: ({ requests }, authRequestId) =>
-      requests.requestVoid({ restaurantId, authRequestId, idempotencyKey: 'v' }),
+      requests.requestVoid({ restaurantId, authRequestId, idempotencyKey: 'v', reason: 'r' }),
     expire: ({ requests }, authRequestId) => requests.expire({ restaurantId, authRequestId, reason: 'r' }),
     attempt: ({ requests }, authRequestId) =>
       requests.attempt({ restaurantId, authRequestId, configVersion: 'v1', ttlMs: 60_000 }, () =>
@@ -129,7 +123,7 @@ test('a request that a split has removed from its old database is found at the n
   await move();
   await a.query('DELETE FROM auth_request_state; DELETE FROM auth_idempotency_keys');
   source.map = after();
-  const command = { restaurantId, authRequestId, idempotencyKey: 'v' };
+  const command = { restaurantId, authRequestId, idempotencyKey: 'v', reason: 'r' };
   await expect(shards.run(restaurantId, ({ requests }) => requests.requestVoid(command))).resolves.toMatchObject({
     authRequestId,
   });
@@ -239,7 +233,7 @@ test('of calls that travel in one statement the foreign ones alone are refused',
   }
 });
 
-test('an answer whose restaurant moved while the processor was asked is told to the worker, and settled at the new database', async () => {
+test('an answer whose restaurant moved while the processor was asked is told to the worker, who asks again at the new database under the same key', async () => {
   const source = new ReplaceableSource(before());
   const shards = await open(source);
   const restaurantId = aRestaurantOf(ODD);
@@ -258,8 +252,11 @@ test('an answer whose restaurant moved while the processor was asked is told to 
   expect(asked).toHaveBeenCalledTimes(1);
   source.map = after();
   // The message is delivered again, until the lease that moved along has run out.
-  let settled: unknown;
-  const again = jest.fn((attempt: { outcome: string }) => ((settled = attempt.outcome), Promise.resolve(answer)));
+  let begun: unknown;
+  const again = jest.fn((attempt: { outcome: string; authRequestId: string }) => {
+    begun = { outcome: attempt.outcome, authRequestId: attempt.authRequestId };
+    return Promise.resolve(answer);
+  });
   for (let result; result === undefined;) {
     result = await shards
       .run(restaurantId, ({ requests }) => requests.attempt({ ...command, ttlMs: 60_000 }, again))
@@ -269,7 +266,7 @@ test('an answer whose restaurant moved while the processor was asked is told to 
         return undefined;
       });
   }
-  expect([settled, again.mock.calls.length]).toEqual(['settle', 1]);
+  expect([begun, again.mock.calls.length]).toEqual([{ outcome: 'proceed', authRequestId }, 1]);
   const [request] = await b.query(
     'SELECT status, processor_auth_id FROM auth_request_state WHERE auth_request_id = $1',
     [authRequestId],

@@ -45,5 +45,10 @@ export async function moveRestaurants({
     await client.end();
   }
   await from.query(`DELETE FROM outbox WHERE ${inClass(moves)}`);
+  // The range of number 1: else the target would give out ids that the rows have.
+  await to.query(
+    `SELECT setval(format('%I', sequencename)::regclass, 1099511627776) FROM pg_sequences
+     WHERE schemaname = current_schema() AND data_type = 'bigint'::regtype`,
+  );
   await to.query(refence(moves));
 }
