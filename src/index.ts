@@ -206,6 +206,11 @@ export { readShardMap, type ShardEntry, type ShardMap, type ShardMapSource } fro
 export { Shards } from './shards/shards';
 export { ShardsOptions, type ShardsSettings } from './shards/shards-settings';
 export { type AllVerifications } from './shards/verify-all';
+export { type DroppedReporting, dropReporting, type DropReportingSettings } from './reporting/drop-reporting';
+export { ReportingRefusedError } from './reporting/errors';
+export { type RenewedReporting, type RenewedShard, renewReporting } from './reporting/renew-reporting';
+export { type ReportingStatus, reportingStatus, type ShardReportingStatus } from './reporting/reporting-status';
+export { type ReportingPlace, type ReportingSettings } from './reporting/settings';
 
 export { Sweeper } from './sweeper/sweeper';
 export { SweeperOptions, SweepOptions } from './sweeper/sweeper-options';

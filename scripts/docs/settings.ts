@@ -2,6 +2,7 @@ import { exports as EXPORTS } from '../../package.json';
 import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../src/config';
 import { PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
 import { KEY_VARIABLES } from '../../src/cli/keys-from-environment';
+import { REPORTING_VARIABLES } from '../../src/cli/reporting-from-environment';
 import { PaymentConfigsOptions } from '../../src/configs/restaurant-payment-configs';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
@@ -48,6 +49,12 @@ export async function settingsReference(api: PublicApi): Promise<Map<string, str
       Object.entries(KEY_VARIABLES).map(([name, meaning]) => [code(name), meaning]),
     ),
     inTable(settingsOf(api, PaymentConfigsOptions)),
+    '## Reports',
+    REPORTS,
+    table(
+      ['variable of the command line', 'meaning'],
+      Object.entries(REPORTING_VARIABLES).map(([name, meaning]) => [code(name), meaning]),
+    ),
     ...(await publisherOptions()).flatMap((Options) => [
       `## ${Options.name.replace(/Options$/, '')}`,
       inTable(settingsOf(api, Options)),
@@ -83,6 +90,8 @@ const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize:
 const SECRETS = `${codeBlock("new RestaurantPaymentConfigs(dataSource, { keys: await readKeyring('keyring.json'), cacheTtlMs: 5_000 });")}
 
 The [keys](../how-to/keep-processor-secrets.md) are named in code; the command line finds them by one of two variables.`;
+
+const REPORTS = `For \`npx payment-events-db reporting\`, which also reads the map of databases: [report over all restaurants](../how-to/report-over-all-restaurants.md).`;
 
 const SWEEPER = `${codeBlock('new Sweeper(dataSource, { stuckAfterMs: 300_000, expiryIntervalMs: 0 });')}
 

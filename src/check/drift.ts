@@ -13,6 +13,7 @@ import { compareCatalogs, type Drift } from '../schema/compare-catalogs';
 import { HalfAppliedError, PendingMigrationsError } from '../migrator/errors';
 import { withoutAuditor } from './auditor';
 import { readExposures } from './exposures';
+import { withReportingViews } from './reporting-views';
 import { assertSound, halfApplied, namesOf, readHistory } from '../migrator/history';
 import { withFence, withRemedyOfFences } from './fence';
 import { findForeignSequences, findStaleSequences } from './sequences';
@@ -53,7 +54,8 @@ export class DriftOptions {
 
 /**
  * Compares the schema of the database with what its migrations make: every object of its tables, down to whether a
- * guard is switched on, an index valid, and who was granted what. Of the services' roles those that exist are expected
+ * guard is switched on, an index valid, and who was granted what, and so the views that a reporting database reads, where
+ * there are any. Of the services' roles those that exist are expected
  * to have their privileges; nobody else is to have any, but for the role that pgaudit goes by, where nobody can act as it.
  * Reads only; any role that may read the history may do it.
  *
@@ -102,7 +104,7 @@ export async function compareSchema(
     (one) => isNewest || !isMissingPrivilege(one),
   );
   const drift = [
-    ...(await withoutAuditor(dataSource, different)),
+    ...(await withReportingViews(dataSource, await withoutAuditor(dataSource, different), rolePrefix)),
     ...(await findStaleSequences(dataSource)),
     ...(shard?.number === undefined ? [] : await findForeignSequences(dataSource, shard.number)),
     ...beside,

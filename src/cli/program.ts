@@ -14,6 +14,7 @@ import { outboxCommand } from './commands/outbox';
 import { planCommand } from './commands/plan';
 import { rebuildCommand } from './commands/rebuild';
 import { relayCommand } from './commands/relay';
+import { reportingCommand } from './commands/reporting';
 import { requestsCommand } from './commands/requests';
 import { revertCommand } from './commands/revert';
 import { shardCommand } from './commands/shard';
@@ -50,6 +51,7 @@ const COMMANDS = [
   relayCommand,
   sweepCommand,
   shardCommand,
+  reportingCommand,
 ];
 
 /** `payment-events-db`, with all its commands. */

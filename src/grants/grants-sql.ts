@@ -24,7 +24,7 @@ export function grantsSql({ database, schema }: Place, rolePrefix?: string): str
 BEGIN;
 SET LOCAL search_path = ${schema};
 
-${ROLES.map((role) => creation(roleName(role, rolePrefix))).join('\n')}
+${ROLES.map((role) => roleCreation(roleName(role, rolePrefix))).join('\n')}
 
 -- Revoke everything first, also from those to whom they granted it. PUBLIC keeps CONNECT.
 REVOKE ALL ON DATABASE ${database} FROM ${roles} CASCADE;
@@ -47,7 +47,7 @@ COMMIT;
 }
 
 /** CREATE ROLE is refused to a user who may not create roles, even where the role exists. */
-const creation = (name: string) => `DO $$
+export const roleCreation = (name: string): string => `DO $$
 BEGIN
   IF to_regrole('${name}') IS NULL THEN
     CREATE ROLE ${name} NOLOGIN;

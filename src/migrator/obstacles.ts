@@ -9,6 +9,7 @@ import { ADOPT_AGAIN, LegacyTimeZoneError, recordedTimes } from './legacy-time-z
 import { withoutTimeouts } from '../migrations/helpers/locking';
 import { findMissingRights } from './missing-rights';
 import { findFences } from './fences';
+import { REPORTING_SCHEMA } from '../schema/objects';
 import { type Step } from './names-taken';
 import { findUnfitTimes } from './unfit-times';
 import { findUnknownRestaurants } from './unknown-restaurants';
@@ -20,7 +21,11 @@ export class MigrationObstaclesError extends PaymentEventsDbError {
   constructor(readonly obstacles: readonly Obstacle[]) {
     super(
       `These would stop the migrations. None has run:\n${obstacles.map((one) => `  ${describeObstacle(one)}\n`).join('')}` +
-        'Drop such an object and create it again after the migrations; correct such rows, grant such rights. Then run this again.',
+        'Drop such an object and create it again after the migrations; correct such rows, grant such rights. Then run this again.' +
+        (obstacles.some(({ reason }) => reason.startsWith(`view ${REPORTING_SCHEMA}_`))
+          ? `\nViews of ${REPORTING_SCHEMA}_… are for reports: npx payment-events-db reporting drop --views-only, and afterwards ` +
+            'npx payment-events-db reporting renew.'
+          : ''),
     );
   }
 }

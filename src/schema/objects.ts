@@ -13,6 +13,9 @@ export const OBJECTS = {
 /** The history of migrations, which the migrator makes before the first of them. */
 export const MIGRATIONS_TABLE = 'payment_events_db_migrations';
 
+/** What the tables of the reporting database are in, and what the schemas of the views that it reads begin with. */
+export const REPORTING_SCHEMA = 'payment_events_reporting';
+
 /** Everything that a privilege can be on. */
 export const GRANTED = {
   tables: [...OBJECTS.tables, MIGRATIONS_TABLE],

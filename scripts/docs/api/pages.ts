@@ -25,6 +25,7 @@ export const PAGES: readonly Page[] = [
   { name: 'read-model', title: 'Read model', sources: ['read-model'] },
   { name: 'inspection', title: 'Everything about one request', sources: ['inspection'] },
   { name: 'shards', title: 'Several databases', sources: ['shards', 'fence'] },
+  { name: 'reporting', title: 'Reports over all restaurants', sources: ['reporting'] },
   { name: 'nest', title: 'In a NestJS service', sources: ['nest'] },
   { name: 'entities', title: 'Tables as entities', sources: ['entities'] },
   { name: 'migrations', title: 'Running migrations', sources: ['migrations', 'migrator', 'schema', 'check'] },

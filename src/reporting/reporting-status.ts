@@ -1,0 +1,100 @@
+import { QueryFailedError, type QueryRunner } from 'typeorm';
+import { type Queryable } from '../database/queryable';
+import { query, sql } from '../database/sql';
+import { type ResidueClass } from '../fence/residue';
+import { REPORTING_SCHEMA } from '../schema/objects';
+import { type ShardEntry, type ShardMapSource } from '../shards/shard-map';
+import { validateSettings } from '../validation/validate-options';
+import { withReporting, withShards } from './databases';
+import { inspectViews } from './inspect-views';
+import { partitionOf, schemaOfClass } from './names';
+import { madeBy } from './obstacles';
+import { ReportingPlace } from './settings';
+import { REPORTING_VIEWS } from './views';
+
+/** How the reporting database and the views that it reads are, beside the map. Changes nothing. */
+export interface ReportingStatus {
+  /** Of the map. */
+  readonly version: number;
+  /** Of the map that the reporting database was made by; null where it was not made. */
+  readonly madeBy: number | null;
+  readonly shards: readonly ShardReportingStatus[];
+  /** All of it is as the map and this version of the package say, and answers. */
+  readonly current: boolean;
+}
+
+/** One database of the map. */
+export interface ShardReportingStatus extends ResidueClass {
+  readonly shard: string;
+  /** Of its class: all there and unchanged, changed, or missing. */
+  readonly views: 'current' | 'changed' | 'missing';
+  /** The parts of the tables of the reporting database that lead there. */
+  readonly tables: 'current' | 'missing';
+  /** `yes`, or the SQLSTATE with which a report there fails: `08001` is a server or a login that is refused. */
+  readonly answers: string;
+}
+
+/**
+ * Looks whether reports are what the map says: after a split, and for monitoring.
+ *
+ * @throws ReportingRefusedError; ConfigurationError a setting or the map is wrong
+ */
+export async function reportingStatus(source: ShardMapSource, place: ReportingPlace): Promise<ReportingStatus> {
+  const given = validateSettings({ ReportingPlace }, place);
+  return await withReporting(given, async (reporting) => {
+    const map = await source.load();
+    return await withShards(map, given, async (open) => {
+      const parts = await readParts(reporting);
+      const shards: ShardReportingStatus[] = [];
+      const session = reporting.createQueryRunner();
+      try {
+        for (const { entry, dataSource } of open) {
+          const found = await inspectViews(dataSource, given.rolePrefix);
+          const own = found.find(({ schema }) => schema === schemaOfClass(entry));
+          const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
+          shards.push({
+            ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
+            views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
+            tables: isPart ? 'current' : 'missing',
+            answers: isPart ? await answerOf(session, entry) : '–',
+          });
+        }
+      } finally {
+        await session.release();
+      }
+      const made = (await madeBy(reporting)) ?? null;
+      const isCurrent = (one: ShardReportingStatus) =>
+        one.views === 'current' && one.tables === 'current' && one.answers === 'yes';
+      const current = made === map.version && shards.every(isCurrent) && parts.size === shards.length * REPORTING_VIEWS.length;
+      return { version: map.version, madeBy: made, shards, current };
+    });
+  });
+}
+
+/** Each part of a table, by its name: where it leads. */
+async function readParts(reporting: Queryable): Promise<Map<string, string>> {
+  const rows = await query<{ name: string; part: string }>(
+    reporting,
+    sql`
+    SELECT format('"%s"', relname) AS name, concat_ws(' ', pg_get_expr(relpartbound, pg_class.oid),
+      (SELECT option_value FROM pg_options_to_table(ftoptions) WHERE option_name = 'schema_name')) AS part
+    FROM pg_class JOIN pg_foreign_table ON ftrelid = pg_class.oid
+    WHERE relnamespace = to_regnamespace(${REPORTING_SCHEMA})`,
+  );
+  return new Map(rows.map(({ name, part }) => [name, part]));
+}
+
+const partOf = (entry: ShardEntry) =>
+  `FOR VALUES WITH (modulus ${entry.modulus}, remainder ${entry.remainder}) ${schemaOfClass(entry)}`;
+
+/** Asks for one row, as a report would. */
+async function answerOf(session: QueryRunner, { name }: ShardEntry): Promise<string> {
+  try {
+    await session.query(`SELECT auth_request_id FROM ${REPORTING_SCHEMA}.${partitionOf('requests', name)} LIMIT 1`);
+    return 'yes';
+  } catch (error) {
+    const code = error instanceof QueryFailedError ? (error.driverError as { code?: string }).code : undefined;
+    if (code === undefined) throw error;
+    return code;
+  }
+}
