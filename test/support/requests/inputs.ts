@@ -23,6 +23,7 @@ const nothing = () => undefined;
 const keys = { generateDataKey: nothing, unwrap: nothing, rewrap: nothing };
 const hold = { processorName: 'stripe', processorAuthId: 'pi' };
 const leased = { ...ref, workerId: 'w', ttlMs: 5_000, longestMs: 1, retryBy: 'broker', ...traced };
+const reporting = { url: serverUrl, rolePrefix: 'a', dataSource: { schema: 's' }, say: nothing };
 const requestOptions = {
   ...{ restaurantId: id, amountCents: 1050, currency: 'EUR', paymentToken: 't', idempotencyKey: 'k' },
   ...{ configVersion: 'v1', ...hold },
@@ -74,6 +75,8 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   },
   DiscardCommand: { by: 'jo', reason: 'a test' },
   DriftOptions: { rolePrefix: 'a', ignorePrivileges: false, shard: { modulus: 2, remainder: 1, number: 3 } },
+  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false },
+  DropReportingSettings: { ...reporting, viewsOnly: false },
   EmbeddedServerOptions: {
     ...{ dataDirectory: '/d', port: 0, password: 'p', version: 18, settings: { fsync: 'off' }, notice: nothing },
   },
@@ -171,6 +174,8 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   ReplicaGetOptions: { atLeast: 1 },
   ReplicaListOptions: { atLeast: [{ authRequestId: id, lastEventSequence: 1 }] },
   ReplicaReadsOptions: { pollMs: 1, withinMs: 1 },
+  ReportingPlace: reporting,
+  ReportingSettings: { ...reporting, reader: 'r', readerPassword: 'p' },
   RequestOptions: requestOptions,
   RequestRef: ref,
   RequeueVoidCommand: { ...ref, ...hold, by: 'jo', reason: 'a test', ...traced },
