@@ -57,7 +57,9 @@ const read =
     if (given.success) return given.data as Record<Names, string>;
     throw new ConfigurationError(
       given.error.issues
-        .map(({ path, message }) => `${path.join('.')} ${set[String(path[0])] === undefined ? 'must be set' : message}.`)
+        .map(
+          ({ path, message }) => `${path.join('.')} ${set[String(path[0])] === undefined ? 'must be set' : message}.`,
+        )
         .join('\n'),
     );
   };

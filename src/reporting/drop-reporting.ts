@@ -32,7 +32,10 @@ export interface DroppedReporting {
  *
  * @throws ReportingRefusedError; MigrationInProgressError; ConfigurationError a setting or the map is wrong
  */
-export async function dropReporting(source: ShardMapSource, settings: DropReportingSettings): Promise<DroppedReporting> {
+export async function dropReporting(
+  source: ShardMapSource,
+  settings: DropReportingSettings,
+): Promise<DroppedReporting> {
   const given = validateSettings({ DropReportingSettings }, settings);
   return await withReporting(given, (reporting) =>
     locked(reporting, given, async (queryRunner) => {

@@ -74,6 +74,7 @@ function foreignSql(found: Found, { version, shards }: ShardMap, reader: Reader,
     `REVOKE ALL ON SCHEMA ${REPORTING_SCHEMA} FROM PUBLIC, ${role}`,
     `GRANT USAGE ON SCHEMA ${REPORTING_SCHEMA} TO ${role}`,
     `GRANT CONNECT ON DATABASE ${found.database} TO ${role}`,
+    ...locking(Object.keys(found.tables)),
     ...dropping({ ...found, tables: outdated }),
     ...REPORTING_VIEWS.filter(({ name }) => !current.includes(name)).flatMap((view) => [
       `CREATE TABLE ${of(view)} (${columnsOf(view)}) PARTITION BY HASH (restaurant_id)`,
@@ -86,19 +87,26 @@ function foreignSql(found: Found, { version, shards }: ShardMap, reader: Reader,
     ...shards.flatMap((shard) => [
       `CREATE SERVER ${serverOf(shard.name)} FOREIGN DATA WRAPPER postgres_fdw OPTIONS (${serverOptions(shard.url, found.version)})`,
       userMapping(serverOf(shard.name), reader),
-      ...REPORTING_VIEWS.map(
-        (view) =>
-          `CREATE FOREIGN TABLE ${REPORTING_SCHEMA}.${partitionOf(view.name, shard.name)} PARTITION OF ${of(view)} ` +
+      ...REPORTING_VIEWS.flatMap((view) => [
+        `CREATE FOREIGN TABLE ${REPORTING_SCHEMA}.${partitionOf(view.name, shard.name)} PARTITION OF ${of(view)} ` +
           `FOR VALUES WITH (MODULUS ${shard.modulus}, REMAINDER ${shard.remainder}) SERVER ${serverOf(shard.name)} ` +
           `OPTIONS (schema_name '${schemaOfClass(shard)}', table_name '${view.name}')`,
-      ),
+        `REVOKE ALL ON ${REPORTING_SCHEMA}.${partitionOf(view.name, shard.name)} FROM PUBLIC`,
+      ]),
     ]),
-    ...PLANNER.map((setting) => `ALTER DATABASE ${found.database} SET ${setting} = on`),
+    ...Object.entries(PLANNER).map(([name, value]) => `ALTER DATABASE ${found.database} SET ${name} = ${value}`),
   ];
 }
 
-/** GROUP BY restaurant_id, and joins by it, are then work of the databases that have the restaurants. */
-const PLANNER = ['enable_partitionwise_aggregate', 'enable_partitionwise_join'];
+/**
+ * GROUP BY restaurant_id, and joins by it, are then work of the databases that have the restaurants. A plan for any
+ * parameter would ask all of them where it aggregates, so one is made for each.
+ */
+const PLANNER = {
+  enable_partitionwise_aggregate: 'on',
+  enable_partitionwise_join: 'on',
+  plan_cache_mode: 'force_custom_plan',
+};
 
 /**
  * For PUBLIC, since a mapping is not inherited by the members of a group: who may read is decided by the grants on the
@@ -112,6 +120,16 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
   RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'The user mapping of a foreign server cannot be made.';
 END $$`;
+
+/**
+ * Waits for reports at one table alone: whoever waits at a second one, with the first in its hands, deadlocks with a report
+ * that reads them the other way round. Where another is in use it is all tried again, as after any lock time-out. Without
+ * the parts, which nobody reads but through the tables.
+ */
+const locking = ([first, ...others]: readonly string[]) => [
+  ...(first === undefined ? [] : [`LOCK TABLE ONLY ${REPORTING_SCHEMA}.${first} IN ACCESS EXCLUSIVE MODE`]),
+  ...others.map((name) => `LOCK TABLE ONLY ${REPORTING_SCHEMA}.${name} IN ACCESS EXCLUSIVE MODE NOWAIT`),
+];
 
 interface ToDrop {
   readonly servers: readonly string[];
@@ -133,9 +151,10 @@ export async function dropForeignTables(queryRunner: QueryRunner): Promise<boole
   const isThere = Object.keys(tables).length + rest.servers.length + rest.partitions.length > 0;
   await whileLocked(
     queryRunner,
+    ...locking(Object.keys(tables)),
     ...dropping({ ...rest, tables: Object.keys(tables) }),
     `DROP SCHEMA IF EXISTS ${REPORTING_SCHEMA}`,
-    ...PLANNER.map((setting) => `ALTER DATABASE ${database} RESET ${setting}`),
+    ...Object.keys(PLANNER).map((name) => `ALTER DATABASE ${database} RESET ${name}`),
   );
   return isThere;
 }

@@ -72,7 +72,8 @@ const isOfPrivileges = ({ object }: Drift) => object.includes(': grant ');
 function driftOf(row: Row, shard: ResidueClass, rolePrefix: string | undefined): Drift[] {
   const object = `view ${row.schema}.${row.name}`;
   const view = REPORTING_VIEWS.find(({ name }) => name === row.name);
-  if (!view || row.definition === null) return [drifting('unexpected', object.replace('view', 'relation'), null, 'is there')];
+  if (!view || row.definition === null)
+    return [drifting('unexpected', object.replace('view', 'relation'), null, 'is there')];
   const expected = queryOf(view, shard, '').replace('FROM .', 'FROM ');
   const wanted = `SELECT to ${reportingRole(rolePrefix)}`;
   return [
@@ -83,7 +84,9 @@ function driftOf(row: Row, shard: ResidueClass, rolePrefix: string | undefined):
     ...row.grants
       .filter((grant) => grant !== wanted)
       .map((grant) => drifting('unexpected', `${object}: grant ${grant}`, null, `grant ${grant}`)),
-    ...(row.grants.includes(wanted) ? [] : [drifting('missing', `${object}: grant ${wanted}`, `grant ${wanted}`, null)]),
+    ...(row.grants.includes(wanted)
+      ? []
+      : [drifting('missing', `${object}: grant ${wanted}`, `grant ${wanted}`, null)]),
   ];
 }
 

@@ -1,4 +1,4 @@
-import { QueryFailedError, type QueryRunner } from 'typeorm';
+import { type QueryRunner } from 'typeorm';
 import { type Queryable } from '../database/queryable';
 import { query, sql } from '../database/sql';
 import { type ResidueClass } from '../fence/residue';
@@ -47,25 +47,23 @@ export async function reportingStatus(source: ShardMapSource, place: ReportingPl
       const parts = await readParts(reporting);
       const shards: ShardReportingStatus[] = [];
       const session = reporting.createQueryRunner();
-      try {
-        for (const { entry, dataSource } of open) {
-          const found = await inspectViews(dataSource, given.rolePrefix);
-          const own = found.find(({ schema }) => schema === schemaOfClass(entry));
-          const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
-          shards.push({
-            ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
-            views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
-            tables: isPart ? 'current' : 'missing',
-            answers: isPart ? await answerOf(session, entry) : '–',
-          });
-        }
-      } finally {
-        await session.release();
+      for (const { entry, dataSource } of open) {
+        const found = await inspectViews(dataSource, given.rolePrefix);
+        const own = found.find(({ schema }) => schema === schemaOfClass(entry));
+        const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
+        shards.push({
+          ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
+          views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
+          tables: isPart ? 'current' : 'missing',
+          answers: isPart ? await answerOf(session, entry) : '–',
+        });
       }
+      await session.release();
       const made = (await madeBy(reporting)) ?? null;
       const isCurrent = (one: ShardReportingStatus) =>
         one.views === 'current' && one.tables === 'current' && one.answers === 'yes';
-      const current = made === map.version && shards.every(isCurrent) && parts.size === shards.length * REPORTING_VIEWS.length;
+      const current =
+        made === map.version && shards.every(isCurrent) && parts.size === shards.length * REPORTING_VIEWS.length;
       return { version: map.version, madeBy: made, shards, current };
     });
   });
@@ -87,14 +85,21 @@ async function readParts(reporting: Queryable): Promise<Map<string, string>> {
 const partOf = (entry: ShardEntry) =>
   `FOR VALUES WITH (modulus ${entry.modulus}, remainder ${entry.remainder}) ${schemaOfClass(entry)}`;
 
-/** Asks for one row, as a report would. */
+/** Where the answer of a database is left, within a session. */
+const ANSWER = 'payment_events_db.answer';
+
+/**
+ * Asks for one row, as a report would. What fails is caught by the server: to its own client the error of a connection is
+ * that of the connection it has.
+ */
 async function answerOf(session: QueryRunner, { name }: ShardEntry): Promise<string> {
-  try {
-    await session.query(`SELECT auth_request_id FROM ${REPORTING_SCHEMA}.${partitionOf('requests', name)} LIMIT 1`);
-    return 'yes';
-  } catch (error) {
-    const code = error instanceof QueryFailedError ? (error.driverError as { code?: string }).code : undefined;
-    if (code === undefined) throw error;
-    return code;
-  }
+  await session.query(`DO $$
+    BEGIN
+      PERFORM FROM ${REPORTING_SCHEMA}.${partitionOf('requests', name)} LIMIT 1;
+      PERFORM set_config('${ANSWER}', 'yes', false);
+    EXCEPTION WHEN OTHERS THEN
+      PERFORM set_config('${ANSWER}', SQLSTATE, false);
+    END $$`);
+  const [row] = await query<{ answer: string }>(session, sql`SELECT current_setting(${ANSWER}) AS answer`);
+  return row!.answer;
 }

@@ -29,7 +29,10 @@ const columns = (text: string): ReportingColumn[] =>
     .split(/,\s*/)
     .map((column) => {
       const [, name, type] = /^(\w+) (.+)$/.exec(column)!;
-      return { name: name!, type: type!.replace('timestamptz', 'timestamp with time zone').replace('varchar', 'character varying') };
+      return {
+        name: name!,
+        type: type!.replace('timestamptz', 'timestamp with time zone').replace('varchar', 'character varying'),
+      };
     });
 
 /**
@@ -95,7 +98,8 @@ export const REPORTING_VIEWS: readonly ReportingView[] = [
   {
     name: 'requests_by_day',
     table: 'auth_request_state',
-    comment: 'How many requests of a restaurant, accepted on one day of UTC, have this status now, and of how much money.',
+    comment:
+      'How many requests of a restaurant, accepted on one day of UTC, have this status now, and of how much money.',
     columns: [
       ...columns('restaurant_id uuid'),
       { name: 'day', type: 'date', expression: "(created_at AT TIME ZONE 'UTC')::date" },
@@ -109,9 +113,12 @@ export const REPORTING_VIEWS: readonly ReportingView[] = [
   {
     name: 'holds_by_state',
     table: 'auth_holds',
-    comment: 'How many holds of a restaurant at one processor are in this state, of how much money, and since when the oldest.',
+    comment:
+      'How many holds of a restaurant at one processor are in this state, of how much money, and since when the oldest.',
     columns: [
-      ...columns('restaurant_id uuid, processor_name varchar(50), state varchar(20), is_needed boolean, currency varchar(3)'),
+      ...columns(
+        'restaurant_id uuid, processor_name varchar(50), state varchar(20), is_needed boolean, currency varchar(3)',
+      ),
       { name: 'holds', type: 'bigint', expression: 'count(*)' },
       { name: 'amount_cents', type: 'numeric', expression: 'sum(amount_cents)' },
       { name: 'oldest_since', type: 'timestamp with time zone', expression: 'min(state_since)' },
@@ -121,7 +128,8 @@ export const REPORTING_VIEWS: readonly ReportingView[] = [
   {
     name: 'messages_by_state',
     table: 'outbox',
-    comment: 'How many messages of a restaurant are pending, failed (dead letters), delivered or discarded, and of when the oldest.',
+    comment:
+      'How many messages of a restaurant are pending, failed (dead letters), delivered or discarded, and of when the oldest.',
     columns: [
       ...columns('restaurant_id uuid, message_type varchar(100)'),
       {
@@ -166,7 +174,11 @@ const isComputed = ({ expression = '' }: ReportingColumn) => /^(count|sum|min)\(
  *
  * @param schema of the tables, in quotes where it needs them
  */
-export function queryOf({ columns: all, table, aggregates }: ReportingView, shard: ResidueClass, schema: string): string {
+export function queryOf(
+  { columns: all, table, aggregates }: ReportingView,
+  shard: ResidueClass,
+  schema: string,
+): string {
   const selected = all.map(({ name, expression }) => (expression ? `${expression} AS ${name}` : name));
   const groups = all.filter((column) => !isComputed(column)).map(({ name, expression }) => expression ?? name);
   return [

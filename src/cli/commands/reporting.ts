@@ -79,7 +79,9 @@ function dropCommand(): Command {
   return withOptions(command).action(async ({ rolePrefix, json, viewsOnly }: Options & { viewsOnly?: boolean }) => {
     const dropped = await dropReporting(readMapSource(), { ...place(rolePrefix), viewsOnly });
     if (json) return console.log(JSON.stringify(dropped));
-    console.log(dropped.views.length > 0 ? `Dropped the views of ${dropped.views.join(', ')}.` : 'There were no views.');
+    console.log(
+      dropped.views.length > 0 ? `Dropped the views of ${dropped.views.join(', ')}.` : 'There were no views.',
+    );
     if (dropped.reportingTables) console.log('Dropped the tables of the reporting database.');
   });
 }

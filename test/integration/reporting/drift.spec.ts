@@ -39,7 +39,9 @@ describe('what is changed about them is drift', () => {
     await a.query(`ALTER VIEW ${SCHEMA}.configurations RENAME TO other;
       CREATE VIEW ${SCHEMA}.configurations AS SELECT restaurant_id, payment_token FROM auth_request_state`);
     const found = await drift();
-    expect(found).toContainEqual(expect.objectContaining({ kind: 'different', object: `view ${SCHEMA}.configurations`, remedy }));
+    expect(found).toContainEqual(
+      expect.objectContaining({ kind: 'different', object: `view ${SCHEMA}.configurations`, remedy }),
+    );
     expect(found).toContainEqual(expect.objectContaining({ kind: 'unexpected', object: `relation ${SCHEMA}.other` }));
     // And nothing that reads our tables goes unsaid.
     expect(found).toContainEqual(expect.objectContaining({ actual: `read by ${SCHEMA}.other` }));
@@ -47,8 +49,14 @@ describe('what is changed about them is drift', () => {
   });
 
   test('a view of all rows, or of another class', async () => {
-    const [{ text }] = (await a.query(`SELECT pg_get_viewdef('${SCHEMA}.requests'::regclass) AS text`)) as [{ text: string }];
-    for (const [from, to] of [[/WHERE [^;]*/, ''], [/= 0\)/, '= 1)'], [/&/, '|']] as const) {
+    const [{ text }] = (await a.query(`SELECT pg_get_viewdef('${SCHEMA}.requests'::regclass) AS text`)) as [
+      { text: string },
+    ];
+    for (const [from, to] of [
+      [/WHERE [^;]*/, ''],
+      [/= 0\)/, '= 1)'],
+      [/&/, '|'],
+    ] as const) {
       const changed = text.replace(from, to);
       expect(changed).not.toBe(text);
       await a.query(`CREATE OR REPLACE VIEW ${SCHEMA}.requests AS ${changed}`);
@@ -69,7 +77,9 @@ describe('what is changed about them is drift', () => {
   });
 
   test('a privilege of somebody else on it, of which --ignore-privileges says nothing', async () => {
-    await a.query(`GRANT SELECT ON ${SCHEMA}.requests TO PUBLIC; GRANT UPDATE (status) ON ${SCHEMA}.requests TO ${world.role}`);
+    await a.query(
+      `GRANT SELECT ON ${SCHEMA}.requests TO PUBLIC; GRANT UPDATE (status) ON ${SCHEMA}.requests TO ${world.role}`,
+    );
     expect((await drift()).map(({ object }) => object)).toEqual([
       `view ${SCHEMA}.requests: grant SELECT to PUBLIC`,
       `view ${SCHEMA}.requests: grant UPDATE on column status to ${world.role}`,
@@ -98,7 +108,10 @@ test('a migration that they are in the way of says so before it begins, runs wit
     expect((error as Error).message).toContain(`view ${SCHEMA}.holds depends on table auth_holds`);
     expect((error as Error).message).toContain('npx payment-events-db reporting drop --views-only');
 
-    expect(await dropReporting(world.source, { ...place(), viewsOnly: true })).toEqual({ views: ['a', 'b'], reportingTables: false });
+    expect(await dropReporting(world.source, { ...place(), viewsOnly: true })).toEqual({
+      views: ['a', 'b'],
+      reportingTables: false,
+    });
     const report = await world.report();
     await expect(report.query('SELECT FROM payment_events_reporting.requests')).rejects.toThrow(/does not exist/);
     await revert(dataSource, { to, ...silent });

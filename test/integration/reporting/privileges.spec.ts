@@ -77,20 +77,25 @@ describe('who asks for reports', () => {
         `SELECT attname FROM pg_attribute WHERE attrelid = '${R}.${name}'::regclass AND attnum = 1`,
       )
     ).rows as [{ attname: string }];
-    for (const write of [`DELETE FROM ${R}.${name}`, `UPDATE ${R}.${name} SET ${column} = ${column}`, `TRUNCATE ${R}.${name}`,
-      `INSERT INTO ${R}.${name} SELECT * FROM ${R}.${name}`]) {
+    for (const write of [
+      `DELETE FROM ${R}.${name}`,
+      `UPDATE ${R}.${name} SET ${column} = ${column}`,
+      `TRUNCATE ${R}.${name}`,
+      `INSERT INTO ${R}.${name} SELECT * FROM ${R}.${name}`,
+    ]) {
       expect(await refusal(analyst!.query(write))).toMatchObject({ code: DENIED });
     }
   });
 
   test('cannot see the password of the reader, use its servers otherwise, or make anything', async () => {
+    await reporting.query(`CREATE SCHEMA mine AUTHORIZATION ${world.analyst}`);
     const { rows } = await analyst!.query<{ umoptions: unknown }>('SELECT umoptions FROM pg_user_mappings');
     expect(rows).toEqual([{ umoptions: null }, { umoptions: null }]);
     for (const attempt of [
       'SELECT * FROM pg_user_mapping',
-      `CREATE FOREIGN TABLE pg_temp.tokens (payment_token text) SERVER payment_events_shard_a OPTIONS (schema_name 'public', table_name 'auth_request_state')`,
-      'CREATE USER MAPPING FOR CURRENT_USER SERVER payment_events_shard_a OPTIONS (user \'postgres\')',
-      'ALTER SERVER payment_events_shard_a OPTIONS (SET port \'1\')',
+      `CREATE FOREIGN TABLE mine.tokens (payment_token text) SERVER payment_events_shard_a OPTIONS (schema_name 'public', table_name 'auth_request_state')`,
+      "CREATE USER MAPPING FOR CURRENT_USER SERVER payment_events_shard_a OPTIONS (user 'postgres')",
+      "ALTER SERVER payment_events_shard_a OPTIONS (SET port '1')",
       `CREATE TABLE ${R}.mine (id integer)`,
       `SELECT * FROM ${R}.requests_a`,
     ]) {
@@ -101,7 +106,8 @@ describe('who asks for reports', () => {
 
 describe('whom the reporting database reads as', () => {
   test('reads the views, and none of the tables', async () => {
-    for (const { name } of REPORTING_VIEWS) await reader!.query(`SELECT * FROM payment_events_reporting_0_of_2.${name}`);
+    for (const { name } of REPORTING_VIEWS)
+      await reader!.query(`SELECT * FROM payment_events_reporting_0_of_2.${name}`);
     for (const table of GRANTED.tables) {
       expect(await refusal(reader!.query(`SELECT FROM public.${table}`))).toMatchObject({ code: DENIED });
     }
@@ -113,7 +119,9 @@ describe('whom the reporting database reads as', () => {
       const codes = aggregates ? [DENIED, '55000'] : [DENIED];
       expect(codes).toContain((await refusal(reader!.query(`DELETE FROM ${view}`))).code);
       expect(codes).toContain((await refusal(reader!.query(`UPDATE ${view} SET restaurant_id = restaurant_id`))).code);
-      expect(codes).toContain((await refusal(reader!.query(`INSERT INTO ${view} (restaurant_id) VALUES (gen_random_uuid())`))).code);
+      expect(codes).toContain(
+        (await refusal(reader!.query(`INSERT INTO ${view} (restaurant_id) VALUES (gen_random_uuid())`))).code,
+      );
     }
     for (const table of GRANTED.tables) {
       expect(await refusal(reader!.query(`DELETE FROM public.${table}`))).toMatchObject({ code: DENIED });
@@ -132,7 +140,11 @@ describe('whom the reporting database reads as', () => {
 });
 
 test('not even the owner writes through the reporting database', async () => {
-  for (const write of [`DELETE FROM ${R}.requests`, `TRUNCATE ${R}.requests`, `INSERT INTO ${R}.events SELECT * FROM ${R}.events`]) {
+  for (const write of [
+    `DELETE FROM ${R}.requests`,
+    `TRUNCATE ${R}.requests`,
+    `INSERT INTO ${R}.events SELECT * FROM ${R}.events`,
+  ]) {
     expect((await refusal(reporting.query(write))).message).toMatch(/does not allow/);
   }
 });

@@ -30,7 +30,9 @@ const [exports_, [renew, status]] = (() => {
 
 /** The variables of the page, with this file's values in the place of the page's addresses. */
 const env = () => {
-  const said = Object.fromEntries(exports_.map((line) => /^export (\w+)='?([^']*)'?$/.exec(line)!.slice(1) as [string, string]));
+  const said = Object.fromEntries(
+    exports_.map((line) => /^export (\w+)='?([^']*)'?$/.exec(line)!.slice(1) as [string, string]),
+  );
   const map = join(folder, 'shards.json');
   writeFileSync(map, JSON.stringify(mapOf(1, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: b.url } })));
   const url = new URL(reporting.url);
@@ -60,7 +62,10 @@ test('set up as on the page, by an owner who is no superuser, every database ans
   expect((await run(status!)).exitCode).toBe(1);
   await a.query(reader!);
   await reporting.query(asker!);
-  expect(await run(status!)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('Reports are those of version 1') as string });
+  expect(await run(status!)).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('Reports are those of version 1') as string,
+  });
 });
 
 test('the tables of the page are those that there are', async () => {
@@ -83,14 +88,17 @@ test('each query of the page answers, to somebody who asks as on the page', asyn
   await session.end();
 });
 
-test.each(['After a split', 'Migrations'])('the commands of "%s" run, with nothing to say against them', async (section) => {
-  for (const command of PAGE.blocksOf(section, 'bash').flatMap(commandsIn)) {
-    const isOurs = command.includes(' reporting ');
-    const { exitCode, stderr } = isOurs ? await run(command) : await runPageCommand(command, { env: env() });
-    expect({ command, exitCode, stderr }).toMatchObject({ command, exitCode: 0 });
-  }
-  if (section === 'Migrations') await run(renew!);
-});
+test.each(['After a split', 'Migrations'])(
+  'the commands of "%s" run, with nothing to say against them',
+  async (section) => {
+    for (const command of PAGE.blocksOf(section, 'bash').flatMap(commandsIn)) {
+      const isOurs = command.includes(' reporting ');
+      const { exitCode, stderr } = isOurs ? await run(command) : await runPageCommand(command, { env: env() });
+      expect({ command, exitCode, stderr }).toMatchObject({ command, exitCode: 0 });
+    }
+    if (section === 'Migrations') await run(renew!);
+  },
+);
 
 test('what the page says of the commands that are wrong: the variable is named, and no value', async () => {
   const secret = 'hush-hush';
@@ -100,7 +108,10 @@ test('what the page says of the commands that are wrong: the variable is named, 
     stderr: expect.stringContaining('PAYMENT_EVENTS_DB_REPORTING_READER_PASSWORD must be set') as string,
   });
   const wrong = await runPageCommand(renew!, { env: { ...env(), PAYMENT_EVENTS_DB_REPORTING_URL: secret } });
-  expect(wrong).toMatchObject({ exitCode: 64, stderr: expect.stringContaining('PAYMENT_EVENTS_DB_REPORTING_URL must look like') as string });
+  expect(wrong).toMatchObject({
+    exitCode: 64,
+    stderr: expect.stringContaining('PAYMENT_EVENTS_DB_REPORTING_URL must look like') as string,
+  });
   expect(wrong.stderr).not.toContain(secret);
 });
 

@@ -16,7 +16,9 @@ beforeAll(async () => {
   world.mapTo(1, { a: WHOLE });
   await world.renew();
   await moveRestaurants({ from: a, keeps: EVEN, to: b, moves: ODD });
-  await b.query(`SELECT setval(pg_get_serial_sequence(name, 'id'), 1000000) FROM unnest('{payment_events,outbox}'::text[]) AS name`);
+  await b.query(
+    `SELECT setval(pg_get_serial_sequence(name, 'id'), 1000000) FROM unnest('{payment_events,outbox}'::text[]) AS name`,
+  );
   report = await world.report();
 });
 
@@ -24,7 +26,8 @@ const rows = async (sql: string, values: unknown[] = []) => (await report.query(
 
 const count = async (database: typeof a, table: string) =>
   (await database.query<{ count: number }>(`SELECT count(*)::integer FROM ${table}`))[0]!.count;
-const shown = async (name: string) => ((await rows(`SELECT count(*)::integer FROM ${R}.${name}`)) as [{ count: number }])[0].count;
+const shown = async (name: string) =>
+  ((await rows(`SELECT count(*)::integer FROM ${R}.${name}`)) as [{ count: number }])[0].count;
 
 test('between a split and the renewal reports show what was before it, each row once', async () => {
   expect(await shown('requests')).toBe(9);
@@ -46,9 +49,9 @@ test.each([
   ['holds', 'auth_holds', 'holds_by_state', 'holds'],
   ['messages', 'outbox', 'messages_by_state', 'messages'],
 ])('of %s none is there twice that a restaurant has left behind', async (name, table, counts, column) => {
-  const [{ left }] = (await a.query(
-    `SELECT count(*)::integer AS left FROM ${table} WHERE restaurant_id = ANY ($1)`, [restaurants.b],
-  )) as [{ left: number }];
+  const [{ left }] = (await a.query(`SELECT count(*)::integer AS left FROM ${table} WHERE restaurant_id = ANY ($1)`, [
+    restaurants.b,
+  ])) as [{ left: number }];
   if (table !== 'outbox') expect(left).toBeGreaterThan(0);
   const all = (await count(a, table)) - left + (await count(b, table));
   expect(await shown(name)).toBe(all);
@@ -77,17 +80,23 @@ describe('the counts', () => {
       await rows(`SELECT state, is_needed, count(*)::integer AS holds, sum(amount_cents)::integer AS cents,
                     min(state_since) AS oldest FROM ${R}.holds GROUP BY 1, 2 ORDER BY 1, 2`),
     );
+    for (const database of [a, b]) await database.query('UPDATE outbox SET processed_at = NULL, failed_at = NULL');
     await b.query(`
       UPDATE outbox SET processed_at = now() WHERE id = (SELECT min(id) FROM outbox);
-      UPDATE outbox SET failed_at = now(), attempts = 1 WHERE id = (SELECT max(id) FROM outbox)`);
+      UPDATE outbox SET failed_at = now(), attempts = 1 WHERE id = (SELECT max(id) FROM outbox);
+      UPDATE outbox SET processed_at = now(), discarded_at = now(), discarded_by = 'jo', discard_reason = 'a test'
+      WHERE id = (SELECT min(id) FROM outbox WHERE processed_at IS NULL)`);
     const states = await rows(
       `SELECT state, sum(messages)::integer AS messages FROM ${R}.messages_by_state GROUP BY 1 ORDER BY 1`,
     );
-    const [{ messages }] = (await rows(`SELECT count(*)::integer AS messages FROM ${R}.messages`)) as [{ messages: number }];
+    const [{ messages }] = (await rows(`SELECT count(*)::integer AS messages FROM ${R}.messages`)) as [
+      { messages: number },
+    ];
     expect(states).toEqual([
       { state: 'delivered', messages: 1 },
+      { state: 'discarded', messages: 1 },
       { state: 'failed', messages: 1 },
-      { state: 'pending', messages: messages - 2 },
+      { state: 'pending', messages: messages - 3 },
     ]);
   });
 });
@@ -103,29 +112,45 @@ describe('the plan', () => {
     }
   });
 
-  test('of a prepared query asks one database, also where the restaurant is told later', async () => {
-    const session = await world.report();
-    await session.query(`SET plan_cache_mode = force_generic_plan;
-      PREPARE of_one (uuid) AS SELECT count(*) FROM ${R}.requests WHERE restaurant_id = $1`);
-    const { rows: lines } = await session.query<{ 'QUERY PLAN': string }>(
-      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE of_one('${restaurants.b[0]}')`,
-    );
-    const plan = lines.map((line) => line['QUERY PLAN']).join('\n');
-    expect(plan).toContain('Subplans Removed: 1');
-    expect(plan).toContain('requests_b');
-    expect(plan).not.toContain('requests_a');
-    await session.end();
-  });
+  test.each(['*', 'count(*)'])(
+    'of a prepared SELECT %s asks one database, whatever restaurant it is told',
+    async (what) => {
+      const session = await world.report();
+      await session.query(`PREPARE of_one (uuid) AS SELECT ${what} FROM ${R}.requests WHERE restaurant_id = $1`);
+      // Often enough for a plan that fits all, which PostgreSQL otherwise makes from the sixth time on.
+      for (let time = 0; time < 8; time++) {
+        for (const [name, ids] of Object.entries(restaurants)) {
+          const plan = await planOf(session, `EXECUTE of_one('${ids[0]}')`);
+          expect(foreign(plan)).toBe(1);
+          expect(plan).toContain(`requests_${name}`);
+          expect((await session.query(`EXECUTE of_one('${ids[0]}')`)).rows).toHaveLength(1);
+        }
+      }
+      await session.end();
+    },
+  );
 
   test('of GROUP BY restaurant_id has each database group its own', async () => {
-    const plan = await planOf(report, `SELECT restaurant_id, count(*), sum(amount_cents) FROM ${R}.requests GROUP BY restaurant_id`);
-    expect(plan.match(/Remote SQL: SELECT restaurant_id, count\(\*\), sum\(amount_cents\) FROM .* GROUP BY 1/g)).toHaveLength(2);
+    const plan = await planOf(
+      report,
+      `SELECT restaurant_id, count(*), sum(amount_cents) FROM ${R}.requests GROUP BY restaurant_id`,
+    );
+    expect(
+      plan.match(/Remote SQL: SELECT restaurant_id, count\(\*\), sum\(amount_cents\) FROM .* GROUP BY 1/g),
+    ).toHaveLength(2);
   });
 
   test('of counts asks all databases at once, and fetches what they have counted', async () => {
-    const plan = await planOf(report, `SELECT status, sum(requests), sum(amount_cents) FROM ${R}.requests_by_day GROUP BY status`);
+    const plan = await planOf(
+      report,
+      `SELECT status, sum(requests), sum(amount_cents) FROM ${R}.requests_by_day GROUP BY status`,
+    );
     expect(plan.match(/Async Foreign Scan/g)).toHaveLength(2);
-    expect(plan.match(/Remote SQL: SELECT status, requests, amount_cents FROM payment_events_reporting_\d_of_2\.requests_by_day$/gm)).toHaveLength(2);
+    expect(
+      plan.match(
+        /Remote SQL: SELECT status, requests, amount_cents FROM payment_events_reporting_\d_of_2\.requests_by_day$/gm,
+      ),
+    ).toHaveLength(2);
   });
 
   test('of another aggregate fetches every row: what the page warns of', async () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
+import { AbstractLogger } from 'typeorm';
 import { type ResidueClass } from '../../../src/fence/residue';
 import { renewReporting, type RenewedReporting } from '../../../src/reporting/renew-reporting';
 import { type ReportingSettings } from '../../../src/reporting/settings';
@@ -7,6 +8,11 @@ import { holdIn } from '../../../src/testing';
 import { type DatabaseOfFile, useTestDatabase } from '../database/use-test-database';
 import { aRestaurantOf, EVEN, mapOf, ODD, ReplaceableSource } from '../shards/shards';
 
+class Silence extends AbstractLogger {
+  protected writeLog(): void {}
+}
+/** Lock time-outs are no news to a test that provokes them. */
+export const QUIET = { logger: new Silence() };
 const PASSWORD = "it's a \\ secret";
 
 /** Two databases of payments, a third for reports, and logins as the page has them, each a spec file's own. */
@@ -45,7 +51,7 @@ export class ReportingWorld {
 
   get settings(): ReportingSettings {
     const { reader, prefix: rolePrefix, password: readerPassword } = this;
-    return { url: this.reporting.url, reader, readerPassword, rolePrefix, say: () => undefined };
+    return { url: this.reporting.url, reader, readerPassword, rolePrefix, say: () => undefined, dataSource: QUIET };
   }
 
   async createRoles(): Promise<void> {
@@ -86,7 +92,10 @@ export class ReportingWorld {
     const dataSource = await database.dataSource();
     const restaurants: string[] = [];
     for (let one = 0; one < count; one++) {
-      const { restaurantId } = await holdIn(dataSource, 'held', { restaurantId: aRestaurantOf(shard), amountCents: 100 + one });
+      const { restaurantId } = await holdIn(dataSource, 'held', {
+        restaurantId: aRestaurantOf(shard),
+        amountCents: 100 + one,
+      });
       restaurants.push(restaurantId);
     }
     return restaurants;
@@ -94,7 +103,7 @@ export class ReportingWorld {
 
   async dropRoles(): Promise<void> {
     for (const session of this.#sessions.splice(0)) await session.end().catch(() => undefined);
-    await this.reporting.query(`DROP SCHEMA IF EXISTS payment_events_reporting CASCADE`);
+    await this.reporting.query(`ALTER DATABASE ${this.reporting.name} OWNER TO CURRENT_USER`);
     for (const database of [this.a, this.b, this.reporting]) {
       const [names] = await database.query<{ all: string | null }>(
         `SELECT string_agg(quote_ident(rolname), ', ') AS all FROM pg_roles WHERE starts_with(rolname, $1)`,
