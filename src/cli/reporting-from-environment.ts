@@ -6,6 +6,7 @@ import { ConfigurationError } from '../errors';
 import { type ReportingPlace, type ReportingSettings } from '../reporting/settings';
 import { shardMapFromEnvironment } from '../shards/map-sources';
 import { readShardMap, type ShardMapSource } from '../shards/shard-map';
+import { SilentLogger } from './with-data-source';
 
 const environment = z.object({
   PAYMENT_EVENTS_DB_REPORTING_URL: z.string().transform((text, context) => {
@@ -31,7 +32,7 @@ export function readPlace(rolePrefix: string, env = process.env): ReportingPlace
   const { PAYMENT_EVENTS_DB_REPORTING_URL: url } = read('PAYMENT_EVENTS_DB_REPORTING_URL')(env);
   // What is said of connections holds for all databases, whichever of them the environment names.
   const { url: _, ...dataSource } = readConfig({ ...env, DATABASE_URL: env.DATABASE_URL || url }).dataSource;
-  return { url: withTlsOf(url, env), rolePrefix, dataSource };
+  return { url: withTlsOf(url, env), rolePrefix, dataSource: { ...dataSource, logger: new SilentLogger() } };
 }
 
 /** @throws ConfigurationError naming the variable that is not set */

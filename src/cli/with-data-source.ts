@@ -38,7 +38,7 @@ function sayWhere({ databaseUrl, dataSource: { schema = DEFAULT_SCHEMA } }: Conf
 }
 
 /** Commands say themselves how far a migration is, and which statement failed: last, since it may be long. */
-class SilentLogger extends RedactingLogger {
+export class SilentLogger extends RedactingLogger {
   override logQueryError(): void {}
   override logSchemaBuild(): void {}
   override logMigration(): void {}

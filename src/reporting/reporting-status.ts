@@ -47,18 +47,21 @@ export async function reportingStatus(source: ShardMapSource, place: ReportingPl
       const parts = await readParts(reporting);
       const shards: ShardReportingStatus[] = [];
       const session = reporting.createQueryRunner();
-      for (const { entry, dataSource } of open) {
-        const found = await inspectViews(dataSource, given.rolePrefix);
-        const own = found.find(({ schema }) => schema === schemaOfClass(entry));
-        const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
-        shards.push({
-          ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
-          views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
-          tables: isPart ? 'current' : 'missing',
-          answers: isPart ? await answerOf(session, entry) : '–',
-        });
+      try {
+        for (const { entry, dataSource } of open) {
+          const found = await inspectViews(dataSource, given.rolePrefix);
+          const own = found.find(({ schema }) => schema === schemaOfClass(entry));
+          const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
+          shards.push({
+            ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
+            views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
+            tables: isPart ? 'current' : 'missing',
+            answers: isPart ? await answerOf(session, entry) : '–',
+          });
+        }
+      } finally {
+        await session.release();
       }
-      await session.release();
       const made = (await madeBy(reporting)) ?? null;
       const isCurrent = (one: ShardReportingStatus) =>
         one.views === 'current' && one.tables === 'current' && one.answers === 'yes';
