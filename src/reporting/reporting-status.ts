@@ -51,7 +51,9 @@ export async function reportingStatus(source: ShardMapSource, place: ReportingPl
         for (const { entry, dataSource } of open) {
           const found = await inspectViews(dataSource, given.rolePrefix);
           const own = found.find(({ schema }) => schema === schemaOfClass(entry));
-          const isPart = REPORTING_VIEWS.every((view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry));
+          const isPart = REPORTING_VIEWS.every(
+            (view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry),
+          );
           shards.push({
             ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
             views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',

@@ -69,7 +69,7 @@ const KINDS: Kind[] = [
   },
   {
     section: 'A table',
-    most: 8,
+    most: 9,
     example: { table: 'auth-processing-lock', migration: '1795367318204-LegacySchema' },
     found: () => naming((content) => tables.every((table) => has(table)(content))),
     besides: {

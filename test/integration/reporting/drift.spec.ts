@@ -1,4 +1,5 @@
 import { findDrift } from '../../../src/check/drift';
+import { grantPrivileges } from '../../../src/grants/grant-privileges';
 import { MigrationObstaclesError } from '../../../src/migrator/obstacles';
 import { migrate, revert } from '../../../src/migrator/migrator';
 import { dropReporting } from '../../../src/reporting/drop-reporting';
@@ -7,9 +8,11 @@ import { reportingStatus } from '../../../src/reporting/reporting-status';
 import { createTestDatabase } from '../../../src/testing';
 import { debianPostgres, DebianServer } from '../../support/database/debian-server';
 import { quietDataSource } from '../../support/database/quiet-data-source';
+import { useRoles } from '../../support/database/use-roles';
+import { useTestDatabase } from '../../support/database/use-test-database';
 import { failureOf } from '../../support/processes/within';
 import { useReporting } from '../../support/reporting/reporting-world';
-import { EVEN, mapOf, ODD, ReplaceableSource } from '../../support/shards/shards';
+import { EVEN, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
 
 const world = useReporting();
 const { a, b } = world;
@@ -123,6 +126,33 @@ test('a migration that they are in the way of says so before it begins, runs wit
   } finally {
     await dataSource.destroy();
   }
+});
+
+describe('where the owner is no superuser, and the services have their roles', () => {
+  const own = useTestDatabase();
+  const roles = useRoles(own);
+
+  test('the views are made by the owner and belong to it, and neither grants nor check stumbles over them', async () => {
+    await roles.setUp();
+    const owner = await roles.as('owner');
+    const source = new ReplaceableSource(mapOf(9, { own: { ...WHOLE, url: roles.url('owner') } }));
+    const settings = { ...world.settings, rolePrefix: roles.prefix };
+    try {
+      await renewReporting(source, settings);
+      const reading = () => findDrift(owner, { rolePrefix: roles.prefix });
+      expect(await reading()).toEqual([]);
+      await grantPrivileges(owner, { rolePrefix: roles.prefix });
+      expect(await reading()).toEqual([]);
+      expect(await renewReporting(source, settings)).toMatchObject({ shards: [{ made: false }] });
+      // The views of a superuser become the owner's.
+      await own.query('DROP VIEW payment_events_reporting_0_of_1.events');
+      source.map = mapOf(9, { own: { ...WHOLE, url: own.url } });
+      expect(await renewReporting(source, settings)).toMatchObject({ shards: [{ made: true }] });
+      expect(await reading()).toEqual([]);
+    } finally {
+      await world.reporting.query(`DROP OWNED BY ${roles.prefix}_reporting`);
+    }
+  });
 });
 
 const binaries = debianPostgres('postgres_fdw');
