@@ -6,6 +6,7 @@ import { dropReporting } from '../../../src/reporting/drop-reporting';
 import { renewReporting } from '../../../src/reporting/renew-reporting';
 import { reportingStatus } from '../../../src/reporting/reporting-status';
 import { createTestDatabase } from '../../../src/testing';
+import { withClient } from '../../../src/testing/with-client';
 import { debianPostgres, DebianServer } from '../../support/database/debian-server';
 import { quietDataSource } from '../../support/database/quiet-data-source';
 import { useRoles } from '../../support/database/use-roles';
@@ -161,27 +162,33 @@ if (!binaries && !process.env.CI) {
 }
 
 (binaries || process.env.CI ? describe : describe.skip)('on the PostgreSQL of Debian, which is older', () => {
+  const PASSWORD = 'hush-hush';
   let server: DebianServer;
   const urls: string[] = [];
   beforeAll(async () => {
     if (!binaries) throw new Error('PostgreSQL is not installed: apt-get install postgresql-15');
-    server = await DebianServer.start(binaries, {});
+    server = await DebianServer.start(binaries, { log_statement: 'ddl' });
     for (let one = 0; one < 3; one++) urls.push((await createTestDatabase(server.url)).url);
   });
   afterAll(() => server?.remove());
 
-  test('reports are made, status is current, and check finds nothing', async () => {
+  test('reports are made, status is current, check finds nothing, and the log of statements has no password', async () => {
     const [one, other, reporting] = urls as [string, string, string];
     const dataSource = await quietDataSource({ url: one });
     const second = await quietDataSource({ url: other });
     try {
       for (const each of [dataSource, second]) await each.runMigrations();
-      await dataSource.query(`CREATE ROLE payment_events_reporting NOLOGIN;
-        CREATE ROLE reader LOGIN PASSWORD 'test' IN ROLE payment_events_reporting`);
+      await withClient(one, async (client) => {
+        await client.query(`SET log_statement = 'none'`);
+        await client.query(`CREATE ROLE payment_events_reporting NOLOGIN;
+          CREATE ROLE reader LOGIN PASSWORD '${PASSWORD}' IN ROLE payment_events_reporting`);
+      });
       const source = new ReplaceableSource(mapOf(1, { a: { ...EVEN, url: one }, b: { ...ODD, url: other } }));
-      await renewReporting(source, { url: reporting, reader: 'reader', readerPassword: 'test', ...silent });
+      await renewReporting(source, { url: reporting, reader: 'reader', readerPassword: PASSWORD, ...silent });
       expect(await reportingStatus(source, { url: reporting })).toMatchObject({ current: true });
       for (const each of [dataSource, second]) expect(await findDrift(each)).toEqual([]);
+      expect(server.log()).toContain('CREATE USER MAPPING');
+      expect(server.log()).not.toContain(PASSWORD);
     } finally {
       await dataSource.destroy();
       await second.destroy();
