@@ -22,6 +22,10 @@ import { PaymentEventsDbHealth } from '../../src/nest/payment-events-db.health';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
+import { dropReporting } from '../../src/reporting/drop-reporting';
+import { type ReportingRefusedError } from '../../src/reporting/errors';
+import { renewReporting } from '../../src/reporting/renew-reporting';
+import { reportingStatus } from '../../src/reporting/reporting-status';
 import { DevelopmentSeeder } from '../../src/seeds';
 import { Shards } from '../../src/shards/shards';
 import { Sweeper } from '../../src/sweeper/sweeper';
@@ -40,8 +44,12 @@ import {
   useTestDatabase as takeDatabase,
 } from '../../src/testing';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { failureOf } from '../support/processes/within';
+import { mapOf, WHOLE } from '../support/shards/shards';
 
 const database = useTestDatabase();
+const reports = useTestDatabase({ empty: true });
+const oneDatabase = { load: () => Promise.resolve(mapOf(1, { only: { ...WHOLE, url: database.url } })) };
 const keyring = new TestKeyring();
 let dataSource: PaymentEventsDataSource;
 let requests: AuthRequests;
@@ -416,6 +424,15 @@ const OPERATIONS: Record<string, Prepare> = {
     return Promise.resolve((changes) => stamp(dataSource, name!, changes));
   },
   DriftOptions: () => Promise.resolve((changes) => findDrift(dataSource, changes)),
+  ReportingPlace: () => Promise.resolve((changes) => reportingStatus(oneDatabase, { url: reports.url, ...changes })),
+  DropReportingSettings: () =>
+    Promise.resolve((changes) => dropReporting(oneDatabase, { url: reports.url, ...changes })),
+  // A reporting database that cannot be one: what is refused before it is made has read the settings.
+  ReportingSettings: () =>
+    Promise.resolve(async (changes) => {
+      const settings = { url: database.url, reader: 'r', readerPassword: 'p', ...changes };
+      return ((await failureOf(renewReporting(oneDatabase, settings))) as ReportingRefusedError).reasons;
+    }),
   RequestOptions: () => Promise.resolve((changes) => requestIn(dataSource, 'DENIED', changes)),
   RetryOptions: () => Promise.resolve((changes) => requestToRetry(dataSource, changes)),
   WaitForMessageOptions: async () => {
