@@ -122,9 +122,9 @@ EXCEPTION WHEN OTHERS THEN
 END $$`;
 
 /**
- * Waits for reports at one table alone: whoever waits at a second one, with the first in its hands, deadlocks with a report
- * that reads them the other way round. Where another is in use it is all tried again, as after any lock time-out. Without
- * the parts, which nobody reads but through the tables.
+ * Waits for reports at one table alone: a session that waited at a second one, and held the first, would deadlock with a
+ * report that reads them the other way round. Where another is in use it is all tried again, as after any lock time-out.
+ * Without the parts, which nobody reads but through the tables.
  */
 const locking = ([first, ...others]: readonly string[]) => [
   ...(first === undefined ? [] : [`LOCK TABLE ONLY ${REPORTING_SCHEMA}.${first} IN ACCESS EXCLUSIVE MODE`]),

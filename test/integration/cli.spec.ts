@@ -75,9 +75,10 @@ describe('a failure under --json', () => {
   }
 
   /** Tested below as a process, and what works on the developer's own machine: cli-dev.spec.ts, cli-init.spec.ts. And what
-   * asks for keys, standard input or the map first, or for no database: cli-configs.spec.ts, cli-shards.spec.ts. */
+   * asks for keys, standard input or the map first, or for no database or others: cli-configs.spec.ts, cli-shards.spec.ts,
+   * report-guide.spec.ts. */
   const OTHERS =
-    /^(relay|init|dev .*|shard .*|configs (activate|rollback)|secrets (seal|rotate|add-key|activate-key))$/;
+    /^(relay|init|dev .*|reporting .*|shard .*|configs (activate|rollback)|secrets (seal|rotate|add-key|activate-key))$/;
   test.each(LEAVES.filter(({ title }) => !OTHERS.test(title)))(
     'is one line of JSON on standard error: $title',
     async ({ words, title }) => {

@@ -115,6 +115,21 @@ test('what the page says of the commands that are wrong: the variable is named, 
   expect(wrong.stderr).not.toContain(secret);
 });
 
+test.each(['renew', 'status', 'drop'])(
+  'where a server is away, reporting %s --json says so in one line',
+  async (name) => {
+    const away = { ...env(), PAYMENT_EVENTS_DB_REPORTING_URL: 'postgresql://jo:hunter2@127.0.0.1:1/reports' };
+    const { stdout, stderr, exitCode } = await runPageCommand(`npx payment-events-db reporting ${name} --json`, {
+      env: away,
+    });
+    expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 3 });
+    expect(JSON.parse(stderr.trimEnd().split('\n').at(-1)!)).toMatchObject({
+      error: { code: 'DATABASE_UNAVAILABLE', exitCode: 3 },
+    });
+    expect(stderr).not.toContain('hunter2');
+  },
+);
+
 test('with --json each command prints what it has done', async () => {
   const json = async (command: string) => JSON.parse((await run(`${command} --json`)).stdout) as object;
   expect(await json(renew!)).toEqual({
