@@ -31,7 +31,7 @@ export const REPORTING_VARIABLES: Readonly<Record<Name, string>> = {
 export function readPlace(rolePrefix: string, env = process.env): ReportingPlace {
   const { PAYMENT_EVENTS_DB_REPORTING_URL: url } = read('PAYMENT_EVENTS_DB_REPORTING_URL')(env);
   // What is said of connections holds for all databases, whichever of them the environment names.
-  const { url: _, ...dataSource } = readConfig({ ...env, DATABASE_URL: env.DATABASE_URL || url }).dataSource;
+  const { dataSource } = readConfig({ ...env, DATABASE_URL: env.DATABASE_URL || url });
   return { url: withTlsOf(url, env), rolePrefix, dataSource: { ...dataSource, logger: new SilentLogger() } };
 }
 

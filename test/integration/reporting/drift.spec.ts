@@ -20,10 +20,6 @@ const { a, b } = world;
 const SCHEMA = 'payment_events_reporting_0_of_2';
 const silent = { say: () => undefined };
 const drift = async (database = a) => findDrift(await database.dataSource(), { rolePrefix: world.prefix });
-const place = () => {
-  const { reader: _, readerPassword: __, ...rest } = world.settings;
-  return rest;
-};
 
 test('views for reports are no drift, at no database', async () => {
   const before = [await drift(a), await drift(b)];
@@ -112,7 +108,7 @@ test('a migration that they are in the way of says so before it begins, runs wit
     expect((error as Error).message).toContain(`view ${SCHEMA}.holds depends on table auth_holds`);
     expect((error as Error).message).toContain('npx payment-events-db reporting drop --views-only');
 
-    expect(await dropReporting(world.source, { ...place(), viewsOnly: true })).toEqual({
+    expect(await dropReporting(world.source, { ...world.place, viewsOnly: true })).toEqual({
       views: ['a', 'b'],
       reportingTables: false,
     });

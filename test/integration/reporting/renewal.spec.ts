@@ -15,11 +15,7 @@ const { a, b, reporting } = world;
 const R = 'payment_events_reporting';
 const SCHEMAS = `SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, '${R}') ORDER BY 1`;
 const schemas = async (database: typeof a) => (await database.query<{ name: string }>(SCHEMAS)).map(({ name }) => name);
-const status = () => reportingStatus(world.source, placeOf());
-const placeOf = () => {
-  const { reader: _, readerPassword: __, ...place } = world.settings;
-  return place;
-};
+const status = () => reportingStatus(world.source, world.place);
 const reasonsOf = async (work: Promise<unknown>) => {
   const error = await failureOf(work);
   expect(error).toBeInstanceOf(ReportingRefusedError);
@@ -107,7 +103,7 @@ test('what others have built upon the tables stays through a renewal, and stops 
   await reporting.query(`CREATE VIEW public.mine AS SELECT restaurant_id, count(*) FROM ${R}.requests GROUP BY 1`);
   await world.renew();
   expect(await reporting.query('SELECT * FROM mine')).toHaveLength(10);
-  expect(await reasonsOf(dropReporting(world.source, placeOf()))).toContain('something of yours hangs on');
+  expect(await reasonsOf(dropReporting(world.source, world.place))).toContain('something of yours hangs on');
   expect(await reporting.query('SELECT * FROM mine')).toHaveLength(10);
   await reporting.query('DROP VIEW mine');
 });
@@ -213,9 +209,9 @@ test('reports that read tables the other way round do not deadlock with a renewa
 });
 
 test('dropped, nothing of it is left but roles and the extension; dropped again, nothing happens', async () => {
-  expect(await dropReporting(world.source, placeOf())).toEqual({ views: ['a', 'b'], reportingTables: true });
+  expect(await dropReporting(world.source, world.place)).toEqual({ views: ['a', 'b'], reportingTables: true });
   for (const database of [a, b, reporting]) expect(await schemas(database)).toEqual([]);
   expect(await reporting.query('SELECT * FROM pg_foreign_server')).toEqual([]);
-  expect(await dropReporting(world.source, placeOf())).toEqual({ views: [], reportingTables: false });
+  expect(await dropReporting(world.source, world.place)).toEqual({ views: [], reportingTables: false });
   await world.renew();
 });

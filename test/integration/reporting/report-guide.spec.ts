@@ -68,7 +68,7 @@ test('set up as on the page, by an owner who is no superuser, every database ans
   });
 });
 
-test('the tables of the page are those that there are', async () => {
+test('the tables of the page are those that there are', () => {
   const rows = docTable('docs/how-to/report-over-all-restaurants.md', 'Ask');
   expect(rows.map(([name]) => name)).toEqual(REPORTING_VIEWS.map(({ name }) => name));
 });

@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { AbstractLogger } from 'typeorm';
 import { type ResidueClass } from '../../../src/fence/residue';
 import { renewReporting, type RenewedReporting } from '../../../src/reporting/renew-reporting';
-import { type ReportingSettings } from '../../../src/reporting/settings';
+import { type ReportingPlace, type ReportingSettings } from '../../../src/reporting/settings';
 import { holdIn } from '../../../src/testing';
 import { type DatabaseOfFile, useTestDatabase } from '../database/use-test-database';
 import { aRestaurantOf, EVEN, mapOf, ODD, ReplaceableSource } from '../shards/shards';
@@ -49,9 +49,12 @@ export class ReportingWorld {
     return `${this.prefix}_analyst`;
   }
 
+  get place(): ReportingPlace {
+    return { url: this.reporting.url, rolePrefix: this.prefix, say: () => undefined, dataSource: QUIET };
+  }
+
   get settings(): ReportingSettings {
-    const { reader, prefix: rolePrefix, password: readerPassword } = this;
-    return { url: this.reporting.url, reader, readerPassword, rolePrefix, say: () => undefined, dataSource: QUIET };
+    return { ...this.place, reader: this.reader, readerPassword: this.password };
   }
 
   async createRoles(): Promise<void> {
