@@ -3,9 +3,9 @@ import { serverOptions } from '../../src/reporting/server-options';
 
 const CERTIFICATE = join(__dirname, '../fixtures/tls/server.crt');
 const [OLD, NEW] = [150_013, 180_004];
-const options = (url: string, version = NEW) =>
+const options = (url: string, version = NEW): Record<string, string | undefined> =>
   Object.fromEntries(
-    [...serverOptions(url, version).matchAll(/(\w+) '((?:[^']|'')*)'/g)].map(([, name, value]) => [name, value]),
+    [...serverOptions(url, version).matchAll(/(\w+) '((?:[^']|'')*)'/g)].map(([, name, value]) => [name!, value!]),
   );
 
 test('where a server is found goes into its options, and nothing of the login', () => {

@@ -12,7 +12,7 @@ import { quietDataSource } from '../../support/database/quiet-data-source';
 import { useRoles } from '../../support/database/use-roles';
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { failureOf } from '../../support/processes/within';
-import { useReporting } from '../../support/reporting/reporting-world';
+import { QUIET, REFUSE_MAPPINGS, useReporting } from '../../support/reporting/reporting-world';
 import { EVEN, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
 
 const world = useReporting();
@@ -184,6 +184,11 @@ if (!binaries && !process.env.CI) {
       expect(await reportingStatus(source, { url: reporting })).toMatchObject({ current: true });
       for (const each of [dataSource, second]) expect(await findDrift(each)).toEqual([]);
       expect(server.log()).toContain('CREATE USER MAPPING');
+      // Where it fails as well: what the server logs of an error quotes the statement that it happened in.
+      await withClient(reporting, (client) => client.query(REFUSE_MAPPINGS));
+      const settings = { url: reporting, reader: 'reader', readerPassword: PASSWORD, dataSource: QUIET, ...silent };
+      await expect(renewReporting(source, settings)).rejects.toMatchObject({ sqlState: 'P0001' });
+      expect(server.log()).toContain('The user mapping of a foreign server cannot be made.');
       expect(server.log()).not.toContain(PASSWORD);
     } finally {
       await dataSource.destroy();

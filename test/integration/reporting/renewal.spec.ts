@@ -6,7 +6,7 @@ import { ReportingRefusedError } from '../../../src/reporting/errors';
 import { reportingStatus } from '../../../src/reporting/reporting-status';
 import { refusal } from '../../support/database/refusal';
 import { failureOf } from '../../support/processes/within';
-import { QUIET, useReporting } from '../../support/reporting/reporting-world';
+import { QUIET, REFUSE_MAPPINGS, useReporting } from '../../support/reporting/reporting-world';
 import { moveRestaurants } from '../../support/shards/move-restaurants';
 import { EVEN, ODD, WHOLE } from '../../support/shards/shards';
 
@@ -186,9 +186,7 @@ describe('it is refused before anything is changed', () => {
 });
 
 test('where the user mapping cannot be made, the error quotes no password', async () => {
-  await reporting.query(`
-    CREATE FUNCTION refuse_mapping() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
-    CREATE EVENT TRIGGER refuse_mapping ON ddl_command_end WHEN TAG IN ('CREATE USER MAPPING') EXECUTE FUNCTION refuse_mapping()`);
+  await reporting.query(REFUSE_MAPPINGS);
   const error = await failureOf(world.renew());
   await reporting.query('DROP EVENT TRIGGER refuse_mapping; DROP FUNCTION refuse_mapping');
   expect(error).toMatchObject({ code: 'DATABASE_ERROR', sqlState: 'P0001' });

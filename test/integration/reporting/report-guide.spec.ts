@@ -130,6 +130,13 @@ test.each(['renew', 'status', 'drop'])(
   },
 );
 
+test('without a map the reports are about the database of DATABASE_URL', async () => {
+  const alone = { ...env(), PAYMENT_EVENTS_DB_SHARDS: '' };
+  const { stdout, exitCode } = await runPageCommand(`${status!} --role-prefix ${world.prefix} --json`, { env: alone });
+  expect(JSON.parse(stdout)).toMatchObject({ version: 1, shards: [{ shard: 'only', modulus: 1, remainder: 0 }] });
+  expect(exitCode).toBe(1);
+});
+
 test('with --json each command prints what it has done', async () => {
   const json = async (command: string) => JSON.parse((await run(`${command} --json`)).stdout) as object;
   expect(await json(renew!)).toEqual({

@@ -15,6 +15,11 @@ class Silence extends AbstractLogger {
 export const QUIET = { logger: new Silence() };
 const PASSWORD = "it's a \\ secret";
 
+/** From then on no user mapping can be made in a database. */
+export const REFUSE_MAPPINGS = `
+  CREATE FUNCTION refuse_mapping() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+  CREATE EVENT TRIGGER refuse_mapping ON ddl_command_end WHEN TAG IN ('CREATE USER MAPPING') EXECUTE FUNCTION refuse_mapping()`;
+
 /** Two databases of payments, a third for reports, and logins as the page has them, each a spec file's own. */
 export function useReporting(): ReportingWorld {
   const world = new ReportingWorld(useTestDatabase(), useTestDatabase(), useTestDatabase({ empty: true }));
