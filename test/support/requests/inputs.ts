@@ -75,7 +75,6 @@ const EXAMPLES: Record<string, Record<string, unknown>> = {
   },
   DiscardCommand: { by: 'jo', reason: 'a test' },
   DriftOptions: { rolePrefix: 'a', ignorePrivileges: false, shard: { modulus: 2, remainder: 1, number: 3 } },
-  DriftOptions: { rolePrefix: 'a', ignorePrivileges: false },
   DropReportingSettings: { ...reporting, viewsOnly: false },
   EmbeddedServerOptions: {
     ...{ dataDirectory: '/d', port: 0, password: 'p', version: 18, settings: { fsync: 'off' }, notice: nothing },
