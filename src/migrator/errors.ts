@@ -139,3 +139,15 @@ export class NoSuchMigrationError extends PaymentEventsDbError {
     super(`There is no migration ${name}. The names are:\n${lines(names)}`);
   }
 }
+
+/** Restaurants move out of this database, or into it, and its tables must stay as they are meanwhile. Nothing was changed. */
+export class SplitUnderWayError extends PaymentEventsDbError {
+  readonly code = 'SPLIT_UNDER_WAY';
+
+  constructor() {
+    super(
+      'A split is under way between this database and another. Finish it or undo it first: ' +
+        'npx payment-events-db shard split status says what is next.',
+    );
+  }
+}

@@ -25,6 +25,7 @@ import { assertNoObstacles } from './obstacles';
 import { assertNothingInTheWay } from './names-taken';
 import { tellNotices } from './notices';
 import { RecordingExecutor } from './recording-executor';
+import { assertNoSplit } from './split-under-way';
 import { SessionWatch } from './session-watch';
 
 /** How far to migrate or to revert, and how. */
@@ -60,7 +61,7 @@ export class MigrateOptions {
  * @returns what was run
  * @throws TransactionModeError, ForeignMigrationsError, UnknownMigrationsError, ChangedMigrationsError, AlembicDatabaseError,
  *   NoSuchMigrationError, HalfAppliedError, ObjectsInTheWayError, MigrationObstaclesError, MigrationInProgressError,
- *   ConfigurationError before anything is changed
+ *   SplitUnderWayError, ConfigurationError before anything is changed
  * @throws MigrationBlockedError; whatever the database says, without values of rows
  */
 export async function migrate(dataSource: DataSource, options?: MigrateOptions): Promise<Migration[]> {
@@ -174,6 +175,7 @@ async function asOnlyMigrator<T>(
     executor.fake = fake;
     const elapsed = () => performance.now() - began;
     try {
+      await assertNoSplit(queryRunner);
       const mayTryAgain = () => elapsed() < lockBudgetOf(queryRunner);
       return await retryLockTimeouts(mayTryAgain, () => work({ queryRunner, executor, to }));
     } catch (error) {

@@ -27,7 +27,7 @@ export interface ShardMapSource {
 }
 
 /** Sequences of this many databases stay within the safe integers of JavaScript. */
-const LARGEST_NUMBER = 8_191;
+export const LARGEST_NUMBER = 8_191;
 
 const isPowerOfTwo = (value: number) => (value & (value - 1)) === 0;
 

@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from '../../database/sql';
+import { FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
+import { classInWords } from '../../fence/residue';
+import { setFence } from '../../fence/set-fence';
+import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { catchUp } from './catch-up';
+import { SplitRefusedError } from './errors';
+import { type SplitSession } from './split-session';
+import { assertWhole, isFence, readStanding, type Standing } from './standing';
+import { TABLES } from './tables';
+import { tidySource } from './tidy-source';
+
+/** How many messages are disowned at once. */
+const BATCH_SIZE = 1_000;
+const LOOK_MS = 50;
+
+/**
+ * Hands the restaurants that move over to the target. From the fence on until the owner has switched the map nobody takes their
+ * writes, so that the target is let catch up before. In this order:
+ *
+ * 1. The fence of the source narrows. It waits for every transaction that has appended an event, taken a key or written a
+ *    configuration: what is committed after it changes nothing of what moves.
+ * 2. The target has all of that.
+ * 3. The source deletes their messages that are not delivered. A relay that has one claimed marks it first; that mark is replicated, the
+ *    deletion is not, and nobody at the source can claim it afterwards.
+ * 4. The target has every mark.
+ * 5. In one transaction the target ends the subscription, moves its sequences on and has its checks again.
+ * 6. The source drops the slot and the publications.
+ */
+export async function cutOver(session: SplitSession, before: Standing): Promise<void> {
+  if (!before.isHandedOver) {
+    const { source, target } = before;
+    if (!source.mark || !target.hasSubscription || target.ready < target.of) {
+      if (!session.isDryRun)
+        throw new SplitRefusedError('cut-over', ['The copy is not there yet: subscribe comes first.']);
+    }
+    assertWhole('cut-over', before);
+    if (!isFence(source.fence, session.stays)) {
+      await catchUp(session, 'cut-over');
+      const what = `-- setFence: CHECK (${inClass(session.stays)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
+      session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
+      await session.by('source', what, (dataSource) => setFence(dataSource, session.stays));
+    }
+    await catchUp(session, 'cut-over');
+    await disown(session);
+    await catchUp(session, 'cut-over');
+    await own(session);
+  }
+  await tidySource(session, await readStanding(session));
+}
+
+/**
+ * From the newest to the oldest: an older message that is there still may go out meanwhile, and never after a newer one of its
+ * aggregate. One that a relay has claimed is left until its turn ends. What is processed stays, for the cleaning up.
+ */
+const disowning = (moves: string) => `WITH disowned AS (
+  SELECT id FROM outbox WHERE processed_at IS NULL AND ${moves} ORDER BY id DESC LIMIT ${BATCH_SIZE} FOR UPDATE SKIP LOCKED
+), deleted AS (
+  DELETE FROM outbox USING disowned WHERE outbox.id = disowned.id RETURNING 1
+)
+SELECT (SELECT count(*) FROM deleted)::int AS deleted, (
+  SELECT count(*) FROM (SELECT FROM outbox WHERE processed_at IS NULL AND ${moves} LIMIT ${BATCH_SIZE + 1}) AS found)::int AS "before"`;
+
+async function disown(session: SplitSession): Promise<void> {
+  const statement = disowning(inClass(session.moves));
+  for (let isSaid = false; ;) {
+    const [batch] = await session.online<{ deleted: number; before: number }>('source', statement);
+    if (!batch || batch.deleted === batch.before) return;
+    if (batch.deleted === 0) {
+      if (!isSaid) session.say('Waiting for relays of the source, which have messages of these restaurants in hand …');
+      isSaid = true;
+      await sleep(LOOK_MS);
+    }
+  }
+}
+
+async function own(session: SplitSession): Promise<void> {
+  const checks = await session.read<{ statement: string }>('source', YOUNGER_CHECKS);
+  await session.whileLocked(
+    'target',
+    `ALTER SUBSCRIPTION ${SPLIT_MARK} DISABLE`,
+    // The slot is dropped afterwards, by the source: only so can this be one transaction.
+    `ALTER SUBSCRIPTION ${SPLIT_MARK} SET (slot_name = NONE)`,
+    `DROP SUBSCRIPTION ${SPLIT_MARK}`,
+    ...sequencesFrom(session.first),
+    ...checks.map(({ statement }) => statement),
+    `DROP PUBLICATION ${SPLIT_MARK}`,
+  );
+}
+
+/** Never back. No row that was copied is in the target's own range, whose number no database had before. */
+const sequencesFrom = (first: bigint) =>
+  ['payment_events_id_seq', 'outbox_id_seq', 'auth_processing_fencing_tokens'].map(
+    (sequence) => `SELECT setval('${sequence}', ${first}) FROM ${sequence} WHERE ${first} >= last_value`,
+  );
+
+/** As the source has them: prepare has found both alike. */
+const YOUNGER_CHECKS = sql`
+  SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)) AS statement
+  FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND contype = 'c' AND NOT convalidated
+    AND conname <> ALL (${FENCED_TABLES.map(fenceOf)})
+  ORDER BY relname, conname`;

@@ -1,0 +1,123 @@
+import { query, raw, sql } from '../../database/sql';
+import { addFence, dropFence, FENCED_TABLES, fenceOf } from '../../fence/fence-sql';
+import { classInWords, isSameClass, LARGEST_MODULUS } from '../../fence/residue';
+import { isAClass } from '../../fence/read-fence';
+import { assertNonePending, assertSound, readHistory } from '../../migrator/history';
+import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { readCatalog } from '../../schema/catalog';
+import { compareCatalogs } from '../../schema/compare-catalogs';
+import { findMissingRights } from '../../migrator/missing-rights';
+import { SplitRefusedError } from './errors';
+import { type SplitSession } from './split-session';
+import { type Mark, type Standing } from './standing';
+import { TABLES } from './tables';
+
+/**
+ * Makes the target ready for rows that are older than its checks, and marks it. Every row that is copied is new to the target,
+ * so that a check which is NOT VALID, for it is younger than some rows, would end the copy. The fence is set to what moves from
+ * the beginning: rows of other restaurants are refused there, whoever sends them.
+ */
+export async function prepare(session: SplitSession, standing: Standing): Promise<void> {
+  if (standing.target.mark || standing.isHandedOver) return;
+  const problems = await problemsOf(session, standing);
+  if (problems.length > 0) throw new SplitRefusedError('prepare', problems);
+  const mark: Mark = { moves: session.moves, timeline: standing.target.timeline };
+  const checks = await session.read<{ statement: string }>('target', YOUNGER_CHECKS);
+  await session.whileLocked(
+    'target',
+    // Without tables.
+    `CREATE PUBLICATION ${SPLIT_MARK}`,
+    `COMMENT ON PUBLICATION ${SPLIT_MARK} IS '${JSON.stringify(mark)}'`,
+    ...checks.map(({ statement }) => statement),
+    ...FENCED_TABLES.flatMap((table) => [dropFence(table), addFence(table, session.moves)]),
+    // Those that migrations have inserted: the source has them too, and may have changed them.
+    `DELETE FROM processors`,
+  );
+}
+
+const FENCES = FENCED_TABLES.map(fenceOf);
+
+const YOUNGER_CHECKS = sql`
+  SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS statement
+  FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND contype = 'c' AND NOT convalidated
+    AND conname <> ALL (${FENCES})
+  ORDER BY relname, conname`;
+
+async function problemsOf(session: SplitSession, { source, target }: Standing): Promise<string[]> {
+  const { whole } = session.ends;
+  const problems: string[] = [];
+  if (whole.modulus >= LARGEST_MODULUS) {
+    problems.push(`Class ${classInWords(whole)} cannot be split: the largest modulus is ${LARGEST_MODULUS}.`);
+  }
+  if (source.fence === 'altered')
+    problems.push('The fences of the source do not agree: npx payment-events-db shard fence.');
+  else if (isAClass(source.fence) && !isSameClass(source.fence, whole)) {
+    problems.push(
+      `The source has class ${classInWords(source.fence)}, not ${classInWords(whole)}: look at the map, or at an earlier split.`,
+    );
+  }
+  if (target.fence === 'altered') problems.push('The target was given up, or has fences of its own: make it anew.');
+  for (const end of ['source', 'target'] as const) {
+    const history = await readHistory(session.ends[end], session.at(end));
+    assertSound(history);
+    assertNonePending(history);
+    for (const missing of await findMissingRights(session.at(end))) problems.push(`At the ${end}: ${missing}.`);
+  }
+  const found = [
+    ...(await session.read<{ problem: string }>('source', SOURCE_PROBLEMS)),
+    ...(await session.read<{ problem: string }>('target', TARGET_PROBLEMS)),
+  ];
+  problems.push(...found.map(({ problem }) => problem));
+  problems.push(...(await differencesOf(session)));
+  for (const table of TABLES.filter((name) => name !== 'processors')) {
+    const rows = await query(session.at('target'), sql`SELECT FROM ${raw(table)} LIMIT 1`);
+    if (rows.length > 0) problems.push(`The target has rows in ${table}, and must be empty: make it anew.`);
+  }
+  return problems;
+}
+
+const SOURCE_PROBLEMS = sql`
+  SELECT 'The source needs wal_level = logical, and a restart for it.' AS problem
+  WHERE current_setting('wal_level') <> 'logical'
+  UNION ALL
+  SELECT format('The source needs two free replication slots or more: raise max_replication_slots (%s, %s in use).',
+    current_setting('max_replication_slots'), used)
+  FROM (SELECT count(*) AS used FROM pg_replication_slots) AS slots
+  WHERE used + 2 > current_setting('max_replication_slots')::int
+  UNION ALL
+  SELECT format('%s needs CREATE on the database of the source: GRANT CREATE ON DATABASE %I TO %1$I.', current_user, current_database())
+  WHERE NOT has_database_privilege(current_database(), 'CREATE')
+  UNION ALL
+  SELECT format('Table %s of the source has a replica identity of its own: ALTER TABLE %1$s REPLICA IDENTITY DEFAULT.', relname)
+  FROM pg_class
+  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND relreplident NOT IN ('d', 'f')`;
+
+const TARGET_PROBLEMS = sql`
+  SELECT 'The target needs max_logical_replication_workers of 2 or more.' AS problem
+  WHERE current_setting('max_logical_replication_workers')::int < 2
+  UNION ALL
+  SELECT format('%s needs CREATE on the database of the target: GRANT CREATE ON DATABASE %I TO %1$I.', current_user, current_database())
+  WHERE NOT has_database_privilege(current_database(), 'CREATE')
+  UNION ALL
+  SELECT format('%s may not subscribe at the target: GRANT pg_create_subscription TO %1$I.', current_user)
+  FROM pg_roles
+  WHERE rolname = current_user AND NOT rolsuper AND NOT pg_has_role(to_regrole('pg_create_subscription'), 'USAGE')`;
+
+/** Privileges and fences are each database's own. */
+async function differencesOf(session: SplitSession): Promise<string[]> {
+  const [expected, actual] = await Promise.all(
+    (['source', 'target'] as const).map(async (end) => {
+      const lines = (await readCatalog(session.at(end))).split('\n');
+      return lines
+        .filter(
+          (line) => !/^\s+grant /.test(line) && !FENCES.some((fence) => line.startsWith(`  constraint ${fence} `)),
+        )
+        .map((line) => line.replace(/ replica identity full$/, ''))
+        .join('\n');
+    }),
+  );
+  return compareCatalogs(expected!, actual!).map(
+    ({ kind, object }) => `The target is not like the source: ${kind}: ${object}. See: npx payment-events-db check.`,
+  );
+}

@@ -1,0 +1,122 @@
+import { type DataSource, type QueryRunner } from 'typeorm';
+import { type BoundSql, query } from '../../database/sql';
+import { translateError } from '../../database/translate-error';
+import { halvesOf, type ResidueClass } from '../../fence/residue';
+import { type Say, withMigrationLock } from '../../migrator/migration-lock';
+import { whileLocked, withoutTimeouts } from '../../migrations/helpers/locking';
+
+export type End = 'source' | 'target';
+
+/** A statement that a step has sent, or would send. Values are sent beside it. */
+export interface SplitStatement {
+  readonly at: End;
+  readonly sql: string;
+}
+
+/** What a split is between, and which restaurants move. */
+export interface SplitEnds {
+  readonly source: DataSource;
+  readonly target: DataSource;
+  /** All restaurants that the source had before the split. */
+  readonly whole: ResidueClass;
+  /** The number of the target in the map, by which its sequences count: from number × 2^40. */
+  readonly number: number;
+  /** How the target's server reaches the source: a connection string of libpq. Holds a password, perhaps. */
+  readonly connection: string;
+  readonly say: Say;
+}
+
+/** One step of a split at work: a session at each end, and nobody else who splits or migrates either database. */
+export class SplitSession {
+  readonly stays: ResidueClass;
+  readonly moves: ResidueClass;
+  readonly statements: SplitStatement[] = [];
+  readonly #runners: Readonly<Record<End, QueryRunner>>;
+
+  private constructor(
+    readonly ends: SplitEnds,
+    source: QueryRunner,
+    target: QueryRunner,
+    /** Nothing is written, and {@link statements} are what would have been. */
+    readonly isDryRun: boolean,
+  ) {
+    this.#runners = { source, target };
+    [this.stays, this.moves] = halvesOf(ends.whole);
+  }
+
+  /**
+   * The locks are those of the migrations: they end with the sessions, whatever kills the process, and while a statement of a
+   * killed process still runs, the next one waits for it.
+   *
+   * @throws MigrationInProgressError
+   */
+  static async open<T>(ends: SplitEnds, isDryRun: boolean, work: (session: SplitSession) => Promise<T>): Promise<T> {
+    const { source, target, say } = ends;
+    try {
+      return await withMigrationLock(source, say, (atSource) =>
+        withMigrationLock(target, say, (atTarget) => work(new SplitSession(ends, atSource, atTarget, isDryRun))),
+      );
+    } catch (error) {
+      throw translateError(error);
+    }
+  }
+
+  async read<Row>(at: End, asked: BoundSql): Promise<Row[]> {
+    return await query<Row>(this.#runners[at], asked);
+  }
+
+  /** After which the sequences of the target count. */
+  get first(): bigint {
+    return BigInt(this.ends.number) * 2n ** 40n;
+  }
+
+  say(message: string): void {
+    if (!this.isDryRun) this.ends.say(message);
+  }
+
+  /** What anything else reads there with. */
+  at(end: End): QueryRunner {
+    return this.#runners[end];
+  }
+
+  /** One transaction under short locks. */
+  async whileLocked(at: End, ...statements: string[]): Promise<void> {
+    this.#note(at, statements);
+    if (!this.isDryRun) await whileLocked(this.#runners[at], ...statements);
+  }
+
+  /** One statement by itself, which may take long and stops nobody. */
+  async online<Row>(at: End, statement: string): Promise<Row[]> {
+    this.#note(at, [statement]);
+    if (this.isDryRun) return [];
+    const runner = this.#runners[at];
+    return (await withoutTimeouts(runner, () => runner.query(statement))) as Row[];
+  }
+
+  /** Deletes rows in a transaction that is committed where a look at them, deleted, throws nothing. Gives their number. */
+  async deleteIf<Row>(at: End, statement: string, look: (deleted: Row[]) => Promise<void>): Promise<number> {
+    this.#note(at, [statement]);
+    if (this.isDryRun) return 0;
+    const runner = this.#runners[at];
+    await runner.startTransaction('READ COMMITTED');
+    try {
+      const [deleted] = (await runner.query(statement)) as [Row[], number];
+      await look(deleted);
+      await runner.commitTransaction();
+      return deleted.length;
+    } catch (error) {
+      await runner.rollbackTransaction();
+      throw error;
+    }
+  }
+
+  /** Says what a statement of another session does, where there is a function for it. */
+  async by(at: End, what: string, work: (dataSource: DataSource) => Promise<unknown>): Promise<void> {
+    this.#note(at, [what]);
+    if (!this.isDryRun) await work(this.ends[at]);
+  }
+
+  #note(at: End, statements: readonly string[]): void {
+    this.statements.push(...statements.map((statement) => ({ at, sql: statement })));
+  }
+}

@@ -1,0 +1,147 @@
+import { raw, sql } from '../../database/sql';
+import { classInWords, isSameClass, type ResidueClass } from '../../fence/residue';
+import { isAClass, readFences } from '../../fence/read-fence';
+import { FENCED_TABLES } from '../../fence/fence-sql';
+import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { SplitRefusedError } from './errors';
+import { type End, type SplitSession } from './split-session';
+import { TABLES } from './tables';
+
+/** What the mark at an end says, as the comment of its publication. */
+export interface Mark {
+  readonly moves: ResidueClass;
+  /** At the source: it had a fence before. */
+  readonly fenced?: boolean;
+  /** At the target: of its WAL when the split began, as in the names of WAL files. A failover begins another. */
+  readonly timeline?: string;
+}
+
+/** What the catalogs of both databases say of a split. */
+export interface Standing {
+  readonly source: {
+    readonly mark: Mark | undefined;
+    /** Undefined where there is none: `altered` where it is not one of ours. */
+    readonly fence: ResidueClass | 'altered' | undefined;
+    readonly hasSlot: boolean;
+    readonly isSlotLost: boolean;
+    /** How much WAL the target has not confirmed; null without a slot. */
+    readonly lagBytes: number | null;
+  };
+  readonly target: {
+    readonly mark: Mark | undefined;
+    readonly fence: ResidueClass | 'altered' | undefined;
+    readonly hasSubscription: boolean;
+    readonly isEnabled: boolean;
+    /** Tables whose first copy is there and that follow the source by now, of all that are replicated. */
+    readonly ready: number;
+    readonly of: number;
+    /** How often a first copy, or a change, could not be written. */
+    readonly failures: number;
+    readonly timeline: string;
+  };
+  /** The target has what moves, alone: it takes writes once the map says so. */
+  readonly isHandedOver: boolean;
+  /** Why the split cannot go on, and has to be undone. */
+  readonly broken: string | undefined;
+}
+
+/** One a database, since slots belong to a server. */
+export const SLOT = `'${SPLIT_MARK}_' || (SELECT oid FROM pg_database WHERE datname = current_database())`;
+
+const SOURCE = sql`
+  SELECT obj_description(publication.oid, 'pg_publication') AS mark, slot_name IS NOT NULL AS "hasSlot",
+    coalesce(wal_status = 'lost', false) AS "isSlotLost", (pg_current_wal_lsn() - confirmed_flush_lsn)::float8 AS "lagBytes"
+  FROM (SELECT) AS one
+  LEFT JOIN pg_publication AS publication ON pubname = ${SPLIT_MARK}
+  LEFT JOIN pg_replication_slots ON slot_name = ${raw(SLOT)}`;
+
+const TARGET = sql`
+  SELECT obj_description(publication.oid, 'pg_publication') AS mark, subscription.oid IS NOT NULL AS "hasSubscription",
+    coalesce(subenabled, false) AS "isEnabled",
+    (SELECT count(*) FROM pg_subscription_rel WHERE srsubid = subscription.oid AND srsubstate = 'r')::int AS ready,
+    ${TABLES.length}::int AS of,
+    coalesce((SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats WHERE subid = subscription.oid), 0)::int
+      AS failures,
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline
+  FROM (SELECT) AS one
+  LEFT JOIN pg_publication AS publication ON pubname = ${SPLIT_MARK}
+  LEFT JOIN (
+    SELECT pg_subscription.oid, subname, subenabled FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
+    WHERE datname = current_database()
+  ) AS subscription ON subname = ${SPLIT_MARK}`;
+
+/**
+ * Reads how far the split is.
+ *
+ * @throws SplitRefusedError restaurants of another class are on the move
+ */
+export async function readStanding(session: SplitSession): Promise<Standing> {
+  type Row<Facts> = Omit<Facts, 'mark' | 'fence'> & { mark: string | null };
+  const [atSource] = await session.read<Row<Standing['source']>>('source', SOURCE);
+  const [atTarget] = await session.read<Row<Standing['target']>>('target', TARGET);
+  const source = {
+    ...atSource!,
+    mark: readMark(session, 'source', atSource!.mark),
+    fence: await fenceAt(session, 'source'),
+  };
+  const target = {
+    ...atTarget!,
+    mark: readMark(session, 'target', atTarget!.mark),
+    fence: await fenceAt(session, 'target'),
+  };
+  const isHandedOver =
+    !target.mark &&
+    !target.hasSubscription &&
+    isFence(source.fence, session.stays) &&
+    isFence(target.fence, session.moves);
+  const standing = { source, target, isHandedOver };
+  return { ...standing, broken: isHandedOver ? undefined : whyBroken(standing) };
+}
+
+export const isFence = (fence: ResidueClass | 'altered' | undefined, shard: ResidueClass): boolean =>
+  isAClass(fence) && isSameClass(fence, shard);
+
+async function fenceAt(session: SplitSession, end: End): Promise<ResidueClass | 'altered' | undefined> {
+  const fences = [...(await readFences(session.at(end))).values()];
+  const [first] = fences;
+  const agree = fences.every((fence) => fence === first || (isAClass(first) && isFence(fence, first)));
+  return agree && fences.length === FENCED_TABLES.length ? first : 'altered';
+}
+
+function readMark({ moves }: SplitSession, end: End, comment: string | null): Mark | undefined {
+  if (comment === null) return undefined;
+  let mark: Mark | undefined;
+  try {
+    mark = JSON.parse(comment) as Mark;
+  } catch {
+    // Not written by us.
+  }
+  if (mark?.moves && isSameClass(mark.moves, moves)) return mark;
+  throw new SplitRefusedError('status', [
+    `At the ${end} there is a publication ${SPLIT_MARK} of another split` +
+      `${mark?.moves ? `, of class ${classInWords(mark.moves)}` : ''}. Finish or undo that one.`,
+  ]);
+}
+
+function whyBroken({ source, target }: Omit<Standing, 'broken'>): string | undefined {
+  if (target.hasSubscription && !source.hasSlot) {
+    return 'The replication slot is gone from the source, as after a failover: changes may be missing at the target.';
+  }
+  if (source.isSlotLost) return 'The source has thrown away WAL that the target needs (max_slot_wal_keep_size).';
+  if (target.hasSubscription && target.mark && target.mark.timeline !== target.timeline) {
+    return 'The target is another server than before, as after a failover or a restore: it may lack what it had confirmed.';
+  }
+  if (target.hasSubscription && !target.isEnabled) {
+    return `The subscription is disabled, as by an undo that was begun. Else enable it: ALTER SUBSCRIPTION ${SPLIT_MARK} ENABLE.`;
+  }
+  return undefined;
+}
+
+/** @throws SplitRefusedError */
+export function assertWhole(step: string, { broken }: Standing): void {
+  if (broken === undefined) return;
+  throw new SplitRefusedError(step, [
+    broken,
+    'Undo it, and start again with a new, empty target: npx payment-events-db shard split undo.',
+  ]);
+}

@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from '../../database/sql';
+import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { SplitRefusedError } from './errors';
+import { type SplitSession } from './split-session';
+import { assertWhole, readStanding, SLOT, type Standing } from './standing';
+import { PUBLICATION_NAMES } from './tables';
+
+/** How often it is looked whether the copy is there, in milliseconds, and how often it is said how far it is. */
+const LOOK_MS = 200;
+const SAY_MS = 5_000;
+
+/** So often the copy of a table, or a change, may fail before a person is asked: PostgreSQL tries again for ever. */
+const MOST_FAILURES = 3;
+
+/**
+ * Has the target copy what moves and follow from there, and waits until every table is so far.
+ *
+ * The slot is made first and by itself, which waits for the transactions that write then. CREATE SUBSCRIPTION would make it as
+ * well, but it waits for itself where both databases are of one server, and leaves a slot behind where it is interrupted.
+ */
+export async function subscribe(session: SplitSession, standing: Standing): Promise<void> {
+  if (standing.isHandedOver) return;
+  if (!standing.source.mark || !standing.target.mark) {
+    throw new SplitRefusedError('subscribe', ['Nothing is published yet: prepare and publish come first.']);
+  }
+  assertWhole('subscribe', standing);
+  if (!standing.source.hasSlot) {
+    session.say('Making the replication slot, for which transactions that write now are waited for …');
+    await session.online('source', `SELECT FROM pg_create_logical_replication_slot(${SLOT}, 'pgoutput')`);
+  }
+  if (!standing.target.hasSubscription) await createSubscription(session);
+  if (!session.isDryRun) await untilReady(session);
+}
+
+const CONNECTION = 'payment_events_db.split_connection';
+
+/**
+ * The connection string travels as a value, and the error comes without the statement around it: neither the server's log nor
+ * ours has the password. The statement is PL/pgSQL since DDL takes no values.
+ */
+const createStatement = (slot: string) => `DO $do$
+BEGIN
+  EXECUTE format('CREATE SUBSCRIPTION ${SPLIT_MARK} CONNECTION %L PUBLICATION ${PUBLICATION_NAMES.join(', ')}
+    WITH (create_slot = false, slot_name = ''${slot}'')', current_setting('${CONNECTION}'));
+EXCEPTION WHEN OTHERS THEN
+  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM;
+END $do$`;
+
+async function createSubscription(session: SplitSession): Promise<void> {
+  const [found] = await session.read<{ slot: string }>('source', { text: `SELECT ${SLOT} AS slot`, values: [] });
+  const setConnection = (value: string) => sql`SELECT set_config(${CONNECTION}, ${value}, false)`;
+  if (!session.isDryRun) await session.read('target', setConnection(session.ends.connection));
+  try {
+    await session.online('target', createStatement(found!.slot));
+  } catch (error) {
+    const { code = '', message } = error as { code?: string; message: string };
+    if (!code.startsWith('08')) throw error;
+    throw new SplitRefusedError('subscribe', [
+      `The server of the target cannot connect to the source: ${message.split('\n', 1)[0]}`,
+      'Say by which address and login it reaches the source, with REPLICATION (--connection).',
+    ]);
+  } finally {
+    if (!session.isDryRun) await session.read('target', setConnection(''));
+  }
+}
+
+async function untilReady(session: SplitSession): Promise<void> {
+  const { failures: before } = (await readStanding(session)).target;
+  for (let waited = 0; ; waited += LOOK_MS) {
+    const standing = await readStanding(session);
+    assertWhole('subscribe', standing);
+    const { ready, of, failures } = standing.target;
+    if (ready === of) return;
+    if (failures - before >= MOST_FAILURES) {
+      throw new SplitRefusedError('subscribe', [
+        `The target could not write what was copied, ${failures} times. The log of its server says why; PostgreSQL tries on.`,
+      ]);
+    }
+    if (waited % SAY_MS === 0) session.say(`${ready} of ${of} tables are copied and follow the source …`);
+    await sleep(LOOK_MS);
+  }
+}

@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { query, raw, sql } from '../../database/sql';
+import { dropFence, FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
+import { removeFence, setFence } from '../../fence/set-fence';
+import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { catchUp } from './catch-up';
+import { SplitRefusedError } from './errors';
+import { type SplitSession } from './split-session';
+import { isFence, type Standing } from './standing';
+import { tidySource } from './tidy-source';
+
+const BATCH_SIZE = 1_000;
+const LOOK_MS = 50;
+
+/**
+ * Gives the source back what it had, as long as the target has taken no writes of its own. The target is closed for good: its
+ * events cannot be deleted, so that a database for the next try is made anew. In this order:
+ *
+ * 1. The target refuses every restaurant, and follows no more. Where the source has begun to hand messages over, the target
+ *    has caught up before.
+ * 2. Messages that the source has deleted and nobody has delivered come back, the oldest first.
+ * 3. The fence of the source is what it was.
+ * 4. The slot and the publications of the source go.
+ */
+export async function undo(session: SplitSession, standing: Standing): Promise<void> {
+  const { source, target, isHandedOver } = standing;
+  const isClosed = target.fence === 'altered';
+  if (!source.mark && !isHandedOver && !(isClosed && isFence(source.fence, session.stays))) {
+    if (target.mark || target.hasSubscription) return await close(session, standing);
+    return session.say('Nothing is to be undone: the source has all of its restaurants.');
+  }
+  const isFenced = isFence(source.fence, session.stays);
+  if (isHandedOver) await assertUntouched(session);
+  if (isFenced && target.hasSubscription && !standing.broken) await catchUp(session, 'undo');
+  if (!isClosed) await close(session, standing);
+  if (isFenced) {
+    await bringMessagesBack(session);
+    await restoreFence(session, standing);
+  }
+  await tidySource(session, standing);
+}
+
+const requestsOf = (moves: string) => sql`
+  SELECT count(*)::int AS requests,
+    (SELECT concat_ws(' ', count(*), max(updated_at)) FROM restaurant_payment_configs WHERE ${raw(moves)}) AS configs
+  FROM auth_request_state WHERE ${raw(moves)}`;
+
+/**
+ * @throws SplitRefusedError the target has written of its own, or the source has been cleaned up
+ */
+async function assertUntouched(session: SplitSession): Promise<void> {
+  const compared = requestsOf(inClass(session.moves));
+  type Row = { requests: number; configs: string };
+  const [[atSource], [atTarget]] = [
+    await session.read<Row>('source', compared),
+    await session.read<Row>('target', compared),
+  ];
+  if (atSource!.requests !== atTarget!.requests || atSource!.configs !== atTarget!.configs) throw tooLate();
+}
+
+const tooLate = () =>
+  new SplitRefusedError('undo', [
+    'The target has written of its own, or the source was cleaned up: going back would lose that. Go on with the target.',
+  ]);
+
+/** Every write of money draws from one of them, after it has the table that is locked here. */
+const stopIfDrawn = (first: bigint) => `DO $$
+BEGIN
+  IF (SELECT max(last_value) FROM pg_sequences
+      WHERE schemaname = current_schema() AND sequencename IN ('payment_events_id_seq', 'outbox_id_seq')) > ${first} THEN
+    RAISE EXCEPTION USING ERRCODE = '${TOO_LATE}', MESSAGE = 'The target has written of its own.';
+  END IF;
+END $$`;
+
+/** SQLSTATE object_not_in_prerequisite_state. */
+const TOO_LATE = '55000';
+
+/** Locked against writers first, so that none of them comes between the look and the fence. */
+async function close(session: SplitSession, { target, source, isHandedOver }: Standing): Promise<void> {
+  if (target.hasSubscription) {
+    await session.whileLocked('target', `ALTER SUBSCRIPTION ${SPLIT_MARK} DISABLE`);
+    await endCopies(session, source.hasSlot);
+  }
+  const closing = [
+    `LOCK TABLE ${FENCED_TABLES.join(', ')}, outbox IN ACCESS EXCLUSIVE MODE`,
+    ...(isHandedOver ? [stopIfDrawn(session.first)] : []),
+    ...(target.hasSubscription
+      ? [`ALTER SUBSCRIPTION ${SPLIT_MARK} SET (slot_name = NONE)`, `DROP SUBSCRIPTION ${SPLIT_MARK}`]
+      : []),
+    ...FENCED_TABLES.flatMap((table) => [
+      dropFence(table),
+      `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (false) NOT VALID`,
+    ]),
+    `DROP PUBLICATION IF EXISTS ${SPLIT_MARK}`,
+  ];
+  await session.whileLocked('target', ...closing).catch((error: unknown) => {
+    throw (error as { code?: string }).code === TOO_LATE ? tooLate() : error;
+  });
+}
+
+/** The first copy of a table has a slot of its own as long as it lasts, which is named after the subscription. */
+async function endCopies(session: SplitSession, hasSlot: boolean): Promise<void> {
+  const [subscription] = await session.read<{ oid: string; system: string }>(
+    'target',
+    sql`SELECT oid::text, (SELECT system_identifier::text FROM pg_control_system()) AS system
+        FROM pg_subscription WHERE subname = ${SPLIT_MARK}`,
+  );
+  if (!subscription || !hasSlot || session.isDryRun) return;
+  const copies = sql`SELECT slot_name AS name, active FROM pg_replication_slots
+    WHERE slot_name LIKE ${`pg\\_${subscription.oid}\\_sync\\_%\\_${subscription.system}`}`;
+  const workers = sql`SELECT FROM pg_stat_subscription WHERE subname = ${SPLIT_MARK} AND pid IS NOT NULL`;
+  while ((await session.read('target', workers)).length > 0) await sleep(LOOK_MS);
+  for (;;) {
+    const slots = await session.read<{ name: string; active: boolean }>('source', copies);
+    if (slots.length === 0) return;
+    for (const { name, active } of slots) {
+      if (!active) await session.read('source', sql`SELECT pg_drop_replication_slot(${name})`);
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+const messagesAfter = (id: string, moves: string) => sql`
+  SELECT id::text, to_jsonb(outbox) AS row FROM outbox
+  WHERE processed_at IS NULL AND ${raw(moves)} AND id > ${id}::bigint ORDER BY id LIMIT ${raw(BATCH_SIZE)}`;
+
+const bringBack = (rows: unknown[]) => sql`
+  INSERT INTO outbox SELECT (jsonb_populate_record(NULL::outbox, row)).*
+  FROM jsonb_array_elements(${JSON.stringify(rows)}::jsonb) AS given (row)
+  ON CONFLICT (id) DO NOTHING`;
+
+/** The oldest first: a relay sends the next one of an aggregate only once it is there. */
+async function bringMessagesBack(session: SplitSession): Promise<void> {
+  const moves = inClass(session.moves);
+  for (let last = '0'; ;) {
+    const messages = await query<{ id: string; row: unknown }>(session.at('target'), messagesAfter(last, moves));
+    if (messages.length === 0 || session.isDryRun) return;
+    await session.read('source', bringBack(messages.map(({ row }) => row)));
+    last = messages.at(-1)!.id;
+  }
+}
+
+async function restoreFence(session: SplitSession, { source }: Standing): Promise<void> {
+  const { whole } = session.ends;
+  if (whole.modulus === 1 && !source.mark?.fenced) {
+    return await session.by('source', '-- removeFence', (dataSource) => removeFence(dataSource));
+  }
+  const what = `-- setFence: CHECK (${inClass(whole)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
+  await session.by('source', what, (dataSource) => setFence(dataSource, whole, { widen: true }));
+}
