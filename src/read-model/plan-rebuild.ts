@@ -1,6 +1,8 @@
 import { type DataSource } from 'typeorm';
 import { type Session } from '../database/session';
-import { AuthRequestNotFoundError } from '../errors';
+import { AuthRequestNotFoundError, WrongShardError } from '../errors';
+import { readFence } from '../fence/read-fence';
+import { owns } from '../fence/residue';
 import { type FieldDifference, differencesBetween, rebuiltFields } from './differences';
 import { type FoldedRequest } from './fold';
 import { foldStream } from './fold-stream';
@@ -30,7 +32,11 @@ export interface RebuildPlan {
   zones: Zones;
 }
 
-/** @throws AuthRequestNotFoundError, UnfoldableStreamError, PendingMigrationsError, LegacyTimeZoneError */
+/**
+ * The row would not be stopped by the fence, which is on the tables that operations write.
+ *
+ * @throws AuthRequestNotFoundError, WrongShardError, UnfoldableStreamError, PendingMigrationsError, LegacyTimeZoneError
+ */
 export async function planRebuild(
   dataSource: DataSource,
   session: Session,
@@ -40,6 +46,8 @@ export async function planRebuild(
   const zones = await readZones(dataSource, session, shape);
   const [record] = await readRecords(session, [authRequestId], { shape, zones });
   if (!record) throw new AuthRequestNotFoundError(authRequestId);
+  const fence = await readFence(session);
+  if (fence && record.restaurantId !== null && !owns(fence, record.restaurantId)) throw new WrongShardError();
   const row = foldStream(authRequestId, record.events);
   // The row itself knows best when it was first settled and since when it is unsettled, if it says anything.
   if (row.completedAt && record.row?.completedAt) row.completedAt = record.row.completedAt;

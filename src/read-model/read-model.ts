@@ -3,6 +3,7 @@ import { callersSession, type Session, sessionOf } from '../database/session';
 import { query, sql } from '../database/sql';
 import { transaction } from '../database/transaction';
 import { PaymentEventsDbError } from '../errors';
+import { assertNoSplit } from '../migrator/split-under-way';
 import { Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { validateOptions } from '../validation/validate-options';
@@ -65,6 +66,8 @@ export class ReadModel {
    * A hold whose state no event says, as those of clients that knew no holds, counts as `held`, and where
    * its request does not need it as `voiding` too.
    *
+   * What a split has moved to another database is left out, and counted as `leftBehind`: only its events are here.
+   *
    * A difference is something to look into before it is mended. A row that is AUTHORIZED where the events say VOIDED,
    * EXPIRED or FAILED may hold money that nobody has released.
    *
@@ -102,6 +105,7 @@ export class ReadModel {
    * @throws {InvalidCommandError} the id is not a UUID
    * @throws {AuthRequestNotFoundError} it has neither a row nor events
    * @throws {UnfoldableStreamError} its events do not tell what it is
+   * @throws {WrongShardError} its restaurant is in another database
    */
   async previewRebuild(authRequestId: string, manager?: EntityManager): Promise<Rebuild> {
     validateCommand({ RebuildCommand }, { authRequestId });
@@ -132,6 +136,8 @@ export class ReadModel {
    *   the processor
    * @throws {DatabaseTimeoutError} retryable: a long transaction is writing
    * @throws {TransactionRequiredError} the manager given has no open transaction
+   * @throws {SplitUnderWayError} restaurants move out of this database, or into it
+   * @throws {WrongShardError} its restaurant is in another database
    * @throws {PendingMigrationsError} the tables are not there yet
    * @throws {LegacyTimeZoneError} times have no zone yet, and the database was not taken over: nothing says which it is
    */
@@ -149,6 +155,8 @@ export class ReadModel {
   async #replace(session: Session, authRequestId: string): Promise<Rebuild> {
     await session.query(LOCK);
     await session.query(KEEP_EVENTS_AS_THEY_ARE);
+    // What publishes the table for a split waits for this lock.
+    await assertNoSplit(session);
     // Whatever was committed before the locks were granted is seen from here on.
     const plan = await planRebuild(this.#dataSource, session, authRequestId);
     const { rebuild } = plan;

@@ -60,7 +60,8 @@ async function print(verification: Verification, shared: AsyncIterable<SharedHol
 const printJson: Printer = {
   difference: (difference) => console.log(toJson(difference)),
   shared: (hold) => console.log(toJson({ kind: 'hold_shared', ...hold })),
-  summary: ({ checked, differing }) => console.log(JSON.stringify({ kind: 'summary', checked, differing })),
+  summary: ({ checked, differing, leftBehind }) =>
+    console.log(JSON.stringify({ kind: 'summary', checked, differing, leftBehind })),
 };
 
 const printForPeople: Printer = {
@@ -83,7 +84,10 @@ const printForPeople: Printer = {
     }
     console.log('  Ask the processor which one it belongs to: a void for one of them ends it for all.');
   },
-  summary: ({ checked, differing }) => {
+  summary: ({ checked, differing, leftBehind }) => {
+    if (leftBehind > 0) {
+      console.log(pc.dim(`Left out ${count(leftBehind)}, whose restaurants are in another database.`));
+    }
     if (differing === 0) return console.log(pc.green(`Compared ${count(checked)}: none differs.`));
     console.log(pc.red(`Compared ${count(checked)}: ${differing.toLocaleString('en-US')} differ.`));
     console.log('Look at each, then repair it with: npx payment-events-db rebuild <id>');

@@ -95,9 +95,12 @@ const sequencesFrom = (first: bigint) =>
     (sequence) => `SELECT setval('${sequence}', ${first}) FROM ${sequence} WHERE ${first} >= last_value`,
   );
 
-/** As the source has them: prepare has found both alike. */
+/** As the source has them: prepare has found both alike. With their comments. */
 const YOUNGER_CHECKS = sql`
-  SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)) AS statement
+  SELECT concat_ws('; ',
+    format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)),
+    format('COMMENT ON CONSTRAINT %I ON %s IS %L', conname, conrelid::regclass, obj_description(pg_constraint.oid, 'pg_constraint'))
+  ) AS statement
   FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
   WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND contype = 'c' AND NOT convalidated
     AND conname <> ALL (${FENCED_TABLES.map(fenceOf)})

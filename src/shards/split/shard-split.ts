@@ -141,9 +141,11 @@ export class ShardSplit {
   /**
    * Gives the source everything back, as long as the target has taken no writes of its own, and closes the target: make it anew
    * for the next try. Only while no service has the new map.
+   *
+   * @param map the one that the services have, without the target
    */
-  async undo(options?: SplitStepOptions): Promise<SplitStatement[]> {
-    return await this.#step(undo, options);
+  async undo(map: ShardMap, options?: SplitStepOptions): Promise<SplitStatement[]> {
+    return await this.#step((session, standing) => undo(session, standing, map), options);
   }
 
   async #step(

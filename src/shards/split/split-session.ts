@@ -1,9 +1,13 @@
 import { type DataSource, type QueryRunner } from 'typeorm';
 import { type BoundSql, query } from '../../database/sql';
 import { translateError } from '../../database/translate-error';
+import { TransactionConflictError } from '../../errors';
 import { halvesOf, type ResidueClass } from '../../fence/residue';
 import { type Say, withMigrationLock } from '../../migrator/migration-lock';
 import { whileLocked, withoutTimeouts } from '../../migrations/helpers/locking';
+
+/** PostgreSQL finds a deadlock in a second. */
+const MOST_TIMES = 20;
 
 export type End = 'source' | 'target';
 
@@ -79,10 +83,16 @@ export class SplitSession {
     return this.#runners[end];
   }
 
-  /** One transaction under short locks. */
+  /** One transaction under short locks. Again, where a writer who locks the tables in another order was first. */
   async whileLocked(at: End, ...statements: string[]): Promise<void> {
     this.#note(at, statements);
-    if (!this.isDryRun) await whileLocked(this.#runners[at], ...statements);
+    for (let time = 1; !this.isDryRun; time++) {
+      try {
+        return await whileLocked(this.#runners[at], ...statements);
+      } catch (error) {
+        if (time === MOST_TIMES || !(translateError(error) instanceof TransactionConflictError)) throw error;
+      }
+    }
   }
 
   /** One statement by itself, which may take long and stops nobody. */

@@ -58,7 +58,7 @@ async function createSubscription(session: SplitSession): Promise<void> {
     if (!code.startsWith('08')) throw error;
     throw new SplitRefusedError('subscribe', [
       `The server of the target cannot connect to the source: ${message.split('\n', 1)[0]}`,
-      'Say by which address and login it reaches the source, with REPLICATION (--connection).',
+      'Say by which address and login it reaches the source, one with REPLICATION: PAYMENT_EVENTS_DB_SPLIT_CONNECTION.',
     ]);
   } finally {
     if (!session.isDryRun) await session.read('target', setConnection(''));

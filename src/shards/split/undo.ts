@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { query, raw, sql } from '../../database/sql';
 import { dropFence, FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
+import { isSameClass } from '../../fence/residue';
 import { removeFence, setFence } from '../../fence/set-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { catchUp } from './catch-up';
+import { type ShardMap } from '../shard-map';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { isFence, type Standing } from './standing';
@@ -22,7 +24,10 @@ const LOOK_MS = 50;
  * 3. The fence of the source is what it was.
  * 4. The slot and the publications of the source go.
  */
-export async function undo(session: SplitSession, standing: Standing): Promise<void> {
+export async function undo(session: SplitSession, standing: Standing, map: ShardMap): Promise<void> {
+  if (map.shards.some((entry) => isSameClass(entry, session.moves))) {
+    throw new SplitRefusedError('undo', ['The map has the target: give all services the old one again first.']);
+  }
   const { source, target, isHandedOver } = standing;
   const isClosed = target.fence === 'altered';
   if (!source.mark && !isHandedOver && !(isClosed && isFence(source.fence, session.stays))) {

@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import { type SplitterTask } from '../fixtures/splitter.fixture';
+import { FixtureProcess } from '../support/processes/fixture-process';
+import { holdIn, requestIn } from '../../src/testing';
+import { SplitPair, SplitServer } from '../support/shards/split-pair';
+
+jest.setTimeout(300_000);
+
+let server: SplitServer;
+beforeAll(async () => {
+  server = await SplitServer.start();
+}, 120_000);
+afterAll(() => server?.remove());
+
+/** A pair whose source has requests of both halves, some with messages that nobody has delivered. */
+async function aFilledPair(): Promise<SplitPair> {
+  const pair = await SplitPair.between(server, server);
+  for (let count = 0; count < 6; count++) {
+    const restaurantId = randomUUID();
+    await requestIn(pair.source, 'PENDING', { restaurantId });
+    await holdIn(pair.source, 'voiding', { restaurantId });
+  }
+  return pair;
+}
+
+/**
+ * Has process after process do it, each killed in the first statement that changes something, until one comes to its end.
+ *
+ * @returns where they were killed
+ */
+async function killingEach(pair: SplitPair, does: SplitterTask['does'], map = pair.newMap): Promise<string[]> {
+  const killed: string[] = [];
+  for (;;) {
+    const splitter = new FixtureProcess('splitter.fixture');
+    const task: SplitterTask = { ...pair.urls, does, map, after: 0 };
+    splitter.tell(JSON.stringify(task));
+    await splitter.printed(1);
+    const [line = 'nothing'] = splitter.lines;
+    await splitter.kill();
+    if (line === 'done') return killed;
+    if (!line.startsWith('halted')) throw new Error(line);
+    killed.push(line);
+    expect(killed.length).toBeLessThan(40);
+  }
+}
+
+test('killed in each of its statements, a split goes on where it was, and nothing is lost or left behind', async () => {
+  const pair = await aFilledPair();
+  const before = (await pair.rows()).source;
+  const killed = await killingEach(pair, 'run');
+  // prepare, publish, slot, subscription, fence, disowning, handing over, slot, publications
+  expect(killed.length).toBeGreaterThanOrEqual(8);
+  expect((await pair.split.status()).next).toBe('switch');
+  expect((await pair.rows()).target).toEqual(before);
+
+  await killingEach(pair, 'cleanUp');
+  expect((await pair.rows()).target).toEqual(before);
+  expect((await pair.split.status(pair.newMap)).next).toBeUndefined();
+  const left = await pair.source.query(`SELECT FROM pg_replication_slots WHERE slot_name LIKE '%split%'`);
+  expect(left).toEqual([]);
+  await pair.end();
+});
+
+test.each([
+  ['as it was being copied', ['prepare', 'publish', 'subscribe']],
+  ['at its end', ['prepare', 'publish', 'subscribe', 'cutOver']],
+] as const)('killed in each of its statements, the undoing of a split %s goes on', async (_when, steps) => {
+  const pair = await aFilledPair();
+  const before = (await pair.rows()).source;
+  for (const step of steps) await pair.split[step]();
+  await killingEach(pair, 'undo', pair.oldMap);
+  expect((await pair.rows()).source).toEqual(before);
+  const left = await pair.source.query(`SELECT FROM pg_publication UNION ALL
+    SELECT FROM pg_replication_slots WHERE slot_name LIKE 'payment_events_split%' AND database = current_database()`);
+  expect(left).toEqual([]);
+  const taken = await requestIn(pair.source, 'AUTHORIZED');
+  expect(taken.authRequestId).toBeDefined();
+  await pair.end();
+});

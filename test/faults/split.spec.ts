@@ -1,0 +1,308 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { AuthRequests, migrate, ReadModel, revert, WrongShardError } from '../../src';
+import { SplitUnderWayError } from '../../src/migrator/errors';
+import { OBJECTS } from '../../src/schema/objects';
+import { SplitRefusedError } from '../../src/shards/split/errors';
+import { splitMap } from '../../src/shards/split/split-map';
+import { TABLES } from '../../src/shards/split/tables';
+import { holdIn, requestIn } from '../../src/testing';
+import { failureOf } from '../support/processes/within';
+import { anAuthorization, anAuthorizeCommand } from '../support/requests/auth-requests';
+import { aRestaurantOf, EVEN, ODD } from '../support/shards/shards';
+import { SplitPair, SplitServer } from '../support/shards/split-pair';
+import { ProcessingLocks } from '../../src/locks/processing-locks';
+
+jest.setTimeout(120_000);
+
+let server: SplitServer;
+let pair: SplitPair;
+
+beforeAll(async () => {
+  server = await SplitServer.start();
+}, 120_000);
+afterAll(() => server?.remove());
+beforeEach(async () => {
+  pair = await SplitPair.between(server, server);
+});
+afterEach(() => pair.end());
+
+const [stays, moves] = [aRestaurantOf(EVEN), aRestaurantOf(ODD)];
+
+/** What a refusal says, all of it. */
+const refusalOf = async (work: Promise<unknown>): Promise<string> => {
+  const failure = await failureOf(work);
+  expect(failure).toBeInstanceOf(SplitRefusedError);
+  return (failure as Error).message;
+};
+
+const subscribed = async () => {
+  await pair.split.prepare();
+  await pair.split.publish();
+  await pair.split.subscribe();
+};
+
+test('every table of the schema has a way to move', () => {
+  expect(TABLES.toSorted()).toEqual([...OBJECTS.tables].toSorted());
+});
+
+test('a dry run of a step changes nothing, and says what the step then does', async () => {
+  for (const step of ['prepare', 'publish', 'cutOver'] as const) {
+    if (step === 'cutOver') await pair.split.subscribe();
+    const before = await pair.split.status();
+    const planned = await pair.split[step]({ dryRun: true });
+    expect(planned.length).toBeGreaterThan(1);
+    expect(await pair.split.status()).toEqual({ ...before, lagBytes: expect.anything() as number });
+    expect(await pair.split[step]()).toEqual(planned);
+  }
+});
+
+test('each step may be called again, and does nothing more', async () => {
+  await pair.split.run();
+  const before = await pair.rows();
+  for (const step of ['prepare', 'publish', 'subscribe', 'cutOver'] as const) {
+    expect(await pair.split[step]()).toEqual([]);
+  }
+  expect(await pair.rows()).toEqual(before);
+});
+
+test('a step that is out of order is refused, and says what comes first', async () => {
+  expect(await refusalOf(pair.split.publish())).toMatch('prepare comes first');
+  expect(await refusalOf(pair.split.subscribe())).toMatch('prepare and publish come first');
+  expect(await refusalOf(pair.split.cutOver())).toMatch('subscribe comes first');
+  expect(await refusalOf(pair.split.cleanUp(pair.newMap))).toMatch('cut-over comes first');
+  await pair.split.run();
+  expect(await refusalOf(pair.split.cleanUp(pair.oldMap))).toMatch('The map is the old one');
+});
+
+test('a target with rows, or another schema, is refused before anything is changed', async () => {
+  await requestIn(pair.target, 'PENDING');
+  await pair.target.query('ALTER TABLE outbox ADD COLUMN extra integer');
+  const refusal = await refusalOf(pair.split.prepare());
+  expect(refusal).toMatch('The target has rows in payment_events');
+  expect(refusal).toMatch('column extra integer');
+  expect((await pair.split.status()).done).toEqual([]);
+});
+
+test('a source that does not write WAL for it, and has another class, is refused', async () => {
+  const split = pair.splitWith({ shard: ODD });
+  await pair.split.run();
+  expect(await refusalOf(split.prepare())).toMatch('The source has class 0 of 2, not 1 of 2');
+});
+
+test('migrations and rebuilds are refused at both databases while a split is under way', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.source.query(
+    `ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state;
+     UPDATE auth_request_state SET status = 'EXPIRED', completed_at = now();
+     ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state`,
+  );
+  await subscribed();
+  for (const dataSource of [pair.source, pair.target]) {
+    for (const work of [migrate, revert, () => new ReadModel(dataSource).rebuild(authRequestId)]) {
+      expect(await failureOf(work(dataSource))).toBeInstanceOf(SplitUnderWayError);
+    }
+  }
+  await pair.split.cutOver();
+  await migrate(pair.target);
+  await new ReadModel(pair.target).rebuild(authRequestId);
+  expect(await failureOf(new ReadModel(pair.source).rebuild(authRequestId))).toBeInstanceOf(WrongShardError);
+});
+
+test('a transaction that was open when the source is fenced is waited for, and what it wrote arrives', async () => {
+  await subscribed();
+  const command = anAuthorizeCommand({ restaurantId: moves });
+  const queryRunner = pair.source.createQueryRunner();
+  await queryRunner.startTransaction();
+  const { authRequestId } = await new AuthRequests(pair.source).authorize(command, queryRunner.manager);
+  let isOver = false;
+  const cutOver = pair.split.cutOver().then(() => (isOver = true));
+  await delay(3_000);
+  expect(isOver).toBe(false);
+  await queryRunner.commitTransaction();
+  await queryRunner.release();
+  await cutOver;
+  const replayed = await new AuthRequests(pair.target).authorize(command);
+  expect(replayed).toMatchObject({ authRequestId, replayed: true });
+});
+
+test('a message that a relay has in hand is waited for, and the target does not deliver it again', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await subscribed();
+  const queryRunner = pair.source.createQueryRunner();
+  await queryRunner.startTransaction();
+  await queryRunner.query('SELECT FROM outbox WHERE aggregate_id = $1 FOR UPDATE', [authRequestId]);
+  const cutOver = pair.split.cutOver();
+  while (!pair.said.some((line) => line.startsWith('Waiting for relays'))) await delay(20);
+  await queryRunner.query('UPDATE outbox SET processed_at = clock_timestamp() WHERE aggregate_id = $1', [
+    authRequestId,
+  ]);
+  await queryRunner.commitTransaction();
+  await queryRunner.release();
+  await cutOver;
+  const [row] = await pair.target.query<{ sent: boolean }[]>('SELECT processed_at IS NOT NULL AS sent FROM outbox');
+  expect(row).toEqual({ sent: true });
+});
+
+test('what a worker has begun at the source it records at the target', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  const locks = new ProcessingLocks(pair.source);
+  const lease = await locks.acquire({ restaurantId: moves, authRequestId, workerId: 'w1', ttlMs: 60_000 });
+  await subscribed();
+  await new AuthRequests(pair.source).startAttempt(lease!, { configVersion: 'v1' });
+  await pair.split.cutOver();
+  const authorization = anAuthorization();
+  expect(await failureOf(new AuthRequests(pair.source).recordAuthorized(lease!, authorization))).toBeInstanceOf(
+    WrongShardError,
+  );
+  await new AuthRequests(pair.target).recordAuthorized(lease!, authorization);
+});
+
+test('rows of the target count in a range of their own', async () => {
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.split.run();
+  await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+  const ids = await pair.target.query<{ id: string }[]>(
+    'SELECT id FROM payment_events UNION ALL SELECT id FROM outbox ORDER BY id',
+  );
+  expect(ids.map(({ id }) => Number(id))).toEqual([1, 1, 2 ** 40 + 1, 2 ** 40 + 1]);
+});
+
+test('checks come back with their comments', async () => {
+  const checks = `SELECT conname, pg_get_constraintdef(oid) AS text, obj_description(oid, 'pg_constraint') AS comment
+    FROM pg_constraint WHERE NOT convalidated AND contype = 'c' AND conname NOT LIKE '%\\_shard' ORDER BY conname`;
+  const before = await pair.target.query<unknown[]>(checks);
+  await pair.split.run();
+  expect(before.length).toBeGreaterThan(5);
+  expect(await pair.target.query(checks)).toEqual(before);
+});
+
+describe('undoing', () => {
+  const fill = async () => {
+    await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+    await holdIn(pair.source, 'voiding', { restaurantId: moves });
+    await requestIn(pair.source, 'PENDING', { restaurantId: stays });
+  };
+
+  test.each(['prepare', 'publish', 'subscribe', 'cutOver'] as const)(
+    'after %s gives the source back what it had',
+    async (last) => {
+      await fill();
+      const before = (await pair.rows()).source;
+      for (const step of ['prepare', 'publish', 'subscribe', 'cutOver'] as const) {
+        await pair.split[step]();
+        if (step === last) break;
+      }
+      await pair.split.undo(pair.oldMap);
+      expect((await pair.rows()).source).toEqual(before);
+      await requestIn(pair.source, 'AUTHORIZED', { restaurantId: moves });
+      expect(await failureOf(requestIn(pair.target, 'PENDING', { restaurantId: moves }))).toBeInstanceOf(
+        WrongShardError,
+      );
+      // The half that was moved does not fit another time, and a new target does.
+      expect(await refusalOf(pair.split.prepare())).toMatch('make it anew');
+      const again = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
+      await again.split.run();
+      await again.end();
+    },
+  );
+
+  test('is refused once the target has written of its own, and changes nothing then', async () => {
+    await fill();
+    await pair.split.run();
+    await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+    expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch('The target has written of its own');
+    await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+  });
+
+  test('is refused once the map has the target, or the source was cleaned up', async () => {
+    await fill();
+    await pair.split.run();
+    expect(await refusalOf(pair.split.undo(pair.newMap))).toMatch('The map has the target');
+    await pair.split.cleanUp(pair.newMap);
+    expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch('the source was cleaned up');
+  });
+});
+
+describe('a failover in between', () => {
+  const LOST = [
+    [
+      'of the source, which has no slot any more',
+      'slot is gone',
+      async () => {
+        await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+        await delay(500);
+        await pair.source.query(
+          `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`,
+        );
+      },
+    ],
+    [
+      'of the target, which is on another timeline',
+      'The target is another server',
+      async () => {
+        const other = { moves: ODD, timeline: '000000FF' };
+        await pair.target.query(`COMMENT ON PUBLICATION payment_events_split IS '${JSON.stringify(other)}'`);
+      },
+    ],
+  ] as const;
+
+  test.each(LOST)(
+    '%s: every step says so, and undoing gives the source back what it had',
+    async (_what, says, fail) => {
+      await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+      const before = (await pair.rows()).source;
+      await subscribed();
+      await fail();
+      expect((await pair.split.status()).broken).toMatch(says);
+      for (const step of ['subscribe', 'cutOver'] as const)
+        expect(await refusalOf(pair.split[step]())).toMatch('start again');
+      await pair.split.undo(pair.oldMap);
+      expect((await pair.rows()).source).toEqual(before);
+      expect((await pair.split.status()).broken).toBeUndefined();
+    },
+  );
+});
+
+test('cleaning up deletes nothing that the target lacks', async () => {
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.split.run();
+  await pair.target.query('DELETE FROM auth_request_state');
+  const before = await pair.source.query('SELECT auth_request_id FROM auth_request_state');
+  expect(await refusalOf(pair.split.cleanUp(pair.newMap))).toMatch('The target lacks 1 rows of auth_request_state');
+  expect(await pair.source.query('SELECT auth_request_id FROM auth_request_state')).toEqual(before);
+});
+
+test('a login that the source refuses is told without it, here and in the log of the server', async () => {
+  await pair.split.prepare();
+  await pair.split.publish();
+  const split = pair.splitWith({
+    connection: `host=127.0.0.1 port=${server.server.port} user=nobody password=hunter2 dbname=postgres`,
+  });
+  expect(await refusalOf(split.subscribe())).toMatch('cannot connect to the source');
+  expect(server.log).not.toMatch('hunter2');
+});
+
+test('the map after a split has both halves, and one version more', () => {
+  const to = { name: 'b', number: 1, url: pair.urls.target };
+  expect(splitMap(pair.oldMap, 'a', to)).toEqual(pair.newMap);
+});
+
+test('a restaurant is verified where it is: what a split has left behind is counted, not compared', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await requestIn(pair.source, 'PENDING', { restaurantId: stays });
+  await pair.split.run();
+  await pair.split.cleanUp(pair.newMap);
+  const verification = new ReadModel(pair.source).verify();
+  for await (const difference of verification) throw new Error(difference.kind);
+  expect([verification.checked, verification.leftBehind]).toEqual([1, 1]);
+  const one = async () => {
+    for await (const difference of new ReadModel(pair.source).verify({ authRequestId }))
+      throw new Error(difference.kind);
+  };
+  expect(await failureOf(one())).toBeInstanceOf(WrongShardError);
+});
+
+test('two processes that split at once take turns', async () => {
+  await Promise.all([pair.split.run(), pair.splitWith({}).run(), pair.splitWith({}).run()]);
+  expect((await pair.split.status()).next).toBe('switch');
+});
