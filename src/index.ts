@@ -248,6 +248,7 @@ export {
   NoSuchMigrationError,
   ObjectsInTheWayError,
   PendingMigrationsError,
+  SplitUnderWayError,
   TransactionModeError,
   UnknownMigrationsError,
 } from './migrator/errors';
@@ -274,3 +275,13 @@ export { type Queryable } from './database/queryable';
 export { RedactingLogger } from './database/redacting-logger';
 export { DEVELOPMENT_RESTAURANT_ID, DevelopmentOnlyError, DevelopmentSeeder, type SeedOptions } from './seeds';
 export { MIGRATIONS_TABLE } from './schema/objects';
+export { SplitRefusedError } from './shards/split/errors';
+export {
+  ShardSplit,
+  type ShardSplitSettings,
+  type SplitStatus,
+  type SplitStep,
+  type SplitStepOptions,
+} from './shards/split/shard-split';
+export { splitMap } from './shards/split/split-map';
+export { type SplitStatement } from './shards/split/split-session';

@@ -125,7 +125,7 @@ test('a transaction that was open when the source is fenced is waited for, and w
   expect(replayed).toMatchObject({ authRequestId, replayed: true });
 });
 
-test('a message that a relay has in hand is waited for, and the target does not deliver it again', async () => {
+test('a message that a relay has claimed is waited for, and the target does not deliver it again', async () => {
   const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
   await subscribed();
   const queryRunner = pair.source.createQueryRunner();
@@ -199,7 +199,7 @@ describe('undoing', () => {
         WrongShardError,
       );
       // The half that was moved does not fit another time, and a new target does.
-      expect(await refusalOf(pair.split.prepare())).toMatch('make it anew');
+      expect(await refusalOf(pair.split.prepare())).toMatch('make a new one');
       const again = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
       await again.split.run();
       await again.end();

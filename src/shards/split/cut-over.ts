@@ -68,7 +68,7 @@ async function disown(session: SplitSession): Promise<void> {
     const [batch] = await session.online<{ deleted: number; before: number }>('source', statement);
     if (!batch || batch.deleted === batch.before) return;
     if (batch.deleted === 0) {
-      if (!isSaid) session.say('Waiting for relays of the source, which have messages of these restaurants in hand …');
+      if (!isSaid) session.say('Waiting for relays of the source, which have claimed messages of these restaurants …');
       isSaid = true;
       await sleep(LOOK_MS);
     }

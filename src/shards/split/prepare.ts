@@ -57,7 +57,7 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
       `The source has class ${classInWords(source.fence)}, not ${classInWords(whole)}: look at the map, or at an earlier split.`,
     );
   }
-  if (target.fence === 'altered') problems.push('The target was given up, or has fences of its own: make it anew.');
+  if (target.fence === 'altered') problems.push('The target was given up, or has fences of its own: make a new one.');
   for (const end of ['source', 'target'] as const) {
     const history = await readHistory(session.ends[end], session.at(end));
     assertSound(history);
@@ -72,7 +72,7 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
   problems.push(...(await differencesOf(session)));
   for (const table of TABLES.filter((name) => name !== 'processors')) {
     const rows = await query(session.at('target'), sql`SELECT FROM ${raw(table)} LIMIT 1`);
-    if (rows.length > 0) problems.push(`The target has rows in ${table}, and must be empty: make it anew.`);
+    if (rows.length > 0) problems.push(`The target has rows in ${table}, and must be empty: make a new one.`);
   }
   return problems;
 }

@@ -139,7 +139,7 @@ export class ShardSplit {
   }
 
   /**
-   * Gives the source everything back, as long as the target has taken no writes of its own, and closes the target: make it anew
+   * Gives the source everything back, as long as the target has taken no writes of its own, and closes the target: make a new one
    * for the next try. Only while no service has the new map.
    *
    * @param map the one that the services have, without the target

@@ -16,7 +16,7 @@ const LOOK_MS = 50;
 
 /**
  * Gives the source back what it had, as long as the target has taken no writes of its own. The target is closed for good: its
- * events cannot be deleted, so that a database for the next try is made anew. In this order:
+ * events cannot be deleted, so that the next try needs a new database. In this order:
  *
  * 1. The target refuses every restaurant, and follows no more. Where the source has begun to hand messages over, the target
  *    has caught up before.
