@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { type ShardMap } from '../../src/shards/shard-map';
 import { type SplitterTask } from '../fixtures/splitter.fixture';
 import { FixtureProcess } from '../support/processes/fixture-process';
 import { holdIn, requestIn } from '../../src/testing';
@@ -23,37 +24,43 @@ async function aFilledPair(): Promise<SplitPair> {
   return pair;
 }
 
+/** A process that does it, until it is killed in the statement after so many that change something. Gives what it said. */
+async function killing(pair: SplitPair, does: SplitterTask['does'], map: ShardMap, after = 0): Promise<string> {
+  const task: SplitterTask = { ...pair.urls, does, map, after };
+  const splitter = new FixtureProcess('splitter.fixture', JSON.stringify(task));
+  await splitter.printed(1);
+  const [line = 'nothing'] = splitter.lines;
+  await splitter.kill();
+  if (line !== 'done' && !line.startsWith('halted')) throw new Error(line);
+  return line;
+}
+
 /**
  * Has process after process do it, each killed in the first statement that changes something, until one comes to its end.
  *
  * @returns where they were killed
  */
-async function killingEach(pair: SplitPair, does: SplitterTask['does'], map = pair.newMap): Promise<string[]> {
+async function killingEach(pair: SplitPair, does: SplitterTask['does'], map: ShardMap): Promise<string[]> {
   const killed: string[] = [];
-  for (;;) {
-    const splitter = new FixtureProcess('splitter.fixture');
-    const task: SplitterTask = { ...pair.urls, does, map, after: 0 };
-    splitter.tell(JSON.stringify(task));
-    await splitter.printed(1);
-    const [line = 'nothing'] = splitter.lines;
-    await splitter.kill();
-    if (line === 'done') return killed;
-    if (!line.startsWith('halted')) throw new Error(line);
+  for (let line = ''; (line = await killing(pair, does, map)) !== 'done';) {
     killed.push(line);
     expect(killed.length).toBeLessThan(40);
   }
+  return killed;
 }
 
 test('killed in each of its statements, a split goes on where it was, and nothing is lost or left behind', async () => {
   const pair = await aFilledPair();
   const before = (await pair.rows()).source;
-  const killed = await killingEach(pair, 'run');
+  const killed = await killingEach(pair, 'run', pair.oldMap);
   // prepare, publish, slot, subscription, fence, disowning, handing over, slot, publications
   expect(killed.length).toBeGreaterThanOrEqual(8);
   expect((await pair.split.status()).next).toBe('switch');
   expect((await pair.rows()).target).toEqual(before);
 
-  await killingEach(pair, 'cleanUp');
+  // In the middle of a table.
+  expect(await killing(pair, 'cleanUp', pair.newMap, 6)).not.toBe('done');
+  await pair.split.cleanUp(pair.newMap);
   expect((await pair.rows()).target).toEqual(before);
   expect((await pair.split.status(pair.newMap)).next).toBeUndefined();
   const left = await pair.source.query(`SELECT FROM pg_replication_slots WHERE slot_name LIKE '%split%'`);

@@ -48,10 +48,12 @@ test('every table of the schema has a way to move', () => {
 test('a dry run of a step changes nothing, and says what the step then does', async () => {
   for (const step of ['prepare', 'publish', 'cutOver'] as const) {
     if (step === 'cutOver') await pair.split.subscribe();
-    const before = await pair.split.status();
+    const { done } = await pair.split.status();
+    const rows = await pair.rows();
     const planned = await pair.split[step]({ dryRun: true });
     expect(planned.length).toBeGreaterThan(1);
-    expect(await pair.split.status()).toEqual({ ...before, lagBytes: expect.anything() as number });
+    expect((await pair.split.status()).done).toEqual(done);
+    expect(await pair.rows()).toEqual(rows);
     expect(await pair.split[step]()).toEqual(planned);
   }
 });
@@ -79,7 +81,7 @@ test('a target with rows, or another schema, is refused before anything is chang
   await pair.target.query('ALTER TABLE outbox ADD COLUMN extra integer');
   const refusal = await refusalOf(pair.split.prepare());
   expect(refusal).toMatch('The target has rows in payment_events');
-  expect(refusal).toMatch('column extra integer');
+  expect(refusal).toMatch('unexpected: table outbox: column extra');
   expect((await pair.split.status()).done).toEqual([]);
 });
 

@@ -33,6 +33,9 @@ export async function subscribe(session: SplitSession, standing: Standing): Prom
   if (!session.isDryRun) await untilReady(session);
 }
 
+/** SQLSTATE external_routine_exception, in the place of one that means that our own connection is gone. */
+const UNREACHABLE = '38000';
+
 const CONNECTION = 'payment_events_db.split_connection';
 
 /**
@@ -44,7 +47,7 @@ BEGIN
   EXECUTE format('CREATE SUBSCRIPTION ${SPLIT_MARK} CONNECTION %L PUBLICATION ${PUBLICATION_NAMES.join(', ')}
     WITH (create_slot = false, slot_name = ''${slot}'')', current_setting('${CONNECTION}'));
 EXCEPTION WHEN OTHERS THEN
-  RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM;
+  RAISE EXCEPTION USING ERRCODE = CASE WHEN SQLSTATE LIKE '08%' THEN '${UNREACHABLE}' ELSE SQLSTATE END, MESSAGE = SQLERRM;
 END $do$`;
 
 async function createSubscription(session: SplitSession): Promise<void> {
@@ -54,8 +57,8 @@ async function createSubscription(session: SplitSession): Promise<void> {
   try {
     await session.online('target', createStatement(found!.slot));
   } catch (error) {
-    const { code = '', message } = error as { code?: string; message: string };
-    if (!code.startsWith('08')) throw error;
+    const { code, message } = error as { code?: string; message: string };
+    if (code !== UNREACHABLE) throw error;
     throw new SplitRefusedError('subscribe', [
       `The server of the target cannot connect to the source: ${message.split('\n', 1)[0]}`,
       'Say by which address and login it reaches the source, one with REPLICATION: PAYMENT_EVENTS_DB_SPLIT_CONNECTION.',
