@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { AuthRequests, findDrift, IdempotencyKeyReuseError, ReadModel, WrongShardError } from '../../src';
-import { FENCED_TABLES, fenceOf } from '../../src/fence/fence-sql';
 import { owns } from '../../src/fence/residue';
 import { legacy, loadLegacyDatabase } from '../support/legacy/legacy-fixture';
 import { LATEST_LEVEL, MigrationChain } from '../support/migrations/migration-chain';

@@ -225,6 +225,37 @@ describe('undoing', () => {
   });
 });
 
+test('a target that is lost before the cut-over is given up, with an empty database in its place', async () => {
+  await subscribed();
+  await pair.target.query(
+    `ALTER SUBSCRIPTION payment_events_split DISABLE; ALTER SUBSCRIPTION payment_events_split SET (slot_name = NONE);
+     DROP SUBSCRIPTION payment_events_split`,
+  );
+  const other = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
+  await other.split.undo(pair.oldMap);
+  await other.split.run();
+  expect((await other.split.status()).next).toBe('switch');
+  const third = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
+  expect(await refusalOf(third.split.undo(pair.oldMap))).toMatch('This is not the target');
+  await other.end();
+  await third.end();
+});
+
+test('how far it is can be asked while a step is at work', async () => {
+  await pair.split.prepare();
+  await pair.split.publish();
+  const queryRunner = pair.source.createQueryRunner();
+  await queryRunner.startTransaction();
+  await new AuthRequests(pair.source).authorize(anAuthorizeCommand({ restaurantId: moves }), queryRunner.manager);
+  const subscribing = pair.split.subscribe();
+  while (!pair.said.some((line) => line.startsWith('Making the replication slot'))) await delay(20);
+  expect((await pair.split.status()).next).toBe('subscribe');
+  await queryRunner.commitTransaction();
+  await queryRunner.release();
+  await subscribing;
+  expect((await pair.split.status()).next).toBe('cut-over');
+});
+
 describe('a failover in between', () => {
   const LOST = [
     [

@@ -96,9 +96,13 @@ export class ShardSplit {
     };
   }
 
-  /** How far it is. Waits for a step that is at work. */
+  /**
+   * How far it is, also while a step is at work.
+   *
+   * @param map the one that the services have: without it the switch does not count as done
+   */
   async status(map?: ShardMap): Promise<SplitStatus> {
-    return await SplitSession.open(this.#ends, true, async (session) => await statusOf(session, map));
+    return await SplitSession.look(this.#ends, async (session) => await statusOf(session, map));
   }
 
   /** Makes the empty target ready for the copy. */

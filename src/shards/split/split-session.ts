@@ -65,6 +65,18 @@ export class SplitSession {
     }
   }
 
+  /** Only looks, beside a step that is at work. */
+  static async look<T>(ends: SplitEnds, work: (session: SplitSession) => Promise<T>): Promise<T> {
+    const [atSource, atTarget] = [ends.source.createQueryRunner(), ends.target.createQueryRunner()];
+    try {
+      return await work(new SplitSession(ends, atSource, atTarget, true));
+    } catch (error) {
+      throw translateError(error);
+    } finally {
+      await Promise.all([atSource.release(), atTarget.release()]);
+    }
+  }
+
   async read<Row>(at: End, asked: BoundSql): Promise<Row[]> {
     return await query<Row>(this.#runners[at], asked);
   }

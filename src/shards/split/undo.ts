@@ -29,15 +29,22 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
     throw new SplitRefusedError('undo', ['The map has the target: give all services the old one again first.']);
   }
   const { source, target, isHandedOver } = standing;
+  const isFenced = isFence(source.fence, session.stays);
   const isClosed = target.fence === 'altered';
-  if (!source.mark && !isHandedOver && !(isClosed && isFence(source.fence, session.stays))) {
-    if (target.mark || target.hasSubscription) return await close(session, standing);
+  // Any empty database stands in for a target that is lost, as long as nothing was handed over.
+  const isTarget = isHandedOver || isClosed || target.mark !== undefined || target.hasSubscription;
+  if (isFenced && !isTarget) {
+    throw new SplitRefusedError('undo', [
+      'This is not the target: messages that the source has handed over would be lost. Where that one is gone for good, widen the ' +
+        'fence of the source by setFence, undo again, and let the sweeper send what is missing.',
+    ]);
+  }
+  if (!isFenced && !source.mark && !target.mark && !target.hasSubscription) {
     return session.say('Nothing is to be undone: the source has all of its restaurants.');
   }
-  const isFenced = isFence(source.fence, session.stays);
   if (isHandedOver) await assertUntouched(session);
   if (isFenced && target.hasSubscription && !standing.broken) await catchUp(session, 'undo');
-  if (!isClosed) await close(session, standing);
+  if (isTarget && !isClosed) await close(session, standing);
   if (isFenced) {
     await bringMessagesBack(session);
     await restoreFence(session, standing);
