@@ -17,6 +17,7 @@ import { shardsNamed } from '../shards/over-shards';
 import { worst } from '../shards/shard-process';
 import { uuidArgument } from '../uuid-argument';
 import { withDataSource } from '../with-data-source';
+import { shardSplitCommand } from './shard-split';
 
 /** `payment-events-db shard …`. */
 export function shardCommand(): Command {
@@ -85,7 +86,7 @@ export function shardCommand(): Command {
       console.log(json ? JSON.stringify({ published: map.version }) : `Published version ${map.version}.`);
     });
 
-  return shard;
+  return shard.addCommand(shardSplitCommand());
 }
 
 const mapInUse = () => shardMapFromEnvironment(process.env).load();
@@ -105,7 +106,8 @@ interface FenceOptions {
 async function fence(entry: ShardEntry, { widen, dryRun, json = false }: FenceOptions): Promise<ExitCode> {
   const tell = (changed: boolean, text: string) => {
     const { name, modulus, remainder, number } = entry;
-    if (json) console.log(JSON.stringify({ shard: name, modulus, remainder, number, changed, dryRun: dryRun ?? false }));
+    if (json)
+      console.log(JSON.stringify({ shard: name, modulus, remainder, number, changed, dryRun: dryRun ?? false }));
     else console.log(`${pc.bold(name)}  ${text}`);
   };
   const is = `class ${classInWords(entry)}, number ${entry.number}`;
