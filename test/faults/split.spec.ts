@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AuthRequests, migrate, ReadModel, revert, WrongShardError } from '../../src';
+import { AuthRequests, ConfigurationError, migrate, ReadModel, revert, WrongShardError } from '../../src';
 import { SplitUnderWayError } from '../../src/migrator/errors';
 import { OBJECTS } from '../../src/schema/objects';
 import { SplitRefusedError } from '../../src/shards/split/errors';
@@ -85,7 +85,21 @@ test('a target with rows, or another schema, is refused before anything is chang
   expect((await pair.split.status()).done).toEqual([]);
 });
 
-test('a source that does not write WAL for it, and has another class, is refused', async () => {
+test('what is no split at all is refused', async () => {
+  for (const wrong of [
+    { shard: { modulus: 3, remainder: 0 } },
+    { shard: { modulus: 1_024, remainder: 0 } },
+    { shard: undefined },
+    { number: 8_192 },
+    { number: -1 },
+    { source: undefined },
+  ]) {
+    expect(() => pair.splitWith(wrong as object)).toThrow(ConfigurationError);
+  }
+  expect(await refusalOf(pair.splitWith({ target: pair.source }).prepare())).toMatch('The target is the source itself');
+});
+
+test('a source that has another class is refused', async () => {
   const split = pair.splitWith({ shard: ODD });
   await pair.split.run();
   expect(await refusalOf(split.prepare())).toMatch('The source has class 0 of 2, not 1 of 2');

@@ -69,7 +69,7 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
     ...(await session.read<{ problem: string }>('target', TARGET_PROBLEMS)),
   ];
   problems.push(...found.map(({ problem }) => problem));
-  problems.push(...(await schemasOf(session)), ...(await differencesOf(session)));
+  problems.push(...(await differencesOf(session)));
   for (const table of TABLES.filter((name) => name !== 'processors')) {
     const rows = await query(session.at('target'), sql`SELECT FROM ${raw(table)} LIMIT 1`);
     if (rows.length > 0) problems.push(`The target has rows in ${table}, and must be empty: make a new one.`);
@@ -103,17 +103,6 @@ const TARGET_PROBLEMS = sql`
   SELECT format('%s may not subscribe at the target: GRANT pg_create_subscription TO %1$I.', current_user)
   FROM pg_roles
   WHERE rolname = current_user AND NOT rolsuper AND NOT pg_has_role(to_regrole('pg_create_subscription'), 'USAGE')`;
-
-/** Rows go to the table of the same name, with its schema. */
-async function schemasOf(session: SplitSession): Promise<string[]> {
-  const named = sql`SELECT current_schema() AS name`;
-  const [[atSource], [atTarget]] = [
-    await session.read<{ name: string }>('source', named),
-    await session.read<{ name: string }>('target', named),
-  ];
-  if (atSource!.name === atTarget!.name) return [];
-  return [`The tables of the source are in schema ${atSource!.name}, and those of the target in ${atTarget!.name}.`];
-}
 
 /** Privileges and fences are each database's own. */
 async function differencesOf(session: SplitSession): Promise<string[]> {

@@ -1,4 +1,4 @@
-import { type DataSource } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { isClass, LARGEST_MODULUS, type ResidueClass } from '../../fence/residue';
 import { ConfigurationError } from '../../errors';
 import { type Say, toLogger } from '../../migrator/migration-lock';
@@ -76,9 +76,12 @@ export interface SplitStepOptions {
 export class ShardSplit {
   readonly #ends: SplitEnds;
 
-  /** @throws ConfigurationError the class cannot be split, or there is no such number */
+  /** @throws ConfigurationError the class cannot be split, there is no such number, or no database */
   constructor({ source, target, shard, number, connection, say }: ShardSplitSettings) {
-    if (!isClass(shard) || shard.modulus >= LARGEST_MODULUS) {
+    if (!(source instanceof DataSource && target instanceof DataSource)) {
+      throw new ConfigurationError('ShardSplit: source and target must be DataSources.');
+    }
+    if (!shard || !isClass(shard) || shard.modulus >= LARGEST_MODULUS) {
       throw new ConfigurationError(
         `ShardSplit: shard must be a class with a modulus that is a power of two below ${LARGEST_MODULUS}.`,
       );

@@ -5,6 +5,7 @@ import { TransactionConflictError } from '../../errors';
 import { halvesOf, type ResidueClass } from '../../fence/residue';
 import { type Say, withMigrationLock } from '../../migrator/migration-lock';
 import { whileLocked, withoutTimeouts } from '../../migrations/helpers/locking';
+import { assertTwoPlaces } from './assert-two-places';
 
 /** PostgreSQL finds a deadlock in a second. */
 const MOST_TIMES = 20;
@@ -52,11 +53,12 @@ export class SplitSession {
    * The locks are those of the migrations: they end with the sessions, whatever kills the process, and while a statement of a
    * killed process still runs, the next one waits for it.
    *
-   * @throws MigrationInProgressError
+   * @throws MigrationInProgressError, SplitRefusedError
    */
   static async open<T>(ends: SplitEnds, isDryRun: boolean, work: (session: SplitSession) => Promise<T>): Promise<T> {
     const { source, target, say } = ends;
     try {
+      await assertTwoPlaces(ends);
       return await withMigrationLock(source, say, (atSource) =>
         withMigrationLock(target, say, (atTarget) => work(new SplitSession(ends, atSource, atTarget, isDryRun))),
       );
