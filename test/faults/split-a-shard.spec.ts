@@ -91,7 +91,7 @@ test('the page, from a database to two: what is said is what happens', async () 
   const [, status, verified] = await follow('4. Clean up');
   expect(status!.stdout).toMatch('done  clean-up');
   expect(verified!.stdout).toMatch('Left out 1 request');
-  const found = await pair.target.query('SELECT auth_request_id AS id FROM auth_request_state');
+  const found = await pair.target.query<unknown[]>('SELECT auth_request_id AS id FROM auth_request_state');
   expect(found).toEqual([{ id: authRequestId }]);
 });
 

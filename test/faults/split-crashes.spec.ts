@@ -42,7 +42,7 @@ async function killing(pair: SplitPair, does: SplitterTask['does'], map: ShardMa
  */
 async function killingEach(pair: SplitPair, does: SplitterTask['does'], map: ShardMap): Promise<string[]> {
   const killed: string[] = [];
-  for (let line = ''; (line = await killing(pair, does, map)) !== 'done';) {
+  for (let line = await killing(pair, does, map); line !== 'done'; line = await killing(pair, does, map)) {
     killed.push(line);
     expect(killed.length).toBeLessThan(40);
   }
@@ -63,7 +63,7 @@ test('killed in each of its statements, a split goes on where it was, and nothin
   await pair.split.cleanUp(pair.newMap);
   expect((await pair.rows()).target).toEqual(before);
   expect((await pair.split.status(pair.newMap)).next).toBeUndefined();
-  const left = await pair.source.query(`SELECT FROM pg_replication_slots WHERE slot_name LIKE '%split%'`);
+  const left = await pair.source.query<unknown[]>(`SELECT FROM pg_replication_slots WHERE slot_name LIKE '%split%'`);
   expect(left).toEqual([]);
   await pair.end();
 });
@@ -77,7 +77,7 @@ test.each([
   for (const step of steps) await pair.split[step]();
   await killingEach(pair, 'undo', pair.oldMap);
   expect((await pair.rows()).source).toEqual(before);
-  const left = await pair.source.query(`SELECT FROM pg_publication UNION ALL
+  const left = await pair.source.query<unknown[]>(`SELECT FROM pg_publication UNION ALL
     SELECT FROM pg_replication_slots WHERE slot_name LIKE 'payment_events_split%' AND database = current_database()`);
   expect(left).toEqual([]);
   const taken = await requestIn(pair.source, 'AUTHORIZED');

@@ -314,7 +314,7 @@ test('cleaning up deletes nothing that the target lacks', async () => {
   await requestIn(pair.source, 'PENDING', { restaurantId: moves });
   await pair.split.run();
   await pair.target.query('DELETE FROM auth_request_state');
-  const before = await pair.source.query('SELECT auth_request_id FROM auth_request_state');
+  const before = await pair.source.query<unknown[]>('SELECT auth_request_id FROM auth_request_state');
   expect(await refusalOf(pair.split.cleanUp(pair.newMap))).toMatch('The target lacks 1 rows of auth_request_state');
   expect(await pair.source.query('SELECT auth_request_id FROM auth_request_state')).toEqual(before);
 });

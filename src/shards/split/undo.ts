@@ -114,13 +114,15 @@ async function close(session: SplitSession, { target, source, isHandedOver }: St
 async function endCopies(session: SplitSession, hasSlot: boolean): Promise<void> {
   const [subscription] = await session.read<{ oid: string; system: string }>(
     'target',
-    sql`SELECT oid::text, (SELECT system_identifier::text FROM pg_control_system()) AS system
-        FROM pg_subscription WHERE subname = ${SPLIT_MARK}`,
+    // Of this database: the catalog is that of the server.
+    sql`SELECT pg_subscription.oid::text, (SELECT system_identifier::text FROM pg_control_system()) AS system
+        FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
+        WHERE subname = ${SPLIT_MARK} AND datname = current_database()`,
   );
   if (!subscription || !hasSlot || session.isDryRun) return;
   const copies = sql`SELECT slot_name AS name, active FROM pg_replication_slots
     WHERE slot_name LIKE ${`pg\\_${subscription.oid}\\_sync\\_%\\_${subscription.system}`}`;
-  const workers = sql`SELECT FROM pg_stat_subscription WHERE subname = ${SPLIT_MARK} AND pid IS NOT NULL`;
+  const workers = sql`SELECT FROM pg_stat_subscription WHERE subid = ${subscription.oid}::oid AND pid IS NOT NULL`;
   while ((await session.read('target', workers)).length > 0) await sleep(LOOK_MS);
   for (;;) {
     const slots = await session.read<{ name: string; active: boolean }>('source', copies);

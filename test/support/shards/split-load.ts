@@ -38,7 +38,7 @@ export class SplitLoad {
   readonly #clients: Promise<void>[];
   readonly #relays: OutboxRelay[] = [];
   #stopping = false;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   /** @param restaurants whose requests these are */
   constructor(
@@ -49,7 +49,7 @@ export class SplitLoad {
   ) {
     this.#clients = Array.from({ length: clients }, (_, index) =>
       this.#work(index).catch((error: unknown) => {
-        this.#failure ??= error;
+        this.#failure ??= error as Error;
         this.#stopping = true;
       }),
     );
