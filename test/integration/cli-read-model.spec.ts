@@ -59,7 +59,7 @@ describe('on legacy rows', () => {
       kind: 'row_differs',
       differences: [{ field: 'status', inRow: 'AUTHORIZED', byEvents: 'DENIED' }],
     });
-    expect(lines.at(-1)).toEqual({ kind: 'summary', checked: 153, differing: 3 });
+    expect(lines.at(-1)).toEqual({ kind: 'summary', checked: 153, differing: 3, leftBehind: 0 });
     expect(exitCode).toBe(1);
   });
 
