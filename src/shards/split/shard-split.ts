@@ -34,6 +34,8 @@ export interface ShardSplitSettings {
 
 /** The steps, in their order. `switch` is the owner's: the services get a map with the target in it. */
 export const SPLIT_STEPS = ['prepare', 'publish', 'subscribe', 'cut-over', 'switch', 'clean-up'] as const;
+
+/** One of the steps of a split. */
 export type SplitStep = (typeof SPLIT_STEPS)[number];
 
 /** How far a split is. */
@@ -51,6 +53,7 @@ export interface SplitStatus {
   readonly broken: string | undefined;
 }
 
+/** How a step is called. */
 export interface SplitStepOptions {
   /** Changes nothing, and gives what would be run. Default false. */
   readonly dryRun?: boolean;

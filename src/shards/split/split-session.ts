@@ -10,11 +10,11 @@ import { assertTwoPlaces } from './assert-two-places';
 /** PostgreSQL finds a deadlock in a second. */
 const MOST_TIMES = 20;
 
-export type End = 'source' | 'target';
+export type End = SplitStatement['at'];
 
 /** A statement that a step has sent, or would send. Values are sent beside it. */
 export interface SplitStatement {
-  readonly at: End;
+  readonly at: 'source' | 'target';
   readonly sql: string;
 }
 
