@@ -15,7 +15,7 @@ import { TABLES } from './tables';
 /**
  * Makes the target ready for rows that are older than its checks, and marks it. Every row that is copied is new to the target,
  * so that a check which is NOT VALID, for it is younger than some rows, would end the copy. The fence is set to what moves from
- * the beginning: rows of other restaurants are refused there, by all who send them.
+ * the beginning: rows of other restaurants are refused there, whatever sends them.
  */
 export async function prepare(session: SplitSession, standing: Standing): Promise<void> {
   if (standing.target.mark || standing.isHandedOver) return;
