@@ -90,7 +90,7 @@ const TOO_LATE = '55000';
 /** Locked against writers first, so that none of them comes between the look and the fence. */
 async function close(session: SplitSession, { target, source, isHandedOver }: Standing): Promise<void> {
   if (target.hasSubscription) {
-    await session.whileLocked('target', `ALTER SUBSCRIPTION ${SPLIT_MARK} DISABLE`);
+    if (target.isEnabled) await session.whileLocked('target', `ALTER SUBSCRIPTION ${SPLIT_MARK} DISABLE`);
     await endCopies(session, source.hasSlot);
   }
   const closing = [
