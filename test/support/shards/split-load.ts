@@ -32,6 +32,8 @@ export interface SeenRequest {
 export class SplitLoad {
   readonly requests: SeenRequest[] = [];
   readonly published: RelayMessage[] = [];
+  /** A relay takes half of it a message, so that some always wait. */
+  slowMs = 60;
   /** How often somebody was refused for an old map. */
   refused = 0;
   worked = 0;
@@ -59,11 +61,11 @@ export class SplitLoad {
   relay(dataSource: PaymentEventsDataSource): void {
     const publisher = new RecordingPublisher();
     publisher.answer = async (message) => {
-      await delay(Math.random() * 3);
+      await delay(Math.random() * this.slowMs);
       this.published.push(message);
       return { published: true };
     };
-    const relay = new OutboxRelay(dataSource, publisher, { batchSize: 20, pollIntervalMs: 20 });
+    const relay = new OutboxRelay(dataSource, publisher, { batchSize: 5, pollIntervalMs: 20 });
     relay.start();
     this.#relays.push(relay);
   }
