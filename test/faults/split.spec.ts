@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AuthRequests, ConfigurationError, migrate, ReadModel, revert, WrongShardError } from '../../src';
+import { AuthRequests, ConfigurationError, migrate, OutboxRelay, ReadModel, revert, WrongShardError } from '../../src';
 import { SplitUnderWayError } from '../../src/migrator/errors';
 import { OBJECTS } from '../../src/schema/objects';
 import { SplitRefusedError } from '../../src/shards/split/errors';
 import { splitMap } from '../../src/shards/split/split-map';
 import { TABLES } from '../../src/shards/split/tables';
-import { holdIn, requestIn } from '../../src/testing';
+import { holdIn, RecordingPublisher, requestIn } from '../../src/testing';
 import { failureOf } from '../support/processes/within';
 import { anAuthorization, anAuthorizeCommand } from '../support/requests/auth-requests';
 import { aRestaurantOf, EVEN, ODD } from '../support/shards/shards';
@@ -157,6 +157,28 @@ test('a message that a relay has claimed is waited for, and the target does not 
   await cutOver;
   const [row] = await pair.target.query<{ sent: boolean }[]>('SELECT processed_at IS NOT NULL AS sent FROM outbox');
   expect(row).toEqual({ sent: true });
+});
+
+test('messages are handed over in the order of their request, while a relay of the source delivers', async () => {
+  await pair.source.query(
+    `INSERT INTO outbox (aggregate_id, restaurant_id, message_type, payload)
+     SELECT ('00000000-0000-0000-0000-00000000000' || n % 3)::uuid, $1, 'auth_request_queued', '\\x' FROM generate_series(1, 10000) AS n`,
+    [moves],
+  );
+  await subscribed();
+  const relay = new OutboxRelay(pair.source, new RecordingPublisher(), { batchSize: 3, pollIntervalMs: 10 });
+  relay.start();
+  await pair.split.cutOver();
+  await relay.stop();
+  const wrong = await pair.target.query<unknown[]>(
+    `SELECT aggregate_id, max(id) FILTER (WHERE processed_at IS NOT NULL) AS sent, min(id) FILTER (WHERE processed_at IS NULL) AS waits
+     FROM outbox GROUP BY 1 HAVING max(id) FILTER (WHERE processed_at IS NOT NULL) > min(id) FILTER (WHERE processed_at IS NULL)`,
+  );
+  expect(wrong).toEqual([]);
+  const [sent] = await pair.target.query<{ count: number }[]>(
+    'SELECT count(*)::int FROM outbox WHERE processed_at IS NOT NULL',
+  );
+  expect(sent!.count).toBeGreaterThan(0);
 });
 
 test('what a worker has begun at the source it records at the target', async () => {
