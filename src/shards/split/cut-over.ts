@@ -31,16 +31,16 @@ const LOOK_MS = 50;
 export async function cutOver(session: SplitSession, before: Standing): Promise<void> {
   if (!before.isHandedOver) {
     const { source, target } = before;
-    if (!source.mark || !target.hasSubscription || target.ready < target.of) {
-      if (!session.isDryRun)
-        throw new SplitRefusedError('cut-over', ['The copy is not there yet: subscribe comes first.']);
+    const isCopied = source.mark && target.hasSubscription && target.ready === target.of;
+    if (!isCopied && !session.isDryRun) {
+      throw new SplitRefusedError('cut-over', ['The copy is not there yet: subscribe comes first.']);
     }
     assertWhole('cut-over', before);
     if (!isFence(source.fence, session.stays)) {
       await catchUp(session, 'cut-over');
       const what = `-- setFence: CHECK (${inClass(session.stays)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
-      session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
       await session.by('source', what, (dataSource) => setFence(dataSource, session.stays));
+      session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
     }
     await catchUp(session, 'cut-over');
     await disown(session);
