@@ -9,6 +9,7 @@ import { chartOf, writeMeasurements } from './report/markdown';
 import { asSvg } from './report/svg';
 import { asText } from './report/text';
 import { type ComparisonResult, describeMachine, evaluate, passed, type Results } from './results';
+import { runScale } from './scale/run-scale';
 
 const DOCUMENT = join(ROOT, 'docs', 'explanation', 'performance.md');
 
@@ -21,6 +22,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (options.scale) return await runScale(options.scale, notice);
   const results = await run(options);
   mkdirSync(options.output, { recursive: true });
   writeFileSync(join(options.output, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);

@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 import { comparisons } from './comparisons';
 import { type Comparison } from './contestant';
 import { BENCH } from './paths';
+import { type Assumptions, readAssumptions } from './scale/assumptions';
+import { type ScaleOptions } from './scale/run-scale';
 
 const onlyInFull = comparisons.filter((each) => each.onlyInFull).map(({ name }) => name);
 
@@ -31,6 +33,12 @@ Ends with 1 when a required bar is missed.
   --json                 print the results as JSON instead of tables
   --output <folder>      where results.json and chart.svg go (default bench/results)
   --docs <machine>       also put tables and chart into docs/explanation/performance.md, as those of machine 1 or 2
+  --scale                instead: what operations cost on one database and on four, and what up to 1,024 carry.
+                         Ends with 1 where four need more than one by a tenth. Ten rounds: a quarter of an hour
+  --requests <n>         of each database in a round, with --scale (default 1000); its --callers are those of each of four (1)
+  --measured <file>      with --scale: compute from results of before, measure nothing
+  --assume <list>        with --scale: what is assumed, such as cores=32,busy=0.6 (default: see the page)
+  --page                 with --scale: also write docs/explanation/scale.md and what it is made of
   --help
 `;
 
@@ -55,7 +63,31 @@ export function readOptions(args: string[]) {
     connections: count('connections', values.connections),
     earlierRequests: count('earlier', given.earlier),
     output: values.output,
+    scale: values.scale ? scaleOptions(values) : undefined,
   };
+}
+
+function scaleOptions(values: ReturnType<typeof parse>): ScaleOptions {
+  const { quick, measured, page, json, output } = values;
+  return {
+    rounds: count('rounds', values.rounds ?? (quick ? '1' : '10')),
+    requests: count('requests', values.requests ?? (quick ? '20' : '1000')),
+    callers: 4 * count('callers', values.callers ?? '1'),
+    assumed: assumptions(values.assume),
+    measured,
+    page,
+    check: !values['no-check'],
+    json,
+    output,
+  };
+}
+
+function assumptions(text: string): Assumptions {
+  try {
+    return readAssumptions(text);
+  } catch (error) {
+    throw new UsageError(`--assume: ${(error as Error).message}`);
+  }
 }
 
 function chosen(only: string | undefined, full: boolean): Comparison[] {
@@ -91,6 +123,11 @@ function parse(args: string[]) {
         json: flag,
         output: { type: 'string', default: join(BENCH, 'results') },
         docs: text,
+        scale: flag,
+        requests: text,
+        measured: text,
+        assume: { type: 'string', default: '' },
+        page: flag,
         help: flag,
       },
     }).values;

@@ -3,13 +3,16 @@ import { type Results } from '../results';
 import { bars, type Cells, conditionsOf, hasBars, isText, measurements } from './cells';
 
 /** Replaces what stands between the two marks of a machine in a document. */
-export function writeMeasurements(path: string, machine: number, results: Results): void {
-  const [opening, closing] = [`<!-- machine ${machine}: begin -->`, `<!-- machine ${machine}: end -->`];
+export const writeMeasurements = (path: string, machine: number, results: Results): void =>
+  writeBetween(path, `machine ${machine}`, asMarkdown(results, machine));
+
+/** Replaces what stands between two marks in a document. */
+export function writeBetween(path: string, mark: string, content: string): void {
+  const [opening, closing] = [`<!-- ${mark}: begin -->`, `<!-- ${mark}: end -->`];
   const text = readFileSync(path, 'utf8');
   const [begin, end] = [text.indexOf(opening), text.indexOf(closing)];
   if (begin === -1 || end < begin) throw new Error(`${path} lacks ${opening} and ${closing}`);
-  const block = `${opening}\n\n${asMarkdown(results, machine)}\n\n`;
-  writeFileSync(path, `${text.slice(0, begin)}${block}${text.slice(end)}`);
+  writeFileSync(path, `${text.slice(0, begin)}${opening}\n\n${content}\n\n${text.slice(end)}`);
 }
 
 export function asMarkdown({ comparisons, conditions, startedAt }: Results, machine: number): string {
@@ -24,7 +27,7 @@ export function asMarkdown({ comparisons, conditions, startedAt }: Results, mach
 /** The file of a machine's chart, beside the document. */
 export const chartOf = (machine: number): string => `performance-${machine}.svg`;
 
-function table(cells: Cells): string {
+export function table(cells: Cells): string {
   const [head = [], ...rows] = cells;
   const rule = head.map((_, column) => (isText(head, column) ? '---' : '---:'));
   return [head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');

@@ -1,5 +1,6 @@
 import { type ComparisonResult, type Results, type Row } from '../results';
 import { conditionsOf, rate } from './cells';
+import { chart, line, rectangle, text } from './shapes';
 
 const [WIDTH, LEFT, RIGHT, LINE, BAR] = [1080, 560, 190, 24, 15];
 
@@ -29,24 +30,16 @@ export function asSvg({ comparisons, conditions, startedAt }: Results): string {
     });
   }
   y += 8;
-  for (const line of conditionsOf(conditions, startedAt)) parts.push(text(16, (y += 18), line, 'small'));
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y + 18}" role="img" aria-label="${labelOf(comparisons)}">
-<style>
-  text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 14px } .small { font-size: 11px; fill: #59636e }
-  .page { fill: #fff } .other { fill: #b6c2cf } .ours { fill: #2f81f7 } .spread { stroke: #1f2328; stroke-width: 1.5 }
-</style>
-<rect class="page" width="100%" height="100%"/>
-${parts.join('\n')}
-</svg>
-`;
+  for (const each of conditionsOf(conditions, startedAt)) parts.push(text(16, (y += 18), each, 'small'));
+  return chart(WIDTH, y + 18, labelOf(comparisons), parts);
 }
 
 function legend(y: number): string[] {
-  const key = (x: number, kind: string, label: string) => [rectangle(kind, x, y - 11, 22), text(x + 28, y, label)];
+  const key = (x: number, kind: string, label: string) => [rectangle(kind, x, y - 11, 22, BAR), text(x + 28, y, label)];
   return [
     ...key(16, 'ours', 'this package'),
     ...key(150, 'other', 'what else one would use, or a limit'),
-    spreadLine(420, 442, y - 4),
+    line('spread', 420, y - 4, 442, y - 4),
     text(448, y, 'lowest to highest round; a bar ends at the median'),
   ];
 }
@@ -59,22 +52,11 @@ function barOf(row: Row, above: Row | undefined, y: number, scale: number): stri
   return [
     ...(above?.title === title ? [] : [text(16, y + 12, title)]),
     text(LEFT - 10, y + 12, under, 'small', 'end'),
-    rectangle(isOurs ? 'ours' : 'other', LEFT, y, perSecond.median * scale),
-    spreadLine(x(perSecond.min), x(perSecond.max), y + BAR / 2),
+    rectangle(isOurs ? 'ours' : 'other', LEFT, y, perSecond.median * scale, BAR),
+    line('spread', x(perSecond.min), y + BAR / 2, x(perSecond.max), y + BAR / 2),
     text(x(perSecond.max) + 8, y + 12, `${rate(perSecond.median)} a second${latency}`, 'small'),
   ];
 }
 
 const labelOf = (comparisons: readonly ComparisonResult[]) =>
-  escaped(`Throughput and latency: ${comparisons.map(({ title }) => title).join('; ')}`);
-
-const rectangle = (kind: string, x: number, y: number, width: number) =>
-  `<rect class="${kind}" x="${x}" y="${y}" width="${width.toFixed(1)}" height="${BAR}" rx="2"/>`;
-
-const spreadLine = (from: number, to: number, y: number) =>
-  `<line class="spread" x1="${from.toFixed(1)}" x2="${to.toFixed(1)}" y1="${y}" y2="${y}"/>`;
-
-const text = (x: number, y: number, content: string, kind = '', anchor = 'start') =>
-  `<text x="${x.toFixed(1)}" y="${y}" class="${kind}" text-anchor="${anchor}">${escaped(content)}</text>`;
-
-const escaped = (content: string) => content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
+  `Throughput and latency: ${comparisons.map(({ title }) => title).join('; ')}`;

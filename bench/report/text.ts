@@ -12,7 +12,7 @@ export function asText({ comparisons, conditions, startedAt, passed }: Results):
   ].join('\n');
 }
 
-function aligned(cells: Cells): string {
+export function aligned(cells: Cells): string {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
   return cells
     .map((row) =>
