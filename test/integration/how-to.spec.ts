@@ -5,8 +5,8 @@ import { TestKeyring } from '../support/configs/configs';
 import { DocPage } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-/** The tests of the pooler, those of NestJS and those in test runners do all there is to do for their page. */
-const TESTED_ELSEWHERE = ['pgbouncer', 'test-your-service', 'use-in-nestjs'];
+/** The tests of the pooler, those of NestJS, of shards and in test runners do all there is to do for their page. */
+const TESTED_ELSEWHERE = ['pgbouncer', 'start-with-shards', 'test-your-service', 'use-in-nestjs'];
 /** The code of some needs a broker or a replica: the tests of the publishers and of replicas run it. */
 const isRunElsewhere = (page: string) => page.startsWith('publish-to-') || page === 'read-from-replicas';
 
