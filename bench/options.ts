@@ -34,8 +34,8 @@ Ends with 1 when a required bar is missed.
   --output <folder>      where results.json and chart.svg go (default bench/results)
   --docs <machine>       also put tables and chart into docs/explanation/performance.md, as those of machine 1 or 2
   --scale                instead: what operations cost on one database and on four, and what up to 1,024 carry.
-                         Ends with 1 where four need more than one by a tenth. Ten rounds: a quarter of an hour
-  --requests <n>         of each database in a round, with --scale (default 1000); its --callers are those of each of four (1)
+                         Ends with 1 where four need more than one by a tenth. 6 rounds: a quarter of an hour
+  --requests <n>         of each database in a round, with --scale (default 1000); --callers is 4 then
   --measured <file>      with --scale: compute from results of before, measure nothing
   --assume <list>        with --scale: what is assumed, such as cores=32,busy=0.6 (default: see the page)
   --page                 with --scale: also write docs/explanation/scale.md and what it is made of
@@ -70,9 +70,9 @@ export function readOptions(args: string[]) {
 function scaleOptions(values: ReturnType<typeof parse>): ScaleOptions {
   const { quick, measured, page, json, output } = values;
   return {
-    rounds: count('rounds', values.rounds ?? (quick ? '1' : '10')),
+    rounds: count('rounds', values.rounds ?? (quick ? '1' : '6')),
     requests: count('requests', values.requests ?? (quick ? '20' : '1000')),
-    callers: 4 * count('callers', values.callers ?? '1'),
+    callers: count('callers', values.callers ?? '4'),
     assumed: assumptions(values.assume),
     measured,
     page,

@@ -22,7 +22,7 @@ export function asSvg(results: ScaleResults, assumed: Assumptions): string {
   let y = 24;
   parts.push(text(16, y, 'What an operation costs', 'title'));
   parts.push(rectangle('other', 360, y - 11, 22, BAR), text(388, y, 'on one database'));
-  parts.push(rectangle('ours', 520, y - 11, 22, BAR), text(548, y, 'on each of four at once'));
+  parts.push(rectangle('ours', 520, y - 11, 22, BAR), text(548, y, 'on each of four'));
   y += 24;
   QUANTITIES.forEach(([title], panel) => parts.push(text(LEFT + panel * PANEL, y, title, 'small')));
   y += 8;

@@ -1,5 +1,5 @@
 import { spread } from '../measure/statistics';
-import { type Reading, ScaleDatabase } from './databases';
+import { ScaleDatabase } from './databases';
 import { type OperationName, OPERATIONS, Operations } from './operations';
 import { type ArmName, ARMS, type Cost, type ScaleResults } from './results';
 
@@ -7,7 +7,7 @@ export interface ScaleRounds {
   readonly rounds: number;
   /** Of each database in each round. */
   readonly requests: number;
-  /** At once: all of one database, or shared by four. */
+  /** Of each database, at once. */
   readonly callers: number;
   readonly notice: (text: string) => void;
 }
@@ -23,20 +23,19 @@ interface Used {
 }
 
 /**
- * Six servers: one with all restaurants, four with a quarter each, one without a fence. Each database is given as many requests
- * as the others. Four share the callers that one has, so that the machine is as busy either way: what a process costs grows with the
- * number of those that want its core. Within an operation they take turns, in another order each round; a first round is thrown
- * away.
+ * Six servers: one with all restaurants, four with a quarter each, one without a fence; each is given as many requests as the others,
+ * from as many callers. They take turns, so that each has the machine to itself, as it would have its own: what a process costs
+ * grows with those that want its core and its caches, and on one machine that would be measured in place of four. The order
+ * is another one each round; a first round is thrown away.
  */
 export async function measureScale(settings: ScaleRounds): Promise<{ postgres: string; costs: ScaleResults['costs'] }> {
   const { rounds, requests, callers, notice } = settings;
   const databases: ScaleDatabase[] = [];
   const arm = async (fences: readonly Parameters<typeof ScaleDatabase.start>[0][]): Promise<Arm> => {
-    const ofEach = callers / fences.length;
-    for (const fence of fences) databases.push(await ScaleDatabase.start(fence, ofEach, notice));
+    for (const fence of fences) databases.push(await ScaleDatabase.start(fence, callers, notice));
     return databases
       .slice(-fences.length)
-      .map((database) => ({ database, operations: new Operations(database, ofEach) }));
+      .map((database) => ({ database, operations: new Operations(database, callers) }));
   };
   try {
     const arms: Record<ArmName, Arm> = {
@@ -70,32 +69,45 @@ export async function measureScale(settings: ScaleRounds): Promise<{ postgres: s
 
 async function measureRound(arms: Record<ArmName, Arm>, requests: number, round: number) {
   const used = byName(ARMS, () => ({}) as Record<OperationName, Used>);
+  const turns = ARMS.flatMap((name) => arms[name].map((member) => ({ name, member })));
   for (const operation of OPERATIONS) {
-    for (let turn = 0; turn < ARMS.length; turn++) {
-      const name = ARMS[(round + turn) % ARMS.length]!;
-      used[name][operation] = await measureTurn(arms[name], operation, requests);
+    for (let turn = 0; turn < turns.length; turn++) {
+      const { name, member } = turns[(round + turn) % turns.length]!;
+      const measured = await measureTurn(member, operation, requests);
+      const before = used[name][operation] as Used | undefined;
+      used[name][operation] = before ? together(before, measured) : measured;
     }
   }
   return used;
 }
 
-async function measureTurn(arm: Arm, operation: OperationName, requests: number): Promise<Used> {
-  await Promise.all(arm.map(({ operations }) => operations.prepare(operation, requests)));
-  const before = await Promise.all(arm.map(({ database }) => database.read()));
+async function measureTurn(
+  { database, operations }: Arm[number],
+  operation: OperationName,
+  requests: number,
+): Promise<Used> {
+  await operations.prepare(operation, requests);
+  const before = await database.read();
   const cpu = process.cpuUsage();
-  const counts = await Promise.all(arm.map(({ operations }) => operations.run(operation, requests)));
+  const count = await operations.run(operation, requests);
   const { user, system } = process.cpuUsage(cpu);
-  const after = await Promise.all(arm.map(({ database }) => database.read()));
-  const more = (of: (reading: Reading) => number) =>
-    after.reduce((sum, reading, index) => sum + of(reading) - of(before[index]!), 0);
+  const after = await database.read();
   return {
-    operations: counts.reduce((sum, count) => sum + count),
-    serverMicros: more((reading) => reading.serverMicros),
+    operations: count,
+    serverMicros: after.serverMicros - before.serverMicros,
     clientMicros: user + system,
-    walBytes: more((reading) => reading.walBytes),
-    bytes: byName(Object.keys(after[0]!.bytes), (table) => more(({ bytes }) => bytes[table]!)),
+    walBytes: after.walBytes - before.walBytes,
+    bytes: byName(Object.keys(after.bytes), (table) => after.bytes[table]! - before.bytes[table]!),
   };
 }
+
+const together = (one: Used, other: Used): Used => ({
+  operations: one.operations + other.operations,
+  serverMicros: one.serverMicros + other.serverMicros,
+  clientMicros: one.clientMicros + other.clientMicros,
+  walBytes: one.walBytes + other.walBytes,
+  bytes: byName(Object.keys(one.bytes), (table) => one.bytes[table]! + other.bytes[table]!),
+});
 
 async function bytesOfMessage(arm: Arm): Promise<number> {
   const each = await Promise.all(arm.map(({ database }) => database.bytesOfMessage()));

@@ -15,7 +15,7 @@ export function conditionsOf({ conditions, startedAt }: ScaleResults): string[] 
   return [
     `${startedAt.slice(0, 10)}: PostgreSQL ${postgres}, Node ${node}, pg ${pg}, TypeORM ${typeorm}, ${platform}, ${cores} × ${cpu}.`,
     `fsync on; ${settings.join(', ')}. All servers and one Node process on this machine.`,
-    `${rounds} rounds of ${requests.toLocaleString('en')} requests of each database, ${callers} callers at once, all of one database or shared by four.`,
+    `${rounds} rounds of ${requests.toLocaleString('en')} requests of each database, ${callers} callers of each, one database after the other in turns.`,
   ];
 }
 

@@ -33,7 +33,7 @@ export interface ScaleResults {
   > & {
     /** Of each database in each round. */
     readonly requests: number;
-    /** At once: all of one database, or shared by four. */
+    /** Of each database, at once. */
     readonly callers: number;
   };
   readonly costs: Readonly<Record<ArmName, Costs>>;
