@@ -57,7 +57,7 @@ export function sizeTable({ costs: { one } }: ScaleResults): Cells {
 
 export function agreementTable(results: ScaleResults): Cells {
   return [
-    ['', '', 'four by one', 'lowest to highest', ''],
+    ['', '', 'four by one', 'lowest to highest round', ''],
     ...agreements(results).map(({ operation, quantity, ratio, agrees }) => [
       operation,
       quantity === 'fence' ? 'CPU of the server with a fence by without' : QUANTITIES[quantity],

@@ -10,7 +10,7 @@ import { shardMapFile } from '../../src/shards/map-sources';
 import { type ShardMap } from '../../src/shards/shard-map';
 import { Shards } from '../../src/shards/shards';
 import { EmbeddedServer, TemporaryDirectory, UNSAFE_BUT_FAST } from '../../src/testing';
-import { quietDataSource } from '../support/database/quiet-data-source';
+import { quietDataSource, Silence } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { DocPage } from '../support/docs/doc-page';
 import { PageShell } from '../support/docs/page-shell';
@@ -70,7 +70,7 @@ test('the page has no block that nothing here runs', () => {
 test('a database that is away stops its own restaurants alone, and services follow its replica to another address', async () => {
   const path = join(shell.folder, 'shards.json');
   shell.write('shards.json', JSON.stringify(mapOf(1)));
-  const shards = await new Shards(shardMapFile(path), { reloadEveryMs: 100 }).open();
+  const shards = await new Shards(shardMapFile(path), { reloadEveryMs: 100, logger: new Silence() }).open();
   const [here, there] = [restaurantOf(EVEN), restaurantOf(ODD)];
   const accept = (restaurantId: string) =>
     shards.run(restaurantId, ({ requests }) =>
@@ -88,7 +88,7 @@ test('a database that is away stops its own restaurants alone, and services foll
     expect(away.map(({ shard }) => shard)).toEqual(['b']);
 
     const [which] = PAGE.blocksOf('1. Which one, and how?', 'bash');
-    const told = await shell.run(`export PAYMENT_EVENTS_DB_SHARDS=shards.json\n${which} || true`);
+    const told = await shell.run(`export PAYMENT_EVENTS_DB_SHARDS=shards.json\n{ ${which} } || true`);
     expect(told).toMatch(/^a .* 0 done$/m);
     expect(told).toMatch(/^b .* 3 no server/m);
 

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asMarkdown, writeMeasurements } from '../../bench/report/markdown';
 import { type Results } from '../../bench/results';
+import { OPERATIONS } from '../../bench/scale/operations';
+import { ARMS, type ScaleResults, sizeOf } from '../../bench/scale/results';
 
 const ROOT = join(__dirname, '../..');
 /** It is much to do, and measures nothing here: a machine that others load may take its time. */
@@ -75,10 +77,47 @@ describe('the benchmark', () => {
     TIMEOUT_MS,
   );
 
+  test(
+    'with --scale measures operations on one database and on four, and computes what more carry',
+    async () => {
+      const args = ['--scale', '--quick', '--requests', '10', '--output', folder];
+      const { exitCode, stdout, stderr } = await bench(...args, '--no-check', '--assume', 'cores=8');
+      expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+      const { costs, conditions } = JSON.parse(readFileSync(join(folder, 'scale.json'), 'utf8')) as ScaleResults;
+      expect(conditions).toMatchObject({ rounds: 1, requests: 10, callers: 4 });
+      for (const name of ARMS) {
+        for (const operation of OPERATIONS) {
+          const cost = costs[name][operation];
+          expect(cost.serverMicros).toBeGreaterThan(0);
+          expect(cost.walBytes > 16 && sizeOf(cost) >= 0).toBe(operation !== 'get');
+        }
+      }
+      expect(stdout).toMatch(/^ *`cores` +8 /m);
+      expect(stdout).toMatch(/^ *1,024 +[\d,]+ \((CPU|WAL)\)/m);
+      expect(readFileSync(join(folder, 'scale.svg'), 'utf8')).toMatch(/^<svg [^]*on each of four<[^]*<\/svg>\n$/);
+    },
+    TIMEOUT_MS,
+  );
+
+  test('with --scale ends with 1 where four need more by a tenth, also of results of before', async () => {
+    const measured = join(folder, 'measured.json');
+    const compute = async (results: ScaleResults) => {
+      writeFileSync(measured, JSON.stringify(results));
+      return await bench('--scale', '--measured', measured, '--output', folder);
+    };
+    const good = JSON.parse(readFileSync(join(ROOT, 'bench/scale/measured.json'), 'utf8')) as ScaleResults;
+    expect(await compute(good)).toMatchObject({ exitCode: 0 });
+    const cycle = { ...good.costs.four.cycle, walBytes: good.costs.one.cycle.walBytes * 1.2 };
+    const bad = await compute({ ...good, costs: { ...good.costs, four: { ...good.costs.four, cycle } } });
+    expect(bad.exitCode).toBe(1);
+    expect(bad.stdout).toMatch(/cycle +WAL +1\.20 .*FAIL/);
+  });
+
   test.each([
     [['--only', 'authorise'], 'there is no comparison "authorise"'],
     [['--callers', '16,some'], '--callers must be a number above 0'],
     [['--docs', '3'], '--docs must be 1 or 2'],
+    [['--scale', '--assume', 'kores=3'], '--assume: there is no assumption "kores"'],
   ])('refuses %j', async (args, message) => {
     const { exitCode, stderr } = await bench(...args);
     expect(stderr).toContain(message);

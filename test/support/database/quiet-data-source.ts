@@ -3,7 +3,7 @@ import { type PaymentEventsDataSourceSettings } from '../../../src/connection/da
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/data-source';
 
 /** Lost connections are no news to a test that cuts them. */
-class Silence extends AbstractLogger {
+export class Silence extends AbstractLogger {
   protected writeLog(): void {}
 }
 
