@@ -6,6 +6,7 @@ import { asMarkdown, writeMeasurements } from '../../bench/report/markdown';
 import { type Results } from '../../bench/results';
 import { OPERATIONS } from '../../bench/scale/operations';
 import { ARMS, type ScaleResults, sizeOf } from '../../bench/scale/results';
+import { commandsIn, DocPage } from '../support/docs/doc-page';
 
 const ROOT = join(__dirname, '../..');
 /** It is much to do, and measures nothing here: a machine that others load may take its time. */
@@ -98,6 +99,14 @@ describe('the benchmark', () => {
     },
     TIMEOUT_MS,
   );
+
+  test('the command of the page about scale computes from the results of before', async () => {
+    const [command] = commandsIn(new DocPage('docs/explanation/scale.md').blocks[0]!.code);
+    const [, args] = command!.split('npm run bench -- ');
+    const { exitCode, stdout } = await bench(...args!.split(' '), '--output', folder);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^ *`looks` +10 /m);
+  });
 
   test('with --scale ends with 1 where four need more by a tenth, also of results of before', async () => {
     const measured = join(folder, 'measured.json');
