@@ -6,7 +6,7 @@ export const text = (x: number, y: number, content: string, kind = '', anchor: '
   `<text x="${x.toFixed(1)}" y="${y}" class="${kind}" text-anchor="${anchor}">${escaped(content)}</text>`;
 
 export const rectangle = (kind: string, x: number, y: number, width: number, height: number) =>
-  `<rect class="${kind}" x="${x}" y="${y}" width="${width.toFixed(1)}" height="${height}" rx="2"/>`;
+  `<rect class="${kind}" x="${x.toFixed(1)}" y="${y}" width="${width.toFixed(1)}" height="${height}" rx="2"/>`;
 
 export const line = (kind: string, x1: number, y1: number, x2: number, y2: number) =>
   `<line class="${kind}" x1="${x1.toFixed(1)}" x2="${x2.toFixed(1)}" y1="${y1}" y2="${y2}"/>`;
