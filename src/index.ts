@@ -197,10 +197,11 @@ export { observeOutbox } from './outbox/telemetry';
 
 export { type AllHolds } from './shards/all-holds';
 export { type AllOutboxes } from './shards/all-outboxes';
-export { type AllShards, type Merged, type Purged } from './shards/all-shards';
+export { type AllShards, type Each, type Merged, type Purged } from './shards/all-shards';
 export { type Away, type Fanned } from './shards/fan-out';
 export { type ShardMapDirectory, shardMapDirectory } from './shards/map-directory';
 export { shardMapFile, shardMapFromEnvironment } from './shards/map-sources';
+export { type Place } from './shards/place';
 export { type Shard } from './shards/shard';
 export { readShardMap, type ShardEntry, type ShardMap, type ShardMapSource } from './shards/shard-map';
 export { Shards } from './shards/shards';

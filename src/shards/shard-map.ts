@@ -23,6 +23,7 @@ export interface ShardMap {
 
 /** Where the map is read from, again and again: a file, a database, a service of yours. */
 export interface ShardMapSource {
+  /** Reads the map as it is now. One that takes longer than 10 seconds counts as failed. */
   load(): Promise<ShardMap>;
 }
 

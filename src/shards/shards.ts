@@ -256,8 +256,10 @@ export class Shards {
   async #newerThan(used: InForce, because: unknown): Promise<InForce> {
     try {
       const running = this.#loader.running;
-      const loaded = this.#current() === used && (await running?.catch(() => undefined));
-      if (loaded) this.#adopt(loaded);
+      if (this.#current() === used && running) {
+        const loaded = await running.catch(() => undefined);
+        if (loaded) this.#adopt(loaded);
+      }
       if (this.#current() === used) await this.reload();
     } catch (error) {
       if (!(because instanceof WrongShardError)) throw because;

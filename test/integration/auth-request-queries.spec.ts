@@ -305,8 +305,9 @@ describe('the plan', () => {
     const values: Record<string, string> = {
       list_stuck: '0, 604800000, 100',
       list_unsettled: '0, 604800000, 100, 86400000',
-      expire_stale: `0, 604800000, NULL, 100, '{}', '', '{}', '', '{}'`,
-      'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, '{}', '', '{}', '', '{}'`,
+      expire_stale: `0, 604800000, NULL, 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
+      'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
+      'expire_stale under a fence': `0, 604800000, NULL, 100, 3, 1, '{}', '', '{}', '', '{}'`,
       list_auth_requests: `'${RESTAURANT}', ${us}, '${id}', 50`,
     };
     const prepared: { name: string }[] = await session.query('SELECT name FROM pg_prepared_statements');
@@ -322,16 +323,19 @@ describe('the plan', () => {
   afterAll(() => session.destroy());
 
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-    it.each(['list_stuck', 'list_unsettled', 'expire_stale', 'expire_stale of any age, a further batch'])(
-      `of %s finds an age by an index (${mode})`,
-      (statement) => {
-        const plan = plans.get(`${statement} ${mode}`);
-        // The BRIN, or from PostgreSQL 18 a skip scan where restaurants are few.
-        expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
-        expect(plan).toMatch(/Index Cond: \(+created_at </);
-        expect(plan).not.toContain('Seq Scan');
-      },
-    );
+    it.each([
+      'list_stuck',
+      'list_unsettled',
+      'expire_stale',
+      'expire_stale of any age, a further batch',
+      'expire_stale under a fence',
+    ])(`of %s finds an age by an index (${mode})`, (statement) => {
+      const plan = plans.get(`${statement} ${mode}`);
+      // The BRIN, or from PostgreSQL 18 a skip scan where restaurants are few.
+      expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
+      expect(plan).toMatch(/Index Cond: \(+created_at </);
+      expect(plan).not.toContain('Seq Scan');
+    });
 
     it(`of a page begins at the cursor and sorts no more than an instant (${mode})`, () => {
       const plan = plans.get(`list_auth_requests ${mode}`);

@@ -202,5 +202,7 @@ test('each database has its relay and its sweeper, those of a new map too; those
   await until('the new one delivers', () => publisher.published.length === 3);
   await app.close();
   expect(publisher.closed).toBe(1);
+  // It was told to end, and did not look for its database any more.
+  expect(log.of('OutboxRelay of a')).toEqual([]);
   await expect(new Outbox(await a.dataSource()).stats()).resolves.toMatchObject({ pending: 0 });
 });

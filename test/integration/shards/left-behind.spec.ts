@@ -25,7 +25,7 @@ beforeAll(async () => {
     const { requests, locks } = await before.of(restaurantId);
     stuck[restaurantId] = (await requests.authorize(anAuthorizeCommand({ restaurantId }))).authRequestId;
     const { authRequestId } = await requests.authorize(anAuthorizeCommand({ restaurantId }));
-    const lease = (await locks.acquire({ restaurantId, authRequestId, ttlMs: 100 }))!;
+    const lease = (await locks.acquire({ restaurantId, authRequestId, ttlMs: 60_000 }))!;
     await requests.startAttempt(lease, { configVersion: 'v1' });
     await requests.expire({ restaurantId, authRequestId, reason: 'r' });
     await requests.recordAuthorized(lease, anAuthorization());

@@ -151,9 +151,18 @@ test('many who are refused at once reload the map once', async () => {
   await move();
   source.map = after();
   const restaurants = Array.from({ length: 50 }, () => aRestaurantOf(ODD));
+  let refused = 0;
+  let goOn!: () => void;
+  const allRefused = new Promise<void>((resolve) => (goOn = resolve));
   await Promise.all(
     restaurants.map((restaurantId) =>
-      shards.run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId }))),
+      shards.run(restaurantId, ({ requests }) =>
+        requests.authorize(anAuthorizeCommand({ restaurantId })).catch(async (error: unknown) => {
+          if (++refused === restaurants.length) goOn();
+          await allRefused;
+          throw error;
+        }),
+      ),
     ),
   );
   expect(source.loads).toBe(2);

@@ -191,6 +191,8 @@ test('a source that is away is told, and keeps calls neither from their database
   source.load = () => new Promise(() => undefined);
   await new Promise((resolve) => setTimeout(resolve, 5));
   await expect(shards.of(aRestaurantOf(ODD))).resolves.toMatchObject({ name: 'b' });
+  // It was not waited for until it counts as failed.
+  expect(onReloadFailed).toHaveBeenCalledTimes(1);
 });
 
 test('a database that has left the map is closed when what was running on it has ended', async () => {
