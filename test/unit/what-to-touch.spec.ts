@@ -52,7 +52,7 @@ interface Kind {
 const KINDS: Kind[] = [
   {
     section: 'An operation',
-    most: 13,
+    most: 14,
     example: { operation: 'close-unanswered', page: 'void-and-expire' },
     found: () => [
       ...naming(has('closeUnanswered(Command)?')),
