@@ -3,6 +3,8 @@ import { DEFAULT_DATABASE_URL, ENVIRONMENT_VARIABLES, readConfig } from '../../s
 import { PaymentEventsDataSourceSettings } from '../../src/connection/data-source-settings';
 import { KEY_VARIABLES } from '../../src/cli/keys-from-environment';
 import { REPORTING_VARIABLES } from '../../src/cli/reporting-from-environment';
+import { SHARD_VARIABLES } from '../../src/cli/shards/variables';
+import { ShardsOptions } from '../../src/shards/shards-settings';
 import { PaymentConfigsOptions } from '../../src/configs/restaurant-payment-configs';
 import { ConfigurationError } from '../../src/errors';
 import { RelayOptions } from '../../src/outbox/outbox-relay';
@@ -49,6 +51,13 @@ export async function settingsReference(api: PublicApi): Promise<Map<string, str
       Object.entries(KEY_VARIABLES).map(([name, meaning]) => [code(name), meaning]),
     ),
     inTable(settingsOf(api, PaymentConfigsOptions)),
+    '## Several databases',
+    SHARDS,
+    table(
+      ['variable', 'meaning'],
+      Object.entries(SHARD_VARIABLES).map(([name, meaning]) => [code(name), meaning]),
+    ),
+    inTable(settingsOf(api, ShardsOptions)),
     '## Reports',
     REPORTS,
     table(
@@ -90,6 +99,10 @@ const RELAY = `${codeBlock('new OutboxRelay(dataSource, publishers, { batchSize:
 const SECRETS = `${codeBlock("new RestaurantPaymentConfigs(dataSource, { keys: await readKeyring('keyring.json'), cacheTtlMs: 5_000 });")}
 
 The [keys](../how-to/keep-processor-secrets.md) are named in code; the command line finds them by one of two variables.`;
+
+const SHARDS = `${codeBlock('new Shards(shardMapFromEnvironment(), { reloadEveryMs: 1_000 });')}
+
+How to [start with shards](../how-to/start-with-shards.md), and to [split one](../how-to/split-a-shard.md).`;
 
 const REPORTS = `For \`npx payment-events-db reporting\`, which also reads the map of databases: [report over all restaurants](../how-to/report-over-all-restaurants.md).`;
 

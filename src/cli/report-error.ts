@@ -28,7 +28,10 @@ interface Known {
 export function reportError(error: unknown, { json, remedies, of, ...known }: Known): ExitCode {
   // Commander has printed what was asked for: the help, or the version.
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-  const explanation = error instanceof CommanderError ? usage(error) : explainError(error, of ? databaseAddress(of.url) : addressIfKnown());
+  const explanation =
+    error instanceof CommanderError
+      ? usage(error)
+      : explainError(error, of ? databaseAddress(of.url) : addressIfKnown());
   const { code, exitCode, remedy } = { ...explanation, ...known };
   const text = [explanation.text, ...(remedies && remedy ? [remedies[remedy]] : [])].join('\n');
   if (json) {

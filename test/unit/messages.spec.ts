@@ -77,6 +77,7 @@ const NAMES = [
   'payment-events-db relay',
   'payment-events-db sweep',
   'payment-events-db shard',
+  'payment-events-db reporting',
   'payment-events-db adopt',
 ];
 

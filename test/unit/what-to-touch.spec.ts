@@ -69,7 +69,7 @@ const KINDS: Kind[] = [
   },
   {
     section: 'A table',
-    most: 9,
+    most: 10,
     example: { table: 'auth-processing-lock', migration: '1795367318204-LegacySchema' },
     found: () => naming((content) => tables.every((table) => has(table)(content))),
     besides: {

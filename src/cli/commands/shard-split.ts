@@ -11,6 +11,7 @@ import { ShardSplit, SPLIT_STEPS, type SplitStatus } from '../../shards/split/sh
 import { splitMap } from '../../shards/split/split-map';
 import { type SplitStatement } from '../../shards/split/split-session';
 import { ExitCode } from '../exit-codes';
+import { type SHARD_VARIABLES } from '../shards/variables';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
 
@@ -25,8 +26,8 @@ interface StepOptions extends Ends {
 }
 
 /** Where the target is, and how its server reaches the source: in the environment, since other users see a command line. */
-const TO = 'PAYMENT_EVENTS_DB_SPLIT_TO';
-const CONNECTION = 'PAYMENT_EVENTS_DB_SPLIT_CONNECTION';
+const TO = 'PAYMENT_EVENTS_DB_SPLIT_TO' satisfies keyof typeof SHARD_VARIABLES;
+const CONNECTION = 'PAYMENT_EVENTS_DB_SPLIT_CONNECTION' satisfies keyof typeof SHARD_VARIABLES;
 
 type Step = (split: ShardSplit, map: ShardMap, dryRun: boolean) => Promise<SplitStatement[]>;
 
