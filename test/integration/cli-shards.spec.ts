@@ -7,6 +7,7 @@ import { migrations } from '../../src/migrations';
 import { createProgram } from '../../src/cli/program';
 import { Broker } from '../fixtures/relay/broker';
 import { LoggedProcess } from '../fixtures/logged-process';
+import { compiled } from '../support/jest/compiled';
 import { cliProcess, programHere } from '../support/processes/cli';
 import { until } from '../support/relay/relayed';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -161,8 +162,8 @@ describe('--all and --shard', () => {
     expect(exitCode).toBe(3);
     const lines = parsed(stdout);
     expect(lines.slice(0, -1)).toEqual([
-      { shard: 'a', kind: 'summary', checked: 0, differing: 0 },
-      { shard: 'b', kind: 'summary', checked: 0, differing: 0 },
+      { shard: 'a', kind: 'summary', checked: 0, differing: 0, leftBehind: 0 },
+      { shard: 'b', kind: 'summary', checked: 0, differing: 0, leftBehind: 0 },
     ]);
     expect(lines.at(-1)).toEqual({
       kind: 'summary',
@@ -233,7 +234,7 @@ describe('a relay over all', () => {
   afterAll(() => broker.close());
 
   const relay = () =>
-    new LoggedProcess(['relay', '--all', '--publisher', './test/fixtures/relay/http-publisher.ts'], {
+    new LoggedProcess(['relay', '--all', '--publisher', compiled('test/fixtures/relay/http-publisher.ts')], {
       DATABASE_URL: NOWHERE,
       BROKER_URL: broker.url,
       PAYMENT_EVENTS_DB_SHARDS: process.env.PAYMENT_EVENTS_DB_SHARDS!,

@@ -101,6 +101,7 @@ const LEAVES_ALONE = ['AuthRequests.expireStale', 'functions.sealPlainSecrets'];
 
 const READS = [
   ...['get', 'waitForResult', 'list', 'listStuck', 'listUnsettled'].map((name) => `AuthRequests.${name}`),
+  ...['ReplicaReads.get', 'ReplicaReads.list'],
   ...['toVoid', 'list', 'totals', 'stats'].map((name) => `Holds.${name}`),
   ...['EventStore.readStream', 'EventStore.iterate', 'Outbox.listFailed', 'Outbox.stats'],
   ...['ReadModel.verify', 'ReadModel.sharedHolds'],

@@ -46,7 +46,7 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   const loop = async () => {
     while (!given && !(await holds())) await delay(20);
   };
-  await within(20_000, what, loop()).finally(() => (given = true));
+  await within(60_000, what, loop()).finally(() => (given = true));
 }
 
 /** What a relay says of its broker. */
