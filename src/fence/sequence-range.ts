@@ -60,12 +60,11 @@ export async function setSequenceRange(dataSource: DataSource, number: number): 
     }
     const behind = positions.filter(({ last, used }) => last < first || last < used);
     if (behind.length === 0) return false;
-    // Whatever draws a number has its table locked against this, so that nothing is drawn between reading and setting.
-    await whileLocked(
-      queryRunner,
-      `LOCK TABLE ${NUMBERED_TABLES.join(', ')} IN SHARE ROW EXCLUSIVE MODE`,
-      ...behind.map(({ table }) => forward(table, number)),
-    );
+    // Whatever draws a number has its table locked against this, so that nothing is drawn between reading and setting. One
+    // table at a time: a writer, who locks both, could never be waited for while it waits.
+    for (const { table } of behind) {
+      await whileLocked(queryRunner, `LOCK TABLE ${table} IN SHARE ROW EXCLUSIVE MODE`, forward(table, number));
+    }
     return true;
   } catch (error) {
     throw translateError(error);

@@ -1,9 +1,11 @@
+import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { randomUUID } from 'node:crypto';
 import { ConfigurationError, EventStore, findDrift } from '../../src';
 import { addFence, dropFence, FENCED_TABLES, fenceOf } from '../../src/fence/fence-sql';
 import { type ResidueClass } from '../../src/fence/residue';
 import { LARGEST_NUMBER, rangeOf, readSequenceNumbers, setSequenceRange } from '../../src/fence/sequence-range';
 import { removeFence, setFence } from '../../src/fence/set-fence';
+import { anAuthorizeCommand } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
 
 const database = useTestDatabase();
@@ -190,5 +192,25 @@ describe('the numbers of a database', () => {
       'sequence payment_events_id_seq: range',
     ]);
     await removeFence(await database.dataSource());
+  });
+
+  test('are set under requests that are accepted, and nobody is undone for it: 20 rounds', async () => {
+    const dataSource = await database.dataSource();
+    await restart(rangeOf(50)[0]);
+    const requests = new AuthRequests(dataSource);
+    let isDone = false;
+    let accepted = 0;
+    const accept = async () => {
+      while (!isDone) {
+        await requests.authorize(anAuthorizeCommand());
+        accepted += 1;
+      }
+    };
+    const set = async () => {
+      for (let number = 51; number < 71; number++) expect(await setSequenceRange(dataSource, number)).toBe(true);
+      isDone = true;
+    };
+    await Promise.all([set(), ...Array.from({ length: 6 }, accept)]).finally(() => (isDone = true));
+    expect(accepted).toBeGreaterThan(0);
   });
 });
