@@ -46,10 +46,11 @@ export class Replica {
    * @param mayCome what is not there yet is worth another look
    */
   async ask<T>(look: (session: Session) => Promise<Look<T>>, mayCome: boolean): Promise<Answer<T>> {
-    if (this.#isClosed) return { reason: 'closed' };
     if (performance.now() < this.#restsUntil) return { reason: 'away' };
     const deadline = performance.now() + this.#withinMs;
     for (let pause = this.#pollMs; ; pause *= 2) {
+      // Also where it is closed during the pause: a look would open it again, for nobody to close.
+      if (this.#isClosed) return { reason: 'closed' };
       try {
         const { follows, found } = await before(deadline, this.#look(look));
         if (!follows) return this.#rest({ reason: 'promoted' });

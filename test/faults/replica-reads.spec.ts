@@ -211,6 +211,20 @@ describe('a replica that cannot tell', () => {
     await road.close();
   });
 
+  test('that is closed while it is waited for is not opened again', async () => {
+    const receipt = await accept();
+    const ref = { restaurantId: RESTAURANT, authRequestId: receipt.authRequestId };
+    const dataSource = aReplica(at(servers.standby));
+    const reads = new ReplicaReads(primary, dataSource, { pollMs: 300, withinMs: 10_000 });
+    await untilReplayed();
+    expect(await reads.get(ref, { atLeast: 1 })).toMatchObject({ from: 'replica' });
+    const waiting = reads.get(ref, { atLeast: 1_000 });
+    await delay(100);
+    await reads.destroy();
+    expect(await waiting).toMatchObject({ from: 'primary' });
+    expect(dataSource.isInitialized).toBe(false);
+  });
+
   test('that swallows what it is asked leaves it to the primary', async () => {
     const road = await Proxy.start(at(servers.standby));
     const reads = readsOf({ withinMs: 1_000 }, aReplica(road.url));
