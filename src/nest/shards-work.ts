@@ -1,9 +1,11 @@
 import {
   type BeforeApplicationShutdown,
+  Logger,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { type DataSource } from 'typeorm';
+import { PaymentEventsDbError } from '../errors';
 import { type Shards } from '../shards/shards';
 import { BackgroundWork, closeAll } from './background-work';
 import { type ShardsModuleOptions } from './module-options';
@@ -16,6 +18,7 @@ const LOOK_EVERY_MS = 1_000;
  * that is away begin when it is back, those of one that the map has no more end.
  */
 export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
+  readonly #logger = new Logger('Shards');
   readonly #shards: Shards;
   readonly #options: ShardsModuleOptions;
   /** By the names of their databases. */
@@ -47,7 +50,10 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
 
   /** One look at a time: a database that is away takes its time to say so. */
   #lookOnce(): Promise<void> {
-    return (this.#looking ??= this.#look().finally(() => (this.#looking = undefined)));
+    return (this.#looking ??= this.#look()
+      // What one look comes to must not end the process, and with it the work at every other database.
+      .catch((error: unknown) => this.#logger.error(`The databases could not be looked at: ${inWords(error)}`))
+      .finally(() => (this.#looking = undefined)));
   }
 
   async #look(): Promise<void> {
@@ -68,3 +74,7 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
     }
   }
 }
+
+/** Only what we say ourselves: another error may quote what it was about. */
+const inWords = (error: unknown): string =>
+  error instanceof PaymentEventsDbError ? error.message : (error as Error).name;

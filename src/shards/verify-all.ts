@@ -1,4 +1,4 @@
-import { AuthRequestNotFoundError, PaymentEventsDbError } from '../errors';
+import { AuthRequestNotFoundError, PaymentEventsDbError, WrongShardError } from '../errors';
 import { owns } from '../fence/residue';
 import { type RequestDifference, type VerificationScope } from '../read-model/verification';
 import { type Away } from './fan-out';
@@ -58,8 +58,9 @@ export class AllVerifications implements AsyncIterable<RequestDifference & { rea
         this.#checked = before + verification.checked;
       } catch (error) {
         if (!(error instanceof PaymentEventsDbError)) throw error;
-        // Another database may have it.
-        if (!(error instanceof AuthRequestNotFoundError)) this.#away.push({ shard: place.name, error });
+        // Another database may have it: this one has nothing of it, or events of a restaurant that has moved away.
+        const isElsewhere = [AuthRequestNotFoundError, WrongShardError].some((type) => error instanceof type);
+        if (!(authRequestId && isElsewhere)) this.#away.push({ shard: place.name, error });
       }
     }
     if (authRequestId && this.#checked === 0 && this.#away.length === 0)

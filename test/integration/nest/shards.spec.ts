@@ -206,3 +206,21 @@ test('each database has its relay and its sweeper, those of a new map too; those
   expect(log.of('OutboxRelay of a')).toEqual([]);
   await expect(new Outbox(await a.dataSource()).stats()).resolves.toMatchObject({ pending: 0 });
 });
+
+test('a look that goes wrong is logged, and ends neither the process nor the work at the databases', async () => {
+  const log = new NestLog();
+  const publisher = new ClosingPublisher();
+  const app = await start({ shards: sourceOf(both()), relay: { publishers: publisher, pollIntervalMs: 5 } }, log);
+  const shards = app.get(Shards);
+  const each = shards.each.bind(shards);
+  let looks = 0;
+  shards.each = () => Promise.reject(new RangeError(`look ${++looks}`));
+  await until('the databases are looked at again', () => looks > 0);
+  await until('it is told', () => log.of('Shards').length > 0);
+  expect(log.of('Shards')[0]).toBe('error: The databases could not be looked at: RangeError');
+  shards.each = each;
+  const restaurantId = aRestaurantOf(ODD);
+  await shards.run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId })));
+  await until('the relay delivers', () => publisher.published.length === 1);
+  await app.close();
+});

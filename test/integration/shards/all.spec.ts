@@ -1,4 +1,5 @@
 import { AuthRequestNotFoundError, DatabaseUnavailableError } from '../../../src/errors';
+import { addFence } from '../../../src/fence/fence-sql';
 import { owns } from '../../../src/fence/residue';
 import { type AllShards } from '../../../src/shards/all-shards';
 import { type Shard } from '../../../src/shards/shard';
@@ -226,4 +227,24 @@ test('verify compares every database, and tells which one has what differs', asy
   expect([ids, byId.checked]).toEqual([[wrong], 1]);
   await expect(none[Symbol.asyncIterator]().next()).rejects.toThrow(AuthRequestNotFoundError);
   expect(() => all.verify({ restaurantId: 'r' })).toThrow(/restaurantId/);
+});
+
+test('verify of one request looks past events that a restaurant has left behind, and calls no database away for them', async () => {
+  const restaurantId = aRestaurantOf(ODD);
+  const { authRequestId } = await authorize(restaurantId);
+  // As a split leaves them at its source: events of a restaurant that another database has, and no row.
+  const left = await b.query<{ event: object }>(
+    `SELECT to_json(e) AS event FROM payment_events AS e WHERE aggregate_id = $1`,
+    [authRequestId],
+  );
+  const client = await a.connect();
+  await client.query('ALTER TABLE payment_events DROP CONSTRAINT payment_events_shard');
+  await client.query(
+    `INSERT INTO payment_events OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_record(NULL::payment_events, $1)`,
+    [{ ...left[0]!.event, id: 1_000_000 }],
+  );
+  await client.query(addFence('payment_events', EVEN));
+  const verification = all.verify({ authRequestId });
+  for await (const difference of verification) expect(difference).toBeUndefined();
+  expect([verification.checked, verification.away]).toEqual([1, []]);
 });
