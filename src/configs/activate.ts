@@ -7,6 +7,7 @@ import { operation, rowsOf } from '../database/operation';
 import { repeatOnce } from '../database/repeat';
 import { type Session } from '../database/session';
 import { ConstraintViolationError, InvalidCommandError } from '../errors';
+import { assertOwned } from '../fence/assert-owned';
 import { JsonObject } from '../validation/json-rules';
 import { Text } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
@@ -151,6 +152,7 @@ export async function writeVersion(session: Session, keys: DataKeys, version: Ne
   // A first run of this call, whose answer was lost.
   const own = await readVersion(session, { restaurantId, configVersion });
   if (own) return { configVersion, replaced: expectedVersion, activatedAt: own.created_at };
+  await assertOwned(session, restaurantId);
   throw new ConfigConflictError(restaurantId, (await readActive(session, restaurantId))?.config_version ?? null);
 }
 

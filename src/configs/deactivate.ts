@@ -2,6 +2,7 @@ import { orNull, text, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { untilDecided } from '../database/repeat';
 import { type Session } from '../database/session';
+import { assertOwned } from '../fence/assert-owned';
 import { validateCommand } from '../validation/validate-command';
 import { type ConfigChange, validChange } from './activate';
 import { ConfigConflictError } from './errors';
@@ -43,6 +44,7 @@ export async function deactivate(
     const switchedOff = await session.row(DEACTIVATE, input);
     if (switchedOff) return { configVersion: switchedOff.config_version };
     const active = await readActive(session, ref.restaurantId);
+    if (!active || expectedVersion !== null) await assertOwned(session, ref.restaurantId);
     if (!active) return { configVersion: null };
     if (expectedVersion !== null) throw new ConfigConflictError(ref.restaurantId, active.config_version);
     return undefined;

@@ -1,6 +1,7 @@
 import { text, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
+import { assertOwned } from '../fence/assert-owned';
 import { Text, Uuid } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { type DataKeys } from './data-keys';
@@ -70,5 +71,7 @@ export async function getVersion(
   input: ConfigVersionRef,
 ): Promise<PaymentConfig | null> {
   const stored = await readVersion(session, validateCommand({ ConfigVersionRef }, input));
-  return stored ? await openConfig(stored, keys) : null;
+  if (stored) return await openConfig(stored, keys);
+  await assertOwned(session, input.restaurantId);
+  return null;
 }

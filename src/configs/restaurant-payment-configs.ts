@@ -1,6 +1,7 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource, type EntityManager } from 'typeorm';
 import { sessionOf } from '../database/session';
+import { assertOwned } from '../fence/assert-owned';
 import { HasMethods } from '../validation/option-rules';
 import { WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
@@ -39,7 +40,8 @@ export class PaymentConfigsOptions {
  * restaurant, version, processor, fields and settings: moved to another row, it does not open. See docs/reference/sealed-secrets.md.
  *
  * Beside the errors named, all throw `InvalidCommandError` before anything is written, and the retryable
- * `DatabaseUnavailableError` and `DatabaseTimeoutError`. What opens or seals also throws `KeyUnavailableError`, retryable: the
+ * `DatabaseUnavailableError` and `DatabaseTimeoutError`; and `WrongShardError`, where a change is of a restaurant that the database
+ * refuses, or what is asked for is not there since it has moved. What opens or seals also throws `KeyUnavailableError`, retryable: the
  * keys are away; `KeyRefusedError`, `KeyMissingError`: the key may not be used, or is not there; and `SecretsUnreadableError`: what is
  * stored is not what was sealed for this place.
  *
@@ -92,8 +94,11 @@ export class RestaurantPaymentConfigs {
   async getActive(restaurantId: string): Promise<PaymentConfig | null> {
     const ref = validateCommand({ RestaurantRef }, { restaurantId });
     return await this.#cache.get(ref.restaurantId.toLowerCase(), async () => {
-      const stored = await readActive(sessionOf(this.#dataSource), ref.restaurantId);
-      return stored ? await openConfig(stored, this.#keys) : null;
+      const session = sessionOf(this.#dataSource);
+      const stored = await readActive(session, ref.restaurantId);
+      if (stored) return await openConfig(stored, this.#keys);
+      await assertOwned(session, ref.restaurantId);
+      return null;
     });
   }
 

@@ -4,6 +4,7 @@ import { type DatabaseOfFile } from '../database/use-test-database';
 
 const TABLES = [
   ...['auth_request_state', 'auth_holds', 'payment_events', 'auth_idempotency_keys', 'auth_processing_locks', 'outbox'],
+  ...['data_keys', 'restaurant_payment_configs'],
 ];
 
 /**
@@ -27,7 +28,7 @@ export async function moveRestaurants({
   await from.query(refence(keeps));
   for (const table of TABLES) {
     const [found] = await from.query<{ rows: unknown }>(
-      `SELECT coalesce(json_agg(to_json(t)), '[]') AS rows FROM ${table} AS t WHERE ${inClass(moves)}`,
+      `SELECT coalesce(json_agg(to_json(t)), '[]') AS rows FROM ${table} AS t WHERE ${table === 'data_keys' ? 'true' : inClass(moves)}`,
     );
     const columns = await to.query<{ name: string }>(
       `SELECT quote_ident(attname) AS name FROM pg_attribute
