@@ -74,7 +74,7 @@ export class ShardsModuleOptions {
   /** What the DataSources of all have in common. Default: what the environment says, as `readConfig()` reads it. */
   @IsOptional()
   @PlainObject()
-  dataSource?: ShardsSettings;
+  dataSource?: Omit<ShardsSettings, 'configs'>;
 
   /** Delivers the outbox of each database in this process. Default: none, something else delivers it. */
   @IsOptional()
@@ -85,6 +85,11 @@ export class ShardsModuleOptions {
   @IsOptional()
   @PlainObject()
   sweeper?: SweeperOptions;
+
+  /** Opens the secrets of restaurants' configurations: each database of `Shards` has `configs` then. Default: it has not. */
+  @IsOptional()
+  @PlainObject()
+  configs?: PaymentConfigsOptions;
 }
 
 /** What Nest must know before it makes anything. */

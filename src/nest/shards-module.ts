@@ -56,6 +56,7 @@ async function openShards(options: ShardsModuleOptions): Promise<Shards> {
   const typeOrmLogger = settings.logger ?? new RedactingLogger(new Logger('PaymentEventsDataSource'));
   const shards = new Shards(options.shards ?? shardMapFromEnvironment(), {
     onReloadFailed: (error) => logger.warn(`The map could not be loaded, and stays: ${textOf(error)}`),
+    configs: options.configs,
     ...settings,
     logger: typeOrmLogger,
   });

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type PaymentConfigsOptions, RestaurantPaymentConfigs } from '../configs/restaurant-payment-configs';
 import { type PostgresOptions } from '../connection/data-source-settings';
 import { PaymentEventsDataSource } from '../data-source';
 import { masterOf } from '../database/connections';
@@ -9,16 +10,25 @@ const LOOK_EVERY_MS = 100;
 /** Who has been given a shard, and is about to ask something of it, is let finish. */
 const QUIET_LOOKS = 10;
 
+/** What stays as long as the connections do, over maps. */
+export interface OpenDatabase {
+  readonly dataSource: PaymentEventsDataSource;
+  /** Keeps data keys and versions of this database alone. */
+  readonly configs: RestaurantPaymentConfigs | undefined;
+}
+
 /** The connections to one database: opened when somebody needs them, closed when the map no longer has it. */
 export class ShardDatabase {
   readonly #options: PostgresOptions;
-  #opening: Promise<PaymentEventsDataSource> | undefined;
+  readonly #configs: PaymentConfigsOptions | undefined;
+  #opening: Promise<OpenDatabase> | undefined;
   #dataSource: PaymentEventsDataSource | undefined;
   #inUse = 0;
   #isClosed = false;
 
-  constructor(options: PostgresOptions) {
+  constructor(options: PostgresOptions, configs?: PaymentConfigsOptions) {
     this.#options = options;
+    this.#configs = configs;
   }
 
   /**
@@ -26,7 +36,7 @@ export class ShardDatabase {
    *
    * @throws DataSourceNotOpenError it is closed
    */
-  open(): Promise<PaymentEventsDataSource> {
+  open(): Promise<OpenDatabase> {
     if (this.#isClosed) return Promise.reject(new DataSourceNotOpenError());
     return (this.#opening ??= this.#connect().catch((error: unknown) => {
       this.#opening = undefined;
@@ -56,9 +66,9 @@ export class ShardDatabase {
   /** Closes it, also while it is being opened. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    const dataSource = await this.#opening?.catch(() => undefined);
+    const opened = await this.#opening?.catch(() => undefined);
     this.#opening = undefined;
-    if (dataSource?.isInitialized) await dataSource.destroy();
+    if (opened?.dataSource.isInitialized) await opened.dataSource.destroy();
   }
 
   /** A connection in use is somebody's statement or transaction. */
@@ -67,9 +77,11 @@ export class ShardDatabase {
     return this.#inUse > 0 || waitingCount > 0 || totalCount > idleCount;
   }
 
-  async #connect(): Promise<PaymentEventsDataSource> {
+  async #connect(): Promise<OpenDatabase> {
     const dataSource = new PaymentEventsDataSource(this.#options);
+    const configs = this.#configs && new RestaurantPaymentConfigs(dataSource, this.#configs);
     await dataSource.initialize();
-    return (this.#dataSource = dataSource);
+    this.#dataSource = dataSource;
+    return { dataSource, configs };
   }
 }

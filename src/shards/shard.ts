@@ -1,5 +1,6 @@
 import { AuthRequests } from '../auth-requests/auth-requests';
 import { Holds } from '../auth-requests/holds/holds';
+import { type RestaurantPaymentConfigs } from '../configs/restaurant-payment-configs';
 import { type PaymentEventsDataSource } from '../data-source';
 import { EventStore } from '../event-store/event-store';
 import { type ResidueClass } from '../fence/residue';
@@ -7,6 +8,7 @@ import { IdempotencyKeys } from '../idempotency/idempotency-keys';
 import { ProcessingLocks } from '../locks/processing-locks';
 import { Outbox } from '../outbox/outbox';
 import { ReadModel } from '../read-model/read-model';
+import { type OpenDatabase } from './shard-database';
 import { type ShardEntry } from './shard-map';
 
 /** One database of the map, open, with every class of operations: the same as of a database that is alone. */
@@ -23,9 +25,11 @@ export interface Shard {
   readonly keys: IdempotencyKeys;
   readonly store: EventStore;
   readonly readModel: ReadModel;
+  /** Undefined where `Shards` was given no keys: see the option `configs`. */
+  readonly configs: RestaurantPaymentConfigs | undefined;
 }
 
-export const shardOf = ({ name, modulus, remainder }: ShardEntry, dataSource: PaymentEventsDataSource): Shard =>
+export const shardOf = ({ name, modulus, remainder }: ShardEntry, { dataSource, configs }: OpenDatabase): Shard =>
   Object.freeze({
     name,
     class: Object.freeze({ modulus, remainder }),
@@ -37,4 +41,5 @@ export const shardOf = ({ name, modulus, remainder }: ShardEntry, dataSource: Pa
     keys: new IdempotencyKeys(dataSource),
     store: new EventStore(dataSource),
     readModel: new ReadModel(dataSource),
+    configs,
   });

@@ -1,9 +1,10 @@
 import { IsOptional } from 'class-validator';
+import { type PaymentConfigsOptions } from '../configs/restaurant-payment-configs';
 import { type PaymentEventsDataSourceSettings } from '../connection/data-source-settings';
-import { Callable } from '../validation/option-rules';
+import { Callable, PlainObject } from '../validation/option-rules';
 import { LONGEST_TIMER_MS, WholeNumber } from '../validation/rules';
 
-/** How `Shards` looks at its map. */
+/** How `Shards` looks at its map, and what opens the secrets of restaurants' configurations. */
 export class ShardsOptions {
   /**
    * A map that is older is loaded again before the next call, in milliseconds: 0 to about 25 days. A write with an old map is
@@ -18,6 +19,15 @@ export class ShardsOptions {
   @IsOptional()
   @Callable()
   onReloadFailed?: (error: unknown) => void;
+
+  /**
+   * Opens and seals the secrets of restaurants' configurations: each `Shard` has `configs` then. The key-encryption keys are those
+   * of all databases; data keys, and what `cacheTtlMs` keeps, belong to one. A process with an old map may be given a version
+   * that was switched off after its restaurant had moved, for `reloadEveryMs` or `cacheTtlMs`, whichever is longer. Default: none.
+   */
+  @IsOptional()
+  @PlainObject()
+  configs?: PaymentConfigsOptions;
 }
 
 /** The same, and what the DataSources of all shards have in common. Where each database is, the map says. */

@@ -1,3 +1,4 @@
+import { PaymentConfigsOptions } from '../configs/restaurant-payment-configs';
 import { type PostgresOptions } from '../connection/data-source-settings';
 import { createDataSourceOptions } from '../data-source';
 import { translateError } from '../database/translate-error';
@@ -44,6 +45,7 @@ export class Shards {
   readonly #settings: Omit<ShardsSettings, keyof ShardsOptions>;
   readonly #reloadEveryMs: number;
   readonly #onReloadFailed: ShardsOptions['onReloadFailed'];
+  readonly #configs: PaymentConfigsOptions | undefined;
   readonly #loader: MapLoader;
   /** Databases that the map has no more, until they are closed. */
   readonly #leaving = new Set<ShardDatabase>();
@@ -54,10 +56,11 @@ export class Shards {
   #isDestroyed = false;
 
   /** @throws ConfigurationError naming each setting that is wrong */
-  constructor(source: ShardMapSource, { reloadEveryMs, onReloadFailed, ...settings }: ShardsSettings = {}) {
-    const options = validateSettings({ ShardsOptions }, { reloadEveryMs, onReloadFailed });
+  constructor(source: ShardMapSource, { reloadEveryMs, onReloadFailed, configs, ...settings }: ShardsSettings = {}) {
+    const options = validateSettings({ ShardsOptions }, { reloadEveryMs, onReloadFailed, configs });
     this.#reloadEveryMs = options.reloadEveryMs ?? 5_000;
     this.#onReloadFailed = options.onReloadFailed;
+    this.#configs = options.configs && validateSettings({ PaymentConfigsOptions }, options.configs);
     this.#settings = settings;
     this.#optionsOf('postgresql://localhost/any');
     this.#loader = new MapLoader(source);
@@ -181,14 +184,14 @@ export class Shards {
   }
 
   async #open(database: ShardDatabase, entry: ShardEntry): Promise<Shard> {
-    const dataSource = await database.open();
+    const opened = await database.open();
     try {
-      await assertSameHash(dataSource);
-      await assertFence(dataSource, entry);
+      await assertSameHash(opened.dataSource);
+      await assertFence(opened.dataSource, entry);
     } catch (error) {
       throw translateError(error);
     }
-    return shardOf(entry, dataSource);
+    return shardOf(entry, opened);
   }
 
   /** The map, where it is newer than the one in use; and in any case what is in use from now on. */
@@ -214,7 +217,7 @@ export class Shards {
 
   #databaseOf({ name, url }: ShardEntry): ShardDatabase {
     try {
-      return new ShardDatabase(this.#optionsOf(url));
+      return new ShardDatabase(this.#optionsOf(url), this.#configs);
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;
       throw new ConfigurationError(`Shard ${name}: ${error.message}`);

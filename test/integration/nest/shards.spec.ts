@@ -3,6 +3,7 @@ import { Outbox, Shards, type ShardMap } from '../../../src';
 import { PaymentEventsDbModule, ShardsHealth, type ShardsModuleOptions } from '../../../src/nest';
 import { addFence, FENCED_TABLES } from '../../../src/fence/fence-sql';
 import { RecordingPublisher } from '../../../src/testing/recording-publisher';
+import { aConfig, TestKeyring } from '../../support/configs/configs';
 import { Proxy } from '../../support/database/proxy';
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { NestLog } from '../../support/nest/nest-log';
@@ -22,6 +23,7 @@ import {
 const a = useTestDatabase();
 const b = useTestDatabase();
 const empty = useTestDatabase({ empty: true });
+const keyring = new TestKeyring();
 beforeAll(async () => {
   await fence(a, EVEN);
   await fence(b, ODD);
@@ -168,6 +170,25 @@ test('what is wrong with an option is told before any database is opened', async
   });
   await expect(start({ shards: sourceOf(both()), sweeper: { maxSweeps: -1 } })).rejects.toThrow(/maxSweeps/);
   await expect(start({ shards: sourceOf(both()), dataSource: { poolSize: 0 } })).rejects.toThrow(/poolSize/);
+  const source = sourceOf(both());
+  await expect(start({ shards: source, configs: { keys: {} as never } })).rejects.toMatchObject({
+    code: 'CONFIGURATION',
+    message: expect.stringContaining('keys must be') as string,
+  });
+  expect(source.loads).toBe(0);
+});
+
+test('each database of Shards has configs where the module has the keys', async () => {
+  const app = await start({ shards: sourceOf(both()), configs: { keys: await keyring.keys() } });
+  const restaurantId = aRestaurantOf(ODD);
+  const content = aConfig();
+  const config = await app.get(Shards).run(restaurantId, async ({ configs }) => {
+    await configs!.activate(restaurantId, content, { by: 'kim' });
+    return await configs!.getActive(restaurantId);
+  });
+  expect(config!.secrets.api_key!.reveal()).toBe(content.secrets!.api_key);
+  expect(await b.query('SELECT FROM restaurant_payment_configs')).toHaveLength(1);
+  await app.close();
 });
 
 test('each database has its relay and its sweeper, those of a new map too; those of one that left end', async () => {
