@@ -133,11 +133,24 @@ describe('when restaurants move', () => {
       { config_version: firstVersion, is_active: false },
       { config_version: configVersion, is_active: true },
     ]);
-    // Not what was kept of the database before.
     expect(await read()).toEqual(['b', content.secrets!.api_key]);
     // What was sealed before it moved opens with the data key that came along.
     const { configs } = await shards.of(restaurantId);
     expect(apiKeyOf(await configs!.getVersion(restaurantId, firstVersion))).toBe(first.secrets!.api_key);
+  });
+
+  test('what a process has kept of one database it does not give for another', async () => {
+    const source = new ReplaceableSource(before());
+    const [shards, other] = [await aProcess(source, 3_600_000), await aProcess(new ReplaceableSource(after()))];
+    const read = async () =>
+      apiKeyOf(await shards.run(restaurantId, ({ configs }) => configs!.getActive(restaurantId)));
+    expect(await read()).toBe(first.secrets!.api_key);
+    const content = aConfig();
+    await other.run(restaurantId, ({ configs }) => configs!.activate(restaurantId, content, by));
+    expect(await read()).toBe(first.secrets!.api_key);
+    source.map = after();
+    await shards.reload();
+    expect(await read()).toBe(content.secrets!.api_key);
   });
 
   test('nobody is told that there is no configuration by a database that has it no more', async () => {
