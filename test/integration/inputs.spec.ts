@@ -22,6 +22,7 @@ import { PaymentEventsDbHealth } from '../../src/nest/payment-events-db.health';
 import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { ReadModel } from '../../src/read-model/read-model';
+import { ReplicaReads } from '../../src/replica-reads/replica-reads';
 import { dropReporting } from '../../src/reporting/drop-reporting';
 import { type ReportingRefusedError } from '../../src/reporting/errors';
 import { renewReporting } from '../../src/reporting/renew-reporting';
@@ -34,7 +35,7 @@ import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../su
 import { aHold } from '../support/requests/holds';
 import { inputClasses, numbersOf, optionalProperties } from '../support/requests/inputs';
 import { validateSettings } from '../../src/validation/validate-options';
-import { quietDataSource } from '../support/database/quiet-data-source';
+import { closedDataSource, quietDataSource } from '../support/database/quiet-data-source';
 import {
   deliverDue,
   RecordingPublisher,
@@ -109,6 +110,12 @@ async function whole(authRequestId: string) {
   return { state, messages, events: events.map((event) => ({ ...event, position: undefined })) };
 }
 
+/** The server is no replica, and the primary answers: what is left out is read by then. */
+async function throughReplica<T>(read: (reads: ReplicaReads) => Promise<T>, options?: object): Promise<T> {
+  const reads = new ReplicaReads(dataSource, closedDataSource({ url: database.url }), options);
+  return await read(reads).finally(() => reads.destroy());
+}
+
 const OPERATIONS: Record<string, Prepare> = {
   AuthorizeCommand: () =>
     Promise.resolve(async (changes) => {
@@ -153,6 +160,19 @@ const OPERATIONS: Record<string, Prepare> = {
     await database.query('DELETE FROM auth_request_state');
     await Promise.all([pending(), pending()]);
     return (changes) => requests.list({ restaurantId: RESTAURANT, ...changes });
+  },
+  ReplicaReadsOptions: async () => {
+    const ref = await pending();
+    return (changes) => throughReplica((reads) => reads.get(ref), changes);
+  },
+  ReplicaGetOptions: async () => {
+    const ref = await pending();
+    return (changes) => throughReplica((reads) => reads.get(ref, changes));
+  },
+  ReplicaListOptions: async () => {
+    await database.query('DELETE FROM auth_request_state');
+    await pending();
+    return (changes) => throughReplica((reads) => reads.list({ restaurantId: RESTAURANT }, changes));
   },
   HoldFilter: async () => {
     await database.query('DELETE FROM auth_holds');
