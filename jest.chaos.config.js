@@ -7,4 +7,6 @@ module.exports = {
   testMatch: ['**/*.chaos.ts'],
   globalSetup: undefined,
   globalTeardown: undefined,
+  // Each has processes enough for a machine.
+  maxWorkers: 1,
 };

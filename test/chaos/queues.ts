@@ -30,6 +30,8 @@ export type Delivery = QueuedMessage & { readonly receipt: number };
 export class Queues {
   /** All that a relay has brought, repetitions included, in the order of arrival. */
   readonly arrivals: QueuedMessage[] = [];
+  /** Whether the APIs wait for the workers. */
+  isBounded = true;
   readonly #waiting = new Map<number, Entry>();
   readonly #dice: Dice;
   #receipts = 0;
@@ -72,7 +74,7 @@ export class Queues {
     if (path === '/later') return this.#later(question);
     if (path === '/again') return this.#again(question);
     if (path === '/webhook') return this.#webhook(question);
-    return this.length;
+    return this.isBounded ? this.length : 0;
   }
 
   #publish(messages: readonly QueuedMessage[]): PublishOutcome[] {

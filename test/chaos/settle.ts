@@ -1,9 +1,8 @@
-import { AuthRequests } from '../../src/auth-requests/auth-requests';
+import { type AuthRequests } from '../../src/auth-requests/auth-requests';
 import { type HoldCommand } from '../../src/auth-requests/holds/hold-command';
-import { Holds } from '../../src/auth-requests/holds/holds';
-import { type PaymentEventsDataSource } from '../../src/data-source';
-import { Outbox } from '../../src/outbox/outbox';
-import { quietDataSource } from '../support/database/quiet-data-source';
+import { type Shard } from '../../src/shards/shard';
+import { Shards } from '../../src/shards/shards';
+import { Silence } from '../support/database/quiet-data-source';
 import { type Ending, type Line } from './ledger';
 import { SETTLE_WITHIN, settleWithinMs } from './members/restaurants';
 import { until, type World } from './world';
@@ -18,23 +17,30 @@ export async function settle(world: World): Promise<void> {
   world.calm = true;
   await world.stop();
   await world.calmProcessor();
-  const dataSource = await quietDataSource({ url: world.url, poolSize: 2 });
-  try {
+  await withShards(world, async (shards) => {
     do {
       world.start('api', 'worker', 'voider', 'scheduler', 'relay');
-      await until(world, () => isSettled(world, dataSource));
+      await until(world, () => isSettled(world, shards));
       await world.stop();
       await world.calmProcessor();
-    } while (!(await isSettled(world, dataSource)));
+    } while (!(await isSettled(world, shards)));
+  });
+}
+
+/** All databases, past all networks that fail. */
+export async function withShards<T>(world: World, use: (shards: Shards) => Promise<T>): Promise<T> {
+  const source = { load: () => Promise.resolve(world.map) };
+  const shards = new Shards(source, { poolSize: 2, logger: new Silence() });
+  await shards.open();
+  try {
+    return await use(shards);
   } finally {
-    await dataSource.destroy();
+    await shards.destroy();
   }
 }
 
-async function isSettled(world: World, dataSource: PaymentEventsDataSource): Promise<boolean> {
+async function isSettled(world: World, shards: Shards): Promise<boolean> {
   if (world.queues.length > 0) return false;
-  const { pending, failed } = await new Outbox(dataSource).stats();
-  if (pending > 0 || failed > 0) return false;
   if ((await world.query(`SELECT FROM auth_holds WHERE state = 'voiding' LIMIT 1`)).length > 0) return false;
   // One that names an id of which nobody has told, and nobody will, is delivered again for ever.
   const ids = world.queues.webhooks.map(({ processorAuthId }) => processorAuthId);
@@ -42,7 +48,13 @@ async function isSettled(world: World, dataSource: PaymentEventsDataSource): Pro
   if (world.queues.webhooks.some(({ reference }) => reference) || (await world.query(taken, [ids])).length > 0) {
     return false;
   }
-  const requests = new AuthRequests(dataSource);
+  const { results } = await shards.each(isAtRest);
+  return results.length === world.databases.length && results.every(({ value }) => value);
+}
+
+async function isAtRest({ outbox, requests }: Shard): Promise<boolean> {
+  const { pending, failed } = await outbox.stats();
+  if (pending > 0 || failed > 0) return false;
   if ((await requests.listStuck(EVERYTHING)).length > 0) return false;
   for (const within of SETTLE_WITHIN) {
     const unsettled = await requests.listUnsettled({ ...EVERYTHING, settleWithinMs: within });
@@ -60,44 +72,41 @@ async function isSettled(world: World, dataSource: PaymentEventsDataSource): Pro
  */
 export async function closeByHand(world: World): Promise<string[]> {
   const released: string[] = [];
-  const dataSource = await quietDataSource({ url: world.url, poolSize: 2 });
-  try {
-    const requests = new AuthRequests(dataSource);
-    const holds = new Holds(dataSource);
-    const lines = await world.ledger();
-    /** What has become of it, at the latest now. */
-    const endOf = async (line: Line): Promise<{ told: Ending; amountCents: number }> => {
-      if (line.state !== 'held') return { told: line.state as Ending, amountCents: line.endedCents! };
-      await world.void(line.id);
-      released.push(line.id);
-      return { told: 'voided', amountCents: line.amountCents };
-    };
+  const lines = await world.ledger();
+  /** What has become of it, at the latest now. */
+  const endOf = async (line: Line): Promise<{ told: Ending; amountCents: number }> => {
+    if (line.state !== 'held') return { told: line.state as Ending, amountCents: line.endedCents! };
+    await world.void(line.id);
+    released.push(line.id);
+    return { told: 'voided', amountCents: line.amountCents };
+  };
+  const known = new Set((await world.query<{ id: string }>(KNOWN)).map(({ id }) => id));
 
+  async function closeUnsettled({ requests, holds }: Shard): Promise<void> {
     const unsettled = await requests.listUnsettled({ ...EVERYTHING, settleWithinMs: 0 });
-    const known = new Set((await world.query<{ id: string }>(KNOWN)).map(({ id }) => id));
     for (const { restaurantId, authRequestId, unansweredVersions } of unsettled) {
       for (const configVersion of unansweredVersions) {
         const line = lines.find(({ account, key }) => account === configVersion && key === authRequestId);
         if (line && isAuthorized(line) && !known.has(line.id)) {
           const hold = { restaurantId, authRequestId, processorName: 'stripe', processorAuthId: line.id };
-          await holds.report({
-            ...hold,
-            ...(await endOf(line)),
-            ...{ source: ADA, sourceEventId: `found ${line.id}` },
-          });
+          const source = { source: ADA, sourceEventId: `found ${line.id}` };
+          await holds.report({ ...hold, ...(await endOf(line)), ...source });
         }
         const found = { configVersion, by: ADA, reason: line ? 'ended' : 'nothing at the processor' };
         await until(world, () => closed(requests, { restaurantId, authRequestId, ...found }));
       }
     }
+  }
+
+  await withShards(world, async (shards) => {
+    for (const { shard } of (await shards.each(closeUnsettled)).away) throw new Error(`${shard} is away.`);
     for (const hold of await listedHolds(world)) {
       const { told: end, amountCents } = await endOf(lines.find(({ id }) => id === hold.processorAuthId)!);
-      await holds.recordEnd({ ...hold, end, amountCents, by: ADA, reason: end === 'captured' ? 'refunded' : 'ended' });
+      const how = { end, amountCents, by: ADA, reason: end === 'captured' ? 'refunded' : 'ended' };
+      await shards.run(hold.restaurantId, ({ holds }) => holds.recordEnd({ ...hold, ...how }));
     }
-    return released;
-  } finally {
-    await dataSource.destroy();
-  }
+  });
+  return released;
 }
 
 const ADA = 'ada@example.com';

@@ -1,9 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Proxy } from '../support/database/proxy';
 import { type Entry } from './journal';
 import { MemberProcess } from './member-process';
+import { type Network } from './network';
+import { type WorldDatabase } from './world-database';
 
-/** A process that is started again however it ends, as an orchestrator does, with a network of its own to the database. */
+/** What a process is there for. */
+export type Role = 'api' | 'worker' | 'voider' | 'scheduler' | 'relay';
+
+/** A process that is started again however it ends, as an orchestrator does, with a network of its own to the databases. */
 export class Slot {
   /** How many processes it has been. */
   starts = 0;
@@ -14,8 +18,11 @@ export class Slot {
 
   /** @param program of the n-th process */
   constructor(
+    readonly role: Role,
     readonly name: string,
-    readonly proxy: Proxy,
+    /** By a map; or one of them, as a relay. */
+    readonly reaches: 'all' | WorldDatabase,
+    readonly network: Network,
     private readonly program: (start: number) => { command: string[]; env: Record<string, string> },
     private readonly hear: (entry: Entry) => void,
   ) {}

@@ -12,6 +12,12 @@ export const WATCH_TRANSITIONS = `
   CREATE TRIGGER chaos_watch AFTER UPDATE ON auth_request_state FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION chaos_watch();`;
 
+/** Afterwards nothing is left of it. */
+export const UNWATCH_TRANSITIONS = `
+  DROP TRIGGER chaos_watch ON auth_request_state;
+  DROP FUNCTION chaos_watch;
+  DROP TABLE chaos_transitions;`;
+
 /** What a life may look like. */
 const ALLOWED = [
   ...['PENDING PROCESSING', 'PENDING VOIDED', 'PENDING EXPIRED', 'PENDING FAILED'],

@@ -1,46 +1,56 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Pool } from 'pg';
-import { createTestDatabase, databaseUrl } from '../../src/testing';
-import { Proxy } from '../support/database/proxy';
+import { type ResidueClass } from '../../src/fence/residue';
+import { setFence } from '../../src/fence/set-fence';
+import { type ShardMap } from '../../src/shards/shard-map';
 import { quietDataSource } from '../support/database/quiet-data-source';
-import { ReplicatedServers } from '../support/database/replicated-servers';
 import { Dice } from './dice';
 import { ask } from './http';
 import { type Entry } from './journal';
 import { type Line } from './ledger';
 import { MemberProcess } from './member-process';
+import { Network } from './network';
 import { Queues } from './queues';
-import { Slot } from './slot';
+import { WorldDatabase, type Servers } from './world-database';
+import { type Role, Slot } from './slot';
 import { WATCH_TRANSITIONS } from './transitions';
 import { type Webhook } from './webhooks';
 
-const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 2, relay: 2 } as const;
-type Role = keyof typeof MEMBERS;
+/** Of those who reach all databases. */
+const MEMBERS = { api: 2, worker: 3, voider: 1, scheduler: 2 } as const;
+/** Of a database. */
+const RELAYS = 2;
 
 const PACE = ['--retry-delay-ms', '20', '--max-retry-delay-ms', '500', '--max-reconnect-delay-ms', '300'];
 const BOUNDS = ['--batch-size', '20', '--max-attempts', '8'];
 const RELAY = ['src/cli/main.ts', 'relay', '--publisher', './test/chaos/publisher.ts', ...PACE, ...BOUNDS];
 
-/** All that takes part: two servers, a processor, queues, and the processes around them. */
+/** All that takes part: databases on servers of their own, a processor, queues, and the processes around them. */
 export class World {
   /** What the processes were confirmed, and what befell them. */
   readonly journal: Entry[] = [];
   readonly slots: Slot[] = [];
+  /** Each has its class of the restaurants: one at first, and more when it is split. */
+  readonly databases: WorldDatabase[] = [];
   /** From now on nothing misbehaves that is started. */
   calm = false;
-  servers!: ReplicatedServers;
   queues!: Queues;
-  #database!: string;
+  #version = 1;
+  readonly #servers: Servers[] = [];
+  readonly #added: WorldDatabase[] = [];
   #processor!: MemberProcess;
   #processorUrl!: string;
-  #pool: Pool | undefined;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'chaos-'));
 
   private constructor(readonly seed: string) {}
 
-  static async start(seed: string): Promise<World> {
+  /** @param servers are removed with the world, also where it does not start */
+  static async start(seed: string, servers: Servers): Promise<World> {
     const world = new World(seed);
     try {
-      await world.#start();
+      await world.#start(servers);
       return world;
     } catch (error) {
       await world.remove();
@@ -48,14 +58,16 @@ export class World {
     }
   }
 
-  /** The database on the server that takes writes, past all networks that fail. */
-  get url(): string {
-    return databaseUrl(this.servers.writable.url, this.#database);
+  /** The map past all networks that fail. */
+  get map(): ShardMap {
+    return { version: this.#version, shards: this.databases.map((database) => database.entry()) };
   }
 
-  async query<Row>(sql: string, params?: unknown[]): Promise<Row[]> {
-    this.#pool ??= new Pool({ connectionString: this.url, max: 2 }).on('error', () => undefined);
-    return (await this.#pool.query(sql, params)).rows as Row[];
+  /** What all databases have of their own restaurants, one after the other. */
+  async query<Row>(select: string, params?: unknown[]): Promise<Row[]> {
+    const rows = [];
+    for (const database of this.databases) rows.push(...(await database.select<Row>(select, params)));
+    return rows;
   }
 
   async ledger(): Promise<Line[]> {
@@ -77,44 +89,82 @@ export class World {
   }
 
   start(...roles: Role[]): void {
-    for (const slot of this.slots) if (roles.includes(roleOf(slot))) slot.start();
+    for (const slot of this.slots) if (roles.includes(slot.role)) slot.start();
   }
 
   async stop(): Promise<void> {
     await Promise.all(this.slots.map((slot) => slot.stop()));
   }
 
-  /** The standby takes over: every network leads to it from then on. */
-  async failOver(): Promise<void> {
-    await this.servers.primary.kill();
-    await this.#pool?.end();
-    this.#pool = undefined;
-    for (const { proxy } of this.slots) proxy.repoint(databaseUrl(this.servers.standby.url, this.#database));
-    await this.servers.promote();
+  /** The database is on another server now: every network leads there from then on. */
+  async moved(database: WorldDatabase): Promise<void> {
+    await database.disconnect();
+    for (const { network } of this.slots) network.repoint(database);
+  }
+
+  /** One that a split is to fill, on servers that are removed with the world: it is in no map yet. */
+  async addDatabase(servers: Servers, owns: ResidueClass): Promise<WorldDatabase> {
+    this.#servers.push(servers);
+    const database = await WorldDatabase.create(servers, this.#servers.length - 1, owns);
+    this.#added.push(database);
+    const owner = await quietDataSource({ url: database.url });
+    await owner.runMigrations();
+    await owner.destroy();
+    await database.query(WATCH_TRANSITIONS);
+    return database;
+  }
+
+  /** From the next map on it has its restaurants. */
+  admit(database: WorldDatabase): void {
+    this.databases.push(database);
+    this.#version++;
+  }
+
+  /** Of a database that is new. */
+  async startRelays(database: WorldDatabase): Promise<void> {
+    await this.#addRelays(database);
+    for (const slot of this.slots) if (slot.reaches === database) slot.start();
+  }
+
+  /** Some find the newest map from now on. Those that are left out go on with theirs. */
+  async publishMap(slots: readonly Slot[] = this.slots): Promise<void> {
+    for (const { network, reaches } of slots) if (reaches === 'all') await network.publish(this.map.version, this.databases);
   }
 
   async remove(): Promise<void> {
     await this.stop();
     await this.#processor?.kill();
     await this.queues?.close();
-    await this.#pool?.end();
-    for (const { proxy } of this.slots) await proxy.close();
-    await this.servers?.remove();
+    for (const { network } of this.slots) await network.close();
+    for (const database of this.#added) await database.disconnect();
+    for (const servers of this.#servers) await servers.remove();
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  async #start(): Promise<void> {
-    this.servers = await ReplicatedServers.start();
-    const { url } = await createTestDatabase(this.servers.primary.url);
-    this.#database = new URL(url).pathname.slice(1);
-    const owner = await quietDataSource({ url });
-    await owner.runMigrations();
+  /** The map past all networks that fail, as a file. */
+  mapFile(): string {
+    const file = this.#fileOf('map');
+    writeFileSync(file, JSON.stringify(this.map));
+    return file;
+  }
+
+  #fileOf(name: string): string {
+    return join(this.#folder, `${name}.json`);
+  }
+
+  async #start(servers: Servers): Promise<void> {
+    const first = await this.addDatabase(servers, { modulus: 1, remainder: 0 });
+    const owner = await quietDataSource({ url: first.url });
+    await setFence(owner, first.owns);
     await owner.destroy();
-    await this.query(WATCH_TRANSITIONS);
+    this.databases.push(first);
     this.queues = await Queues.start(new Dice(`${this.seed} queues`));
     await this.#startProcessor();
-    for (const role of Object.keys(MEMBERS) as Role[]) {
-      for (let number = 1; number <= MEMBERS[role]; number++) await this.#addSlot(role, `${role}${number}`);
+    for (const [role, count] of Object.entries(MEMBERS)) {
+      for (let number = 1; number <= count; number++) this.#addMember(role as Role, `${role}${number}`);
     }
+    await this.#addRelays(first);
+    await this.publishMap();
   }
 
   async #startProcessor(): Promise<void> {
@@ -130,20 +180,35 @@ export class World {
     this.#processorUrl = await Promise.race([ready, ended]);
   }
 
-  async #addSlot(role: Role, name: string): Promise<void> {
-    const proxy = await Proxy.start(this.url);
+  #addMember(role: Role, name: string): void {
+    const network = new Network(this.#fileOf(name));
     const program = (start: number) => ({
-      command:
-        role === 'relay'
-          ? [...RELAY, '--publish-timeout-ms', this.calm ? '60000' : '2000']
-          : [`test/chaos/members/${role}.ts`],
+      command: [`test/chaos/members/${role}.ts`],
       env: {
-        ...{ CHAOS_NAME: name, CHAOS_SEED: `${this.seed} ${name} ${start}`, CHAOS_CALM: this.calm ? '1' : '' },
-        ...{ CHAOS_FROM: String(this.#nextOf(name)), PAYMENT_EVENTS_DB_POOL_SIZE: '2' },
-        ...{ DATABASE_URL: proxy.url, BROKER_URL: this.queues.url, PROCESSOR_URL: this.#processorUrl },
+        ...this.#environment(name, start),
+        ...{ CHAOS_FROM: String(this.#nextOf(name)), PAYMENT_EVENTS_DB_SHARDS: network.mapFile },
+        ...{ PROCESSOR_URL: this.#processorUrl },
       },
     });
-    this.slots.push(new Slot(name, proxy, program, (entry) => this.journal.push(entry)));
+    this.slots.push(new Slot(role, name, 'all', network, program, (entry) => this.journal.push(entry)));
+  }
+
+  async #addRelays(database: WorldDatabase): Promise<void> {
+    for (let number = 1; number <= RELAYS; number++) {
+      const name = `relay${database.number * RELAYS + number}`;
+      const network = new Network(this.#fileOf(name));
+      const url = await network.urlOf(database);
+      const program = (start: number) => ({
+        command: [...RELAY, '--publish-timeout-ms', this.calm ? '60000' : '2000'],
+        env: { ...this.#environment(name, start), PAYMENT_EVENTS_DB_POOL_SIZE: '2', DATABASE_URL: url },
+      });
+      this.slots.push(new Slot('relay', name, database, network, program, (entry) => this.journal.push(entry)));
+    }
+  }
+
+  #environment(name: string, start: number) {
+    const environment = { CHAOS_NAME: name, CHAOS_SEED: `${this.seed} ${name} ${start}` };
+    return { ...environment, CHAOS_CALM: this.calm ? '1' : '', BROKER_URL: this.queues.url };
   }
 
   /** An API begins some requests before the last one that its predecessor had an answer for. */
@@ -155,8 +220,6 @@ export class World {
   }
 }
 
-const roleOf = ({ name }: Slot) => name.replace(/\d+$/, '') as Role;
-
 /** Waits for a condition, however long that takes; fails where a process has said that something must not be. */
 export async function until(world: World, what: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await what())) {
@@ -164,4 +227,11 @@ export async function until(world: World, what: () => boolean | Promise<boolean>
     if (fault) throw new Error((fault as { fault: string }).fault);
     await delay(100);
   }
+}
+
+/** Waits until all processes are up, and the first requests have gone all the way. */
+export async function untilBusy(world: World): Promise<void> {
+  const { journal, slots } = world;
+  await until(world, () => slots.every(({ ready }) => ready));
+  await until(world, () => journal.filter((entry) => 'did' in entry && entry.did === 'authorized').length >= 20);
 }

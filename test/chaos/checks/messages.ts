@@ -12,14 +12,18 @@ const SENT = `
   WHERE processed_at IS NOT NULL AND discarded_at IS NULL ORDER BY id`;
 
 /** What was queued with each request. */
-const FIRSTS = `SELECT min(id) AS id FROM outbox GROUP BY aggregate_id`;
+const FIRSTS = `SELECT aggregate_id, min(id) AS id FROM outbox GROUP BY aggregate_id`;
 
 /** Where the queues have not got each message of the outbox, as it is and in the order of its request. */
 export async function messageProblems(world: World): Promise<string[]> {
   const rows = await world.query<Row>(SENT);
   const arrived = new Map(world.queues.arrivals.toReversed().map((message) => [message.id, message]));
   const known = new Set(rows.map(({ id }) => id));
-  const firsts = new Set((await world.query<{ id: string }>(FIRSTS)).map(({ id }) => id));
+  const firsts = new Map<string, string>();
+  for (const { aggregate_id, id } of await world.query<Pick<Row, 'aggregate_id' | 'id'>>(FIRSTS)) {
+    const known = firsts.get(aggregate_id);
+    if (known === undefined || BigInt(id) < BigInt(known)) firsts.set(aggregate_id, id);
+  }
   const changed = rows.filter(({ id, aggregate_id, message_type, payload }) => {
     const message = arrived.get(id);
     return (
@@ -33,7 +37,7 @@ export async function messageProblems(world: World): Promise<string[]> {
       ({ id }) => `${id}: marked as sent, and ${arrived.has(id) ? 'changed on its way' : 'never arrived'}`,
     ),
     ...[...arrived.keys()].filter((id) => !known.has(id)).map((id) => `${id}: arrived, and is not in the outbox`),
-    ...disordered(world, firsts),
+    ...disordered(world, new Set(firsts.values())),
   ];
 }
 

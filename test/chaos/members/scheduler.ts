@@ -1,34 +1,31 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
-import { AuthRequests } from '../../../src/auth-requests/auth-requests';
-import { Holds } from '../../../src/auth-requests/holds/holds';
+import { type AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { type RequeueVoidCommand } from '../../../src/auth-requests/holds/requeue-void';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { HoldStateError, PaymentEventsDbError } from '../../../src/errors';
 import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
-import { Outbox } from '../../../src/outbox/outbox';
+import { type Shard } from '../../../src/shards/shard';
 import { Sweeper } from '../../../src/sweeper/sweeper';
 import { ask } from '../http';
 import { say } from '../journal';
 import { type QueuedMessage } from '../queues';
-import { CALM, dice, insist, isPassing, NAME, QUEUES, work } from './member';
+import { CALM, dice, insist, isPassing, NAME, QUEUES, sayPassing, work } from './member';
 import { SETTLE_WITHIN, settleWithinMs } from './restaurants';
 
 const EXPIRE_AFTER_MS = 12_000;
 const SETTLE_AFTER_MS = 2_000;
 const EVERYTHING = 10_000;
 
-let sweeper: Sweeper | undefined;
+const sweepers = new Map<PaymentEventsDataSource, Sweeper>();
 
-/** Has a sweeper at work, expires what nobody waits for, and has dead letters go out once more. */
-void work(1, async (dataSource) => {
-  sweeper ??= beginSweeping(dataSource);
-  const requests = new AuthRequests(dataSource);
+/** Has a sweeper at work at each database, expires what nobody waits for, and has dead letters go out once more. */
+void work(1, async (shards) => {
   try {
-    if (dice.chance(0.5)) await expireOld(requests);
-    for (const request of await listUnsettled(requests)) await ask(`${QUEUES}/again`, messageFor(request));
-    if (!CALM && dice.chance(0.3)) await voidAgain(dataSource);
-    await new Outbox(dataSource).requeueAll();
+    // No error tells of a database that is new: nothing here names a restaurant.
+    await shards.reload();
+    const { away } = await shards.each(see);
+    away.forEach(sayPassing);
   } catch (error) {
     const isOfNetwork = error instanceof TypeError && error.message === 'fetch failed';
     if (!isPassing(error) && !isOfNetwork) throw error;
@@ -36,6 +33,15 @@ void work(1, async (dataSource) => {
   }
   await delay(CALM ? 200 : dice.between(500, 2_000));
 });
+
+async function see(shard: Shard): Promise<void> {
+  const { dataSource, requests, outbox } = shard;
+  if (!sweepers.has(dataSource)) sweepers.set(dataSource, beginSweeping(dataSource));
+  if (dice.chance(0.5)) await expireOld(requests);
+  for (const request of await listUnsettled(requests)) await ask(`${QUEUES}/again`, messageFor(request));
+  if (!CALM && dice.chance(0.3)) await voidAgain(shard);
+  await outbox.requeueAll();
+}
 
 async function expireOld(requests: AuthRequests): Promise<void> {
   const correlationId = randomUUID();
@@ -64,8 +70,7 @@ const FAILED = `
   FROM auth_holds WHERE state = 'void_failed' ORDER BY random() LIMIT 3`;
 
 /** A person has some voids sent again that have failed. */
-async function voidAgain(dataSource: PaymentEventsDataSource): Promise<void> {
-  const holds = new Holds(dataSource);
+async function voidAgain({ dataSource, holds }: Shard): Promise<void> {
   const looked = dataSource.query<Omit<RequeueVoidCommand, 'by' | 'reason'>[]>(FAILED);
   for (const hold of await looked.catch(() => [])) {
     try {

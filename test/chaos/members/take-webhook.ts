@@ -1,27 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { Holds } from '../../../src/auth-requests/holds/holds';
-import { type PaymentEventsDataSource } from '../../../src/data-source';
-import { HoldNotFoundError } from '../../../src/errors';
+import { type ReportedHold } from '../../../src/auth-requests/holds/report-hold';
+import { HoldNotFoundError, WrongShardError } from '../../../src/errors';
+import { type Shard } from '../../../src/shards/shard';
+import { type Shards } from '../../../src/shards/shards';
 import { say } from '../journal';
 import { WEBHOOK } from '../queues';
 import { type Webhook } from '../webhooks';
 import { consume } from './consume';
-import { dice, insist } from './member';
+import { dice, insist, sayPassing } from './member';
 
-/** Takes in one message of the processor. It has to come again where its hold is not known yet. */
-export const takeWebhook = (dataSource: PaymentEventsDataSource): Promise<void> =>
+/**
+ * Takes in one message of the processor, which names no restaurant: each database is asked whether it has the hold. It has
+ * to come again where none has it yet, or one is away that may have it.
+ */
+export const takeWebhook = (shards: Shards): Promise<void> =>
   consume(WEBHOOK, async ({ payload }) => {
     const webhook = JSON.parse(Buffer.from(payload, 'base64').toString()) as Webhook;
     const { eventId: sourceEventId, told, processorAuthId, reference, amountCents, currency } = webhook;
-    const holds = new Holds(dataSource);
     const correlationId = randomUUID();
     const report = {
       ...{ processorName: 'stripe', processorAuthId, told, amountCents, currency, correlationId },
       ...{ source: 'stripe', sourceEventId, ...(reference !== undefined && { authRequestId: reference }) },
     };
-    const call = () =>
+    const reportAt = ({ dataSource, holds }: Shard) =>
       dice.chance(0.2) ? dataSource.transaction((manager) => holds.report(report, manager)) : holds.report(report);
-    const reported = await insist(() => call().catch(isUnknown));
+    const reported = await firstOf(shards, reportAt);
+    // Where it has moved to, this process's map does not say yet.
+    if (!reported) await insist(() => shards.reload());
     if (!reported) return 'later';
     const { authRequestId, state: holdState, replayed, voidQueued } = reported;
     const how = voidQueued ? 'to be voided' : told;
@@ -29,7 +34,15 @@ export const takeWebhook = (dataSource: PaymentEventsDataSource): Promise<void> 
     return 'done';
   });
 
-function isUnknown(error: unknown): undefined {
-  if (!(error instanceof HoldNotFoundError)) throw error;
+/** What the database says that has the hold: at most one has. */
+async function firstOf(shards: Shards, report: (shard: Shard) => Promise<ReportedHold>) {
+  const { results, away } = await shards.each((shard) => insist(() => report(shard).catch(isElsewhere), 4));
+  away.forEach(sayPassing);
+  return results.find(({ value }) => value)?.value;
+}
+
+/** Unknown here; or known once, before it moved. */
+function isElsewhere(error: unknown): undefined {
+  if (!(error instanceof HoldNotFoundError || error instanceof WrongShardError)) throw error;
   say({ met: error.code });
 }

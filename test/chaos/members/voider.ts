@@ -1,26 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Holds } from '../../../src/auth-requests/holds/holds';
 import { type VoidAnswer } from '../../../src/auth-requests/holds/attempt-void';
 import { type HoldState } from '../../../src/auth-requests/holds/states';
 import { type HoldToVoid } from '../../../src/auth-requests/holds/to-void';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';
-import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
+import { type Lease } from '../../../src/locks/processing-locks';
 import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
+import { type Shard } from '../../../src/shards/shard';
+import { type Shards } from '../../../src/shards/shards';
 import { ask } from '../http';
 import { say } from '../journal';
 import { type Ending } from '../ledger';
 import { consume } from './consume';
-import { ANSWER_MS, CALM, dice, happens, insist, isPassing, PROCESSOR, work } from './member';
+import { ANSWER_MS, CALM, dice, happens, insistAt, isPassing, PROCESSOR, work } from './member';
 
 const TTL_MS = CALM ? 30_000 : 6_000;
 /** How often a write is made again under its lease before the message is left for the next worker. */
 const TRIES = 4;
 
 /** Carries out what messages ask for: has the processor void holds, and writes down what came of it. */
-void work(3, async (dataSource) => {
-  const holds = new Holds(dataSource);
-  const locks = new ProcessingLocks(dataSource);
+void work(3, async (shards) => {
   await consume('void_request_queued', async ({ messageType, payload }) => {
     // A message that is lost: the sweeper sends another.
     if (happens(0.03)) return 'done';
@@ -30,11 +29,13 @@ void work(3, async (dataSource) => {
     const hold = { processorName, processorAuthId };
     const ref = { restaurantId, authRequestId };
     try {
-      if (dice.chance(0.5)) return await inOneCall(holds, { ...ref, ...hold });
-      return await locks.withLock({ ...ref, ttlMs: TTL_MS }, async (lease, signal) => {
-        const task = await insist(() => holds.toVoid(lease, hold), TRIES);
-        return task.outcome === 'void' ? await stepByStep(holds, lease, task, signal) : 'done';
-      });
+      if (dice.chance(0.5)) return await inOneCall(shards, { ...ref, ...hold });
+      return await shards.run(restaurantId, ({ locks }) =>
+        locks.withLock({ ...ref, ttlMs: TTL_MS }, async (lease, signal) => {
+          const task = await insistAt(shards, lease, ({ holds }) => holds.toVoid(lease, hold), TRIES);
+          return task.outcome === 'void' ? await stepByStep(shards, lease, task, signal) : 'done';
+        }),
+      );
     } catch (error) {
       const isLost = error instanceof LockLostError || error instanceof LockTimeoutError;
       if (!isLost && !isPassing(error)) throw error;
@@ -49,32 +50,35 @@ type End = 'done' | 'later';
 
 /** As "Void a hold in a worker" has it. */
 async function inOneCall(
-  holds: Holds,
+  shards: Shards,
   message: { restaurantId: string; authRequestId: string; processorName: string; processorAuthId: string },
 ): Promise<End> {
   let asked: { answer: VoidAnswer; task: HoldToVoid } | undefined;
-  const result = await holds.attemptVoid({ ...message, ttlMs: TTL_MS }, async (task, signal) => {
-    const answer = await answerOf(task, signal);
-    asked = { answer, task };
-    return answer;
-  });
+  const result = await shards.run(message.restaurantId, ({ holds }) =>
+    holds.attemptVoid({ ...message, ttlMs: TTL_MS }, async (task, signal) => {
+      const answer = await answerOf(task, signal);
+      asked = { answer, task };
+      return answer;
+    }),
+  );
   if (!asked || result.outcome === 'nothing_to_do') return 'done';
   sayRecorded(message.authRequestId, asked.task, asked.answer, result);
   return endOf(asked.answer);
 }
 
-/** By the single calls, each made again by itself. */
-async function stepByStep(holds: Holds, lease: Lease, task: HoldToVoid, signal: AbortSignal): Promise<End> {
+/** By the single calls, each made again by itself; under a lease that moves with its request. */
+async function stepByStep(shards: Shards, lease: Lease, task: HoldToVoid, signal: AbortSignal): Promise<End> {
   const { authRequestId, restaurantId } = lease;
   const { processorName, processorAuthId } = task;
   const hold = { processorName, processorAuthId };
   const answer = await answerOf(task, signal);
-  const recorded = await insist<{ state: HoldState; replayed?: boolean }>(() => {
+  const record = ({ holds }: Shard): Promise<{ state: HoldState; replayed?: boolean }> => {
     if (answer.outcome === 'voided') return holds.recordVoided(lease, { ...answer, ...hold });
     if (answer.outcome === 'failed') return holds.recordVoidFailure(lease, { ...answer, ...hold });
     const source = { source: 'voider', sourceEventId: `${answer.outcome} ${answer.amountCents}` };
     return holds.report({ ...answer, ...hold, authRequestId, restaurantId, told: answer.outcome, ...source });
-  }, TRIES);
+  };
+  const recorded = await insistAt(shards, lease, record, TRIES);
   sayRecorded(authRequestId, task, answer, recorded);
   return endOf(answer);
 }

@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ProcessorAnswer } from '../../../src/auth-requests/attempt';
-import { AuthRequests } from '../../../src/auth-requests/auth-requests';
 import { type FailureCommand, type RecordedFailure } from '../../../src/auth-requests/record-failure';
 import { type RecordedResult } from '../../../src/auth-requests/recorded-result';
 import { type BegunAttempt } from '../../../src/auth-requests/start-attempt';
 import { LockLostError, LockTimeoutError } from '../../../src/errors';
 import { decodeOutboxMessage } from '../../../src/outbox/message-codec';
-import { type Lease, ProcessingLocks } from '../../../src/locks/processing-locks';
+import { type Lease } from '../../../src/locks/processing-locks';
+import { type Shard } from '../../../src/shards/shard';
+import { type Shards } from '../../../src/shards/shards';
 import { ask } from '../http';
 import { say } from '../journal';
 import { type Line } from '../ledger';
 import { consume } from './consume';
-import { ANSWER_MS, CALM, dice, happens, insist, isPassing, PROCESSOR, work } from './member';
+import { ANSWER_MS, CALM, dice, happens, insistAt, isPassing, PROCESSOR, work } from './member';
 import { settleWithinMs } from './restaurants';
 
 const TTL_MS = CALM ? 30_000 : 6_000;
@@ -26,9 +27,7 @@ interface Ref {
   readonly authRequestId: string;
 }
 
-void work(6, async (dataSource) => {
-  const requests = new AuthRequests(dataSource);
-  const locks = new ProcessingLocks(dataSource);
+void work(6, async (shards) => {
   await consume('auth_request_queued', async (delivery) => {
     // A message that is lost: the sweeper sends another.
     if (happens(0.03)) return 'done';
@@ -36,8 +35,10 @@ void work(6, async (dataSource) => {
     const { restaurantId, authRequestId } = data;
     const ref = { restaurantId, authRequestId };
     try {
-      if (dice.chance(0.5)) return await inOneCall(requests, ref);
-      return await locks.withLock({ ...ref, ttlMs: TTL_MS }, (lease, signal) => stepByStep(requests, lease, signal));
+      if (dice.chance(0.5)) return await inOneCall(shards, ref);
+      return await shards.run(restaurantId, ({ locks }) =>
+        locks.withLock({ ...ref, ttlMs: TTL_MS }, (lease, signal) => stepByStep(shards, lease, signal)),
+      );
     } catch (error) {
       // Its failure could not be recorded either.
       if (error instanceof Stumble) return 'later';
@@ -60,36 +61,39 @@ const aStart = ({ restaurantId }: Ref) => ({
 });
 
 /** As "Process a request in a worker" has it. */
-async function inOneCall(requests: AuthRequests, ref: Ref): Promise<End> {
+async function inOneCall(shards: Shards, ref: Ref): Promise<End> {
   const { authRequestId } = ref;
   let answer: ProcessorAnswer | undefined;
-  const result = await requests.attempt({ ...ref, ...aStart(ref), ttlMs: TTL_MS }, async (attempt, signal) => {
-    // Without its correlation id, which what is recorded of an error has as well.
-    say({ did: 'start', authRequestId, status: attempt.status, how: attempt.outcome });
-    answer = await answerOf(attempt, authRequestId, signal);
-    if (happens(0.03)) throw new Stumble();
-    return answer;
-  });
+  const result = await shards.run(ref.restaurantId, ({ requests }) =>
+    requests.attempt({ ...ref, ...aStart(ref), ttlMs: TTL_MS }, async (attempt, signal) => {
+      // Without its correlation id, which what is recorded of an error has as well.
+      say({ did: 'start', authRequestId, status: attempt.status, how: attempt.outcome });
+      answer = await answerOf(attempt, authRequestId, signal);
+      if (happens(0.03)) throw new Stumble();
+      return answer;
+    }),
+  );
   // What was thrown is a failure by now, and its retry waits.
   if (!answer || result.outcome === 'nothing_to_do' || 'error' in result) return 'done';
   sayRecorded(authRequestId, answer, result);
   return endOf(answer);
 }
 
-/** By the single calls, each made again by itself. */
-async function stepByStep(requests: AuthRequests, lease: Lease, signal: AbortSignal): Promise<End> {
+/** By the single calls, each made again by itself; under a lease that moves with its request. */
+async function stepByStep(shards: Shards, lease: Lease, signal: AbortSignal): Promise<End> {
   const { authRequestId } = lease;
   const start = { ...aStart(lease), eventId: randomUUID() };
-  const attempt = await insist(() => requests.startAttempt(lease, start), TRIES);
+  const attempt = await insistAt(shards, lease, ({ requests }) => requests.startAttempt(lease, start), TRIES);
   if (attempt.outcome === 'nothing_to_do') return 'done';
   const { correlationId } = start;
   say({ did: 'start', authRequestId, status: attempt.status, correlationId, how: attempt.outcome });
   const answer = await answerOf(attempt, authRequestId, signal);
-  const recorded = await insist<RecordedResult | RecordedFailure>(() => {
+  const record = ({ requests }: Shard): Promise<RecordedResult | RecordedFailure> => {
     if (answer.outcome === 'authorized') return requests.recordAuthorized(lease, answer);
     if (answer.outcome === 'denied') return requests.recordDenied(lease, answer);
     return requests.recordFailure(lease, answer);
-  }, TRIES);
+  };
+  const recorded = await insistAt(shards, lease, record, TRIES);
   sayRecorded(authRequestId, answer, recorded);
   return endOf(answer);
 }
