@@ -17,7 +17,9 @@ export async function killInTurn(world: World, mayhem: Mayhem, goesOn: () => boo
     await delay(dice.between(5_000, 12_000));
     if (!goesOn()) return;
     const database = dice.pick(world.databases) as WorldDatabase<LoneServer>;
-    await mayhem.do(`server of ${database.name} killed`, () => database.servers.crash(() => othersServed(world, database)));
+    await mayhem.do(`server of ${database.name} killed`, () =>
+      database.servers.crash(() => othersServed(world, database)),
+    );
     await mayhem.do(`server of ${database.name} is back`, () => undefined);
   }
 }

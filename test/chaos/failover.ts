@@ -8,7 +8,12 @@ import { type World } from './world';
  * Kills the server that takes writes again and again, twice a minute in a long run; once, in the middle, the standby
  * takes over for good.
  */
-export async function harmServers(mayhem: Mayhem, world: World, servers: ReplicatedServers, end: number): Promise<void> {
+export async function harmServers(
+  mayhem: Mayhem,
+  world: World,
+  servers: ReplicatedServers,
+  end: number,
+): Promise<void> {
   const began = performance.now();
   const dice = new Dice(`${world.seed} servers`);
   const crashes = Math.max(1, Math.round((end - began) / 60_000));

@@ -32,7 +32,9 @@ export async function split(world: World, mayhem: Mayhem, source: WorldDatabase)
   world.admit(target);
   const members = world.slots.filter(({ reaches }) => reaches === 'all');
   const early = members.filter(() => dice.chance(0.5));
-  await mayhem.do(`map ${world.map.version} for ${early.map(({ name }) => name).join(', ')}`, () => world.publishMap(early));
+  await mayhem.do(`map ${world.map.version} for ${early.map(({ name }) => name).join(', ')}`, () =>
+    world.publishMap(early),
+  );
   await world.startRelays(target);
   await delay(dice.between(1_000, 5_000));
   await mayhem.do(`map ${world.map.version} for all`, () => world.publishMap());

@@ -128,7 +128,8 @@ export class World {
 
   /** Some find the newest map from now on. Those that are left out go on with theirs. */
   async publishMap(slots: readonly Slot[] = this.slots): Promise<void> {
-    for (const { network, reaches } of slots) if (reaches === 'all') await network.publish(this.map.version, this.databases);
+    for (const { network, reaches } of slots)
+      if (reaches === 'all') await network.publish(this.map.version, this.databases);
   }
 
   async remove(): Promise<void> {

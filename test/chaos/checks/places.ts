@@ -23,7 +23,9 @@ export async function misplaced(world: World): Promise<string[]> {
     }
     const left = await database.query<{ event_id: string }>(`SELECT event_id FROM payment_events WHERE ${foreign}`);
     const lost = left.filter(({ event_id }) => !known.has(event_id));
-    problems.push(...lost.map(({ event_id }) => `${database.name}: event ${event_id} did not move with its restaurant`));
+    problems.push(
+      ...lost.map(({ event_id }) => `${database.name}: event ${event_id} did not move with its restaurant`),
+    );
   }
   return problems;
 }

@@ -22,8 +22,6 @@ const sweepers = new Map<PaymentEventsDataSource, Sweeper>();
 /** Has a sweeper at work at each database, expires what nobody waits for, and has dead letters go out once more. */
 void work(1, async (shards) => {
   try {
-    // No error tells of a database that is new: nothing here names a restaurant.
-    await shards.reload();
     const { away } = await shards.each(see);
     away.forEach(sayPassing);
   } catch (error) {

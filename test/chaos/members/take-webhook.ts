@@ -25,8 +25,6 @@ export const takeWebhook = (shards: Shards): Promise<void> =>
     const reportAt = ({ dataSource, holds }: Shard) =>
       dice.chance(0.2) ? dataSource.transaction((manager) => holds.report(report, manager)) : holds.report(report);
     const reported = await firstOf(shards, reportAt);
-    // Where it has moved to, this process's map does not say yet.
-    if (!reported) await insist(() => shards.reload());
     if (!reported) return 'later';
     const { authRequestId, state: holdState, replayed, voidQueued } = reported;
     const how = voidQueued ? 'to be voided' : told;
