@@ -14,7 +14,7 @@ const TAKEN = 5;
 export async function killInTurn(world: World, mayhem: Mayhem, goesOn: () => boolean): Promise<void> {
   const dice = new Dice(`${world.seed} servers`);
   while (goesOn()) {
-    await delay(dice.between(5_000, 12_000));
+    await delay(dice.between(8_000, 20_000));
     if (!goesOn()) return;
     const database = dice.pick(world.databases) as WorldDatabase<LoneServer>;
     await mayhem.do(`server of ${database.name} killed`, () =>

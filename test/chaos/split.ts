@@ -3,7 +3,7 @@ import { halvesOf } from '../../src/fence/residue';
 import { Dice } from './dice';
 import { LoneServer } from './lone-server';
 import { type Mayhem } from './mayhem';
-import { MemberProcess } from './member-process';
+import { type MemberProcess } from './member-process';
 import { type World } from './world';
 import { type WorldDatabase } from './world-database';
 
@@ -55,7 +55,7 @@ async function runKilled(
   for (;;) {
     const next = left[0];
     const wait = next && dice.between(0, next[1]);
-    const splitter: MemberProcess = new MemberProcess({
+    const splitter: MemberProcess = world.hire({
       command: ['test/chaos/members/splitter.ts'],
       env,
       hear: (entry) => {

@@ -10,7 +10,7 @@ import { Dice } from './dice';
 import { ask } from './http';
 import { type Entry } from './journal';
 import { type Line } from './ledger';
-import { MemberProcess } from './member-process';
+import { MemberProcess, type Program } from './member-process';
 import { Network } from './network';
 import { Queues } from './queues';
 import { WorldDatabase, type Servers } from './world-database';
@@ -38,6 +38,8 @@ export class World {
   calm = false;
   queues!: Queues;
   #version = 1;
+  #isRemoved = false;
+  readonly #hired = new Set<MemberProcess>();
   readonly #servers: Servers[] = [];
   readonly #added: WorldDatabase[] = [];
   #processor!: MemberProcess;
@@ -132,7 +134,18 @@ export class World {
       if (reaches === 'all') await network.publish(this.map.version, this.databases);
   }
 
+  /** A process that ends by itself, or with the world. */
+  hire(program: Program): MemberProcess {
+    if (this.#isRemoved) throw new Error('The world is over.');
+    const process = new MemberProcess(program);
+    this.#hired.add(process);
+    void process.ended.then(() => this.#hired.delete(process));
+    return process;
+  }
+
   async remove(): Promise<void> {
+    this.#isRemoved = true;
+    await Promise.all([...this.#hired].map((process) => process.kill()));
     await this.stop();
     await this.#processor?.kill();
     await this.queues?.close();

@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { type ReportedHold } from '../../../src/auth-requests/holds/report-hold';
-import { HoldNotFoundError, WrongShardError } from '../../../src/errors';
+import {
+  AuthRequestNotFoundError,
+  HoldNotFoundError,
+  type PaymentEventsDbError,
+  WrongShardError,
+} from '../../../src/errors';
 import { type Shard } from '../../../src/shards/shard';
 import { type Shards } from '../../../src/shards/shards';
 import { say } from '../journal';
@@ -41,6 +46,7 @@ async function firstOf(shards: Shards, report: (shard: Shard) => Promise<Reporte
 
 /** Unknown here; or known once, before it moved. */
 function isElsewhere(error: unknown): undefined {
-  if (!(error instanceof HoldNotFoundError || error instanceof WrongShardError)) throw error;
-  say({ met: error.code });
+  const types = [AuthRequestNotFoundError, HoldNotFoundError, WrongShardError];
+  if (!types.some((type) => error instanceof type)) throw error;
+  say({ met: (error as PaymentEventsDbError).code });
 }
