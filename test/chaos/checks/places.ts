@@ -18,8 +18,8 @@ export async function misplaced(world: World): Promise<string[]> {
   for (const database of world.databases) {
     const foreign = `NOT (${inClass(database.owns)})`;
     for (const table of MOVED) {
-      const [row] = await database.query<{ count: string }>(`SELECT count(*) FROM ${table} WHERE ${foreign}`);
-      if (row!.count !== '0') problems.push(`${database.name}: ${row!.count} rows of others in ${table}`);
+      const rows = await database.query<object>(`SELECT * FROM ${table} WHERE ${foreign} LIMIT 10`);
+      problems.push(...rows.map((row) => `${database.name}: a row of others in ${table}: ${JSON.stringify(row)}`));
     }
     const left = await database.query<{ event_id: string }>(`SELECT event_id FROM payment_events WHERE ${foreign}`);
     const lost = left.filter(({ event_id }) => !known.has(event_id));
