@@ -39,11 +39,7 @@ test('a database splits under fire: no request is lost, none is done twice, and 
   for (const database of world.databases) {
     await database.query(UNWATCH_TRANSITIONS);
     const { stdout, exitCode } = await cliProcess(database.url, ['check', '--ignore-privileges']);
-    expect({ of: database.name, exitCode, stdout }).toEqual({
-      of: database.name,
-      exitCode: 0,
-      stdout: expect.any(String),
-    });
+    expect({ of: database.name, differs: exitCode === 0 ? '' : stdout }).toEqual({ of: database.name, differs: '' });
   }
 });
 

@@ -2,7 +2,7 @@ import { type AuthorizeCommand } from '../../../src/auth-requests/authorize';
 import { Dice } from '../dice';
 import { RESTAURANTS } from './restaurants';
 
-/** What a restaurant asks an API. The same number, the same request: who got no answer asks again, whoever answers then. */
+/** What a restaurant asks an API. The same number, the same request: who got no answer asks again, and another process may answer. */
 export function commandOf(seed: string, api: string, number: number): AuthorizeCommand {
   const key = `${api} ${number}`;
   const chosen = new Dice(`${seed} ${key}`);

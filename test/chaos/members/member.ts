@@ -35,8 +35,8 @@ export const isPassing = (error: unknown): error is PaymentEventsDbError =>
 
 /** Says what has gone wrong at a database. @throws what does not pass */
 export function sayPassing({ error }: { error: PaymentEventsDbError }): void {
-  if (!isPassing(error)) throw error;
-  say({ met: error.code });
+  if (isPassing(error)) return say({ met: error.code });
+  throw error as Error;
 }
 
 /** Makes the same call again as long as what goes wrong may pass. */
