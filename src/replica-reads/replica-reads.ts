@@ -1,6 +1,6 @@
 import { IsOptional } from 'class-validator';
 import { type DataSource } from 'typeorm';
-import { type AuthRequest, type Row, toAuthRequest } from '../auth-requests/auth-request';
+import { type AuthRequest, toAuthRequest } from '../auth-requests/auth-request';
 import {
   type AuthRequestPage,
   get,
@@ -125,7 +125,7 @@ export class ReplicaReads {
     const look = { ...requestInput(wanted), at_least: atLeast ?? 0 };
     const answer = await this.#replica.ask(async (session) => {
       const { follows, ...row } = (await session.row(LOOK_FOR_REQUEST, look))!;
-      return { follows, found: row.auth_request_id === null ? undefined : toAuthRequest(row as Row) };
+      return { follows, found: row.auth_request_id === null ? undefined : toAuthRequest(row) };
     }, atLeast !== undefined);
     countRead('get', answer);
     if (answer.found) return { ...answer.found, from: 'replica' };
