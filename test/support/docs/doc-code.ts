@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import * as manifest from '../../../package.json';
 import { compiled, javascriptOf } from '../jest/compiled';
+import { runToEnd } from '../processes/run-to-end';
 
 const { exports } = manifest;
 const root = resolve(__dirname, '../../..');
@@ -72,7 +71,7 @@ export class DocProject {
   /** @returns what `tsc` complains about */
   async typecheck(): Promise<string> {
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    return await run([tsc, '-p', this.folder], this.folder, {}).catch((error: { stdout: string }) => error.stdout);
+    return await run([tsc, '-p', this.folder], this.folder, {}).catch((error: Error) => error.message);
   }
 
   /** @returns what the program prints, line by line */
@@ -85,7 +84,5 @@ export class DocProject {
   }
 }
 
-async function run(args: string[], cwd: string, env: Record<string, string>): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, env: { ...process.env, ...env } });
-  return stdout;
-}
+const run = (args: readonly string[], cwd: string, env: Record<string, string>): Promise<string> =>
+  runToEnd(process.execPath, args, { cwd, env: { ...process.env, ...env } });

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
-
-const ROOT = resolve(__dirname, '../../..');
+import { join } from 'node:path';
+import { compiled } from '../jest/compiled';
+import { runToEnd } from '../processes/run-to-end';
 
 /**
  * A folder in which the shell blocks of a page run one after the other, as their reader would type them: what one exports, the next
@@ -19,7 +17,7 @@ export class PageShell {
     private readonly env: Readonly<Record<string, string>> = {},
     private readonly words: Readonly<Record<string, string>> = {},
   ) {
-    const program = `'${process.execPath}' --import '${join(ROOT, 'node_modules/tsx/dist/loader.mjs')}' '${join(ROOT, 'src/cli/main.ts')}'`;
+    const program = `'${process.execPath}' '${compiled('src/cli/main.ts')}'`;
     writeFileSync(join(this.folder, 'npx'), `#!/bin/sh\nshift\nexec ${program} "$@"\n`);
     chmodSync(join(this.folder, 'npx'), 0o755);
   }
@@ -36,23 +34,19 @@ export class PageShell {
 
   /**
    * @returns what was printed on standard output
-   * @throws Error with all that was printed, where a command fails
+   * @throws Error with all that was printed, where a command fails or hangs
    */
   async run(script: string): Promise<string> {
     const filled = this.fill(script);
-    const bash = promisify(execFile)('bash', ['-euo', 'pipefail', '-c', `${this.#exports}${filled}`], {
+    const stdout = await runToEnd('bash', ['-euo', 'pipefail', '-c', `${this.#exports}${filled}`], {
       cwd: this.folder,
       env: {
         ...process.env,
         FORCE_COLOR: undefined,
         NO_COLOR: '1',
-        TSX_TSCONFIG_PATH: join(ROOT, 'tsconfig.json'),
         ...this.env,
         PATH: `${this.folder}:${process.env.PATH}`,
       },
-    });
-    const { stdout } = await bash.catch(({ message, stdout }: Error & { stdout?: string }) => {
-      throw new Error(`${message}\n${stdout ?? ''}`);
     });
     this.#exports += [...filled.matchAll(/^export .*\n/gm)].join('');
     return stdout;
