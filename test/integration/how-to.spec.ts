@@ -5,7 +5,7 @@ import { TestKeyring } from '../support/configs/configs';
 import { DocPage } from '../support/docs/doc-page';
 import { useTestDatabase } from '../support/database/use-test-database';
 
-/** The tests of the pooler, those of NestJS, of shards and in test runners do all there is to do for their page. */
+/** The tests of the pooler, those of NestJS, of shards and in test runners run the code of their page. */
 const TESTED_ELSEWHERE = ['pgbouncer', 'start-with-shards', 'test-your-service', 'use-in-nestjs'];
 /** The code of some needs a broker or a replica: the tests of the publishers and of replicas run it. */
 const isRunElsewhere = (page: string) => page.startsWith('publish-to-') || page === 'read-from-replicas';
@@ -20,7 +20,15 @@ const pages = readdirSync(resolve(__dirname, '../../docs/how-to'))
   .filter((page) => !TESTED_ELSEWHERE.includes(page))
   .map((page) => ({ page, code: codeBlocks(`docs/how-to/${page}.md`, 'ts') }))
   .filter(({ code }) => code !== '');
-const project = new DocProject(Object.fromEntries(pages.map(({ page, code }) => [page, code])));
+/** Programs of their own each, which the test of their page runs. */
+const [shards, shardsInNest] = new DocPage('docs/how-to/start-with-shards.md').blocksOf('In code', 'ts') as [
+  string,
+  string,
+];
+const project = new DocProject({
+  ...Object.fromEntries(pages.map(({ page, code }) => [page, code])),
+  ...{ shards, shardsInNest },
+});
 const keyring = new TestKeyring();
 afterAll(() => project.remove());
 
