@@ -1,34 +1,31 @@
 import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseUnavailableError } from '../../src';
-import { owns, type ResidueClass } from '../../src/fence/residue';
 import { setFence } from '../../src/fence/set-fence';
 import { setSequenceRange } from '../../src/fence/sequence-range';
 import { shardMapFile } from '../../src/shards/map-sources';
-import { type ShardMap } from '../../src/shards/shard-map';
 import { Shards } from '../../src/shards/shards';
-import { EmbeddedServer, TemporaryDirectory, UNSAFE_BUT_FAST } from '../../src/testing';
+import { EmbeddedServer, TemporaryDirectory } from '../../src/testing';
 import { quietDataSource, Silence } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { DocPage } from '../support/docs/doc-page';
 import { PageShell } from '../support/docs/page-shell';
 import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { aRestaurantOf, EVEN, fence, mapOf, ODD, untilAvailable } from '../support/shards/shards';
 
 // A server of its own, and commands that take seconds to start.
 jest.setTimeout(300_000);
 
 const PAGE = new DocPage('docs/how-to/a-database-is-away.md');
-const EVEN: ResidueClass = { modulus: 2, remainder: 0 };
-const ODD: ResidueClass = { modulus: 2, remainder: 1 };
 const a = useTestDatabase();
 const folder = new TemporaryDirectory();
 const shell = new PageShell();
 let server: EmbeddedServer;
 
+/** Of what is committed it loses nothing when it is killed: without `synchronous_commit`, the fence could be lost. */
 const start = () =>
-  EmbeddedServer.start({ dataDirectory: folder.dataDirectory, settings: UNSAFE_BUT_FAST, notice: () => undefined });
+  EmbeddedServer.start({ dataDirectory: folder.dataDirectory, settings: { fsync: 'off' }, notice: () => undefined });
 
 beforeAll(async () => {
   server = await start();
@@ -37,27 +34,14 @@ beforeAll(async () => {
   await setFence(dataSource, ODD);
   await setSequenceRange(dataSource, 1);
   await dataSource.destroy();
-  await setFence(await a.dataSource(), EVEN);
+  await fence(a, EVEN);
 });
 afterAll(async () => {
   await folder.remove();
   shell.remove();
 });
 
-const mapOf = (version: number): ShardMap => ({
-  version,
-  shards: [
-    { name: 'a', ...EVEN, number: 0, url: a.url },
-    { name: 'b', ...ODD, number: 1, url: server.url },
-  ],
-});
-
-function restaurantOf(shard: ResidueClass): string {
-  for (;;) {
-    const id = randomUUID();
-    if (owns(shard, id)) return id;
-  }
-}
+const map = (version: number) => mapOf(version, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: server.url } });
 
 test('the page has no block that nothing here runs', () => {
   expect(PAGE.blocks.map(({ section, language }) => `${section}: ${language}`)).toEqual([
@@ -69,9 +53,9 @@ test('the page has no block that nothing here runs', () => {
 
 test('a database that is away stops its own restaurants alone, and services follow its replica to another address', async () => {
   const path = join(shell.folder, 'shards.json');
-  shell.write('shards.json', JSON.stringify(mapOf(1)));
+  shell.write('shards.json', JSON.stringify(map(1)));
   const shards = await new Shards(shardMapFile(path), { reloadEveryMs: 100, logger: new Silence() }).open();
-  const [here, there] = [restaurantOf(EVEN), restaurantOf(ODD)];
+  const [here, there] = [aRestaurantOf(EVEN), aRestaurantOf(ODD)];
   const accept = (restaurantId: string) =>
     shards.run(restaurantId, ({ requests }) =>
       requests.authorize(anAuthorizeCommand({ restaurantId, idempotencyKey: randomUUID() })),
@@ -93,12 +77,12 @@ test('a database that is away stops its own restaurants alone, and services foll
     expect(told).toMatch(/^b .* 3 no server/m);
 
     server = await start();
-    shell.write('failover.json', JSON.stringify(mapOf(2)));
+    shell.write('failover.json', JSON.stringify(map(2)));
     const [look] = PAGE.blocksOf('3. Put it right', 'bash');
     expect(await shell.run(look!)).toContain('Version 2.');
     renameSync(join(shell.folder, 'failover.json'), path);
-    while (shards.map.version < 2) await delay(50);
-    await accept(there);
+    await untilAvailable(() => accept(there));
+    expect(shards.map.version).toBe(2);
     const { requests } = await shards.of(there);
     expect(await requests.get({ restaurantId: there, authRequestId: before.authRequestId })).toMatchObject({
       status: 'PENDING',
@@ -112,12 +96,12 @@ test('a database that is away stops its own restaurants alone, and services foll
 });
 
 test('what the page says not to do is refused', async () => {
-  const map = mapOf(3);
-  shell.write('less.json', JSON.stringify({ ...map, shards: map.shards.slice(0, 1) }));
+  const [first] = map(3).shards;
+  shell.write('less.json', JSON.stringify({ version: 3, shards: [first] }));
   await expect(shell.run('PAYMENT_EVENTS_DB_SHARDS=less.json npx payment-events-db shard map')).rejects.toThrow(
     'no database has class 1 of 2',
   );
-  shell.write('whole.json', JSON.stringify({ version: 3, shards: [{ ...map.shards[0], modulus: 1, remainder: 0 }] }));
+  shell.write('whole.json', JSON.stringify({ version: 3, shards: [{ ...first, modulus: 1, remainder: 0 }] }));
   await expect(shell.run('PAYMENT_EVENTS_DB_SHARDS=whole.json npx payment-events-db shard fence')).rejects.toThrow(
     'The fence was not set',
   );

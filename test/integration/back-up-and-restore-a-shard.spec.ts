@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { AuthRequests, DatabaseUnavailableError, WrongShardError } from '../../src';
 import { type PaymentEventsDataSource } from '../../src/data-source';
-import { owns, type ResidueClass } from '../../src/fence/residue';
 import { setFence } from '../../src/fence/set-fence';
 import { setSequenceRange } from '../../src/fence/sequence-range';
 import { shardMapFile } from '../../src/shards/map-sources';
@@ -22,13 +20,12 @@ import { useTestDatabase } from '../support/database/use-test-database';
 import { DocPage } from '../support/docs/doc-page';
 import { PageShell } from '../support/docs/page-shell';
 import { anAuthorizeCommand } from '../support/requests/auth-requests';
+import { aRestaurantOf, EVEN, fence, mapOf, ODD, untilAvailable } from '../support/shards/shards';
 
 // A server of its own, and commands that take seconds to start.
 jest.setTimeout(300_000);
 
 const PAGE = new DocPage('docs/how-to/back-up-and-restore-a-shard.md');
-const EVEN: ResidueClass = { modulus: 2, remainder: 0 };
-const ODD: ResidueClass = { modulus: 2, remainder: 1 };
 
 const a = useTestDatabase();
 const folder = new TemporaryDirectory();
@@ -49,20 +46,8 @@ afterAll(async () => {
   await folder.remove();
 });
 
-function restaurantOf(shard: ResidueClass): string {
-  for (;;) {
-    const id = randomUUID();
-    if (owns(shard, id)) return id;
-  }
-}
-
-const writeMap = (name: string, version: number, urlOfB: string) => {
-  const shards = [
-    { name: 'a', ...EVEN, number: 0, url: a.url },
-    { name: 'b', ...ODD, number: 1, url: urlOfB },
-  ];
-  shell.write(name, JSON.stringify({ version, shards }));
-};
+const writeMap = (name: string, version: number, urlOfB: string) =>
+  shell.write(name, JSON.stringify(mapOf(version, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: urlOfB } })));
 
 const restaurantsOfMessages = async (database: PaymentEventsDataSource) => {
   const rows = await database.query<{ id: string }[]>(
@@ -87,9 +72,9 @@ test('a shard is restored to an older moment while the others go on, and service
   const [dump] = PAGE.blocksOf('Back up', 'bash');
   const [bring, make] = PAGE.blocksOf('Restore', 'bash') as [string, string];
   const [close, disown, skip] = PAGE.blocksOf('Restore', 'sql') as [string, string, string];
-  const [here, there] = [restaurantOf(EVEN), restaurantOf(ODD)];
+  const [here, there] = [aRestaurantOf(EVEN), aRestaurantOf(ODD)];
   const old = await quietDataSource({ url: b!.url });
-  await setFence(await a.dataSource(), EVEN);
+  await fence(a, EVEN);
   await setSequenceRange(old, 1);
 
   // The backup is from before a split: b has the restaurants of both, and one of them moves afterwards.
@@ -131,8 +116,8 @@ test('a shard is restored to an older moment while the others go on, and service
     await shell.run('npx payment-events-db check --shard b');
 
     renameSync(join(shell.folder, 'restored.json'), path);
-    while (shards.map.version < 2) await delay(50);
-    await accept(there);
+    await untilAvailable(() => accept(there));
+    expect(shards.map.version).toBe(2);
     const { requests } = await shards.of(there);
     expect(await requests.get({ restaurantId: there, authRequestId: lost.authRequestId })).toBeNull();
     // The fence is that of the map, and not that of the backup.

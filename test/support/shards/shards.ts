@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseUnavailableError } from '../../../src/errors';
 import { owns, type ResidueClass } from '../../../src/fence/residue';
 import { setFence } from '../../../src/fence/set-fence';
 import { type ShardEntry, type ShardMap, type ShardMapSource } from '../../../src/shards/shard-map';
@@ -39,6 +41,17 @@ export function aRestaurantOf(shard: ResidueClass): string {
 
 export const fence = async (database: DatabaseOfFile, shard: ResidueClass, widen = false): Promise<unknown> =>
   setFence(await database.dataSource(), shard, { widen });
+
+/** Does it again while the database is away, as a service does; after a minute that is the failure. */
+export async function untilAvailable<T>(work: () => Promise<T>): Promise<T> {
+  for (const deadline = Date.now() + 60_000; ; await delay(100)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailableError) || Date.now() > deadline) throw error;
+    }
+  }
+}
 
 /** Deletes every request with all that belongs to it, also the events, which nothing else may. */
 export const empty = (database: DatabaseOfFile): Promise<unknown> =>
