@@ -30,21 +30,20 @@ export interface SetFenceOptions {
  */
 export async function setFence(
   dataSource: DataSource,
-  { modulus, remainder }: ResidueClass,
-  { widen = false }: SetFenceOptions = {},
+  shard: ResidueClass,
+  options?: SetFenceOptions,
 ): Promise<boolean> {
-  const shard = { modulus, remainder };
-  if (!isClass(shard)) {
-    throw new ConfigurationError(
-      `There is no such class: the modulus must be a power of two up to ${LARGEST_MODULUS}, the remainder smaller than it.`,
-    );
-  }
-  const statements = FENCED_TABLES.flatMap((table) => [dropFence(table), addFence(table, shard)]);
-  return await change(dataSource, statements, (fences) => {
-    const before = [...fences.values()];
-    for (const fence of before) if (isAClass(fence)) assertMayReplace(fence, shard, widen);
-    return before.every((fence) => isAClass(fence) && isSameClass(fence, shard));
-  });
+  const change = changeTo(shard, options);
+  return await onASession(dataSource, (queryRunner) => make(queryRunner, change));
+}
+
+/** As `setFence`, on a session that has locks which are to be kept as long as its statement may run. */
+export async function setFenceBy(
+  queryRunner: QueryRunner,
+  shard: ResidueClass,
+  options?: SetFenceOptions,
+): Promise<boolean> {
+  return await make(queryRunner, changeTo(shard, options));
 }
 
 /**
@@ -54,9 +53,40 @@ export async function setFence(
  * @throws DatabaseTimeoutError writers kept a table locked for `migrationLockBudgetMs`. Nothing was changed
  */
 export async function removeFence(dataSource: DataSource): Promise<boolean> {
-  return await change(dataSource, FENCED_TABLES.map(dropFence), (fences) =>
-    [...fences.values()].every((fence) => fence === undefined),
-  );
+  return await onASession(dataSource, removeFenceBy);
+}
+
+/** As `removeFence`, on a session that has locks which are to be kept as long as its statement may run. */
+export async function removeFenceBy(queryRunner: QueryRunner): Promise<boolean> {
+  return await make(queryRunner, {
+    statements: FENCED_TABLES.map(dropFence),
+    isDone: (fences) => [...fences.values()].every((fence) => fence === undefined),
+  });
+}
+
+type Fences = Awaited<ReturnType<typeof readFences>>;
+
+interface Change {
+  readonly statements: readonly string[];
+  /** @throws ConfigurationError it may not be made */
+  readonly isDone: (fences: Fences) => boolean;
+}
+
+function changeTo({ modulus, remainder }: ResidueClass, { widen = false }: SetFenceOptions = {}): Change {
+  const shard = { modulus, remainder };
+  if (!isClass(shard)) {
+    throw new ConfigurationError(
+      `There is no such class: the modulus must be a power of two up to ${LARGEST_MODULUS}, the remainder smaller than it.`,
+    );
+  }
+  return {
+    statements: FENCED_TABLES.flatMap((table) => [dropFence(table), addFence(table, shard)]),
+    isDone: (fences) => {
+      const before = [...fences.values()];
+      for (const fence of before) if (isAClass(fence)) assertMayReplace(fence, shard, widen);
+      return before.every((fence) => isAClass(fence) && isSameClass(fence, shard));
+    },
+  };
 }
 
 function assertMayReplace(before: ResidueClass, after: ResidueClass, widen: boolean): void {
@@ -72,18 +102,20 @@ function assertMayReplace(before: ResidueClass, after: ResidueClass, widen: bool
   }
 }
 
-type Fences = Awaited<ReturnType<typeof readFences>>;
+async function onASession<T>(dataSource: DataSource, work: (queryRunner: QueryRunner) => Promise<T>): Promise<T> {
+  const queryRunner = dataSource.createQueryRunner();
+  try {
+    return await work(queryRunner);
+  } finally {
+    await queryRunner.release();
+  }
+}
 
 /**
  * Changes the fences as one transaction, unless they are as they should be. What was decided on is compared once more
  * under the locks, since another may have set a fence in between.
  */
-async function change(
-  dataSource: DataSource,
-  statements: readonly string[],
-  isDone: (fences: Fences) => boolean,
-): Promise<boolean> {
-  const queryRunner = dataSource.createQueryRunner();
+async function make(queryRunner: QueryRunner, { statements, isDone }: Change): Promise<boolean> {
   try {
     return await untilDecided(async () => {
       const fences = await readFences(queryRunner);
@@ -92,8 +124,6 @@ async function change(
     });
   } catch (error) {
     throw translateError(error);
-  } finally {
-    await queryRunner.release();
   }
 }
 

@@ -135,6 +135,7 @@ test.each<[string, string[], Record<string, string | undefined>, number, string]
     'PAYMENT_EVENTS_DB_SPLIT_TO',
   ],
   ['a number', ['status', '--from', 'a'], {}, 64, 'such as 1'],
+  ['a number of its own', ['prepare', '--from', 'a', '--number', '0'], {}, 64, 'a has 0. Give one'],
 ])('without %s a step is refused, and says what it needs', async (_what, args, changes, exitCode, said) => {
   env = { ...env, ...changes };
   const finished = await run(...args);

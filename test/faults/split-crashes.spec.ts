@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type ShardMap } from '../../src/shards/shard-map';
+import { SplitRefusedError } from '../../src/shards/split/errors';
 import { type SplitterTask } from '../fixtures/splitter.fixture';
 import { FixtureProcess } from '../support/processes/fixture-process';
 import { holdIn, requestIn } from '../../src/testing';
@@ -88,4 +89,22 @@ test.each([
   const taken = await requestIn(pair.source, 'AUTHORIZED');
   expect(taken.authRequestId).toBeDefined();
   await pair.end();
+});
+
+test('killed in the cleaning up, it is undone with all that the source had, or not at all', async () => {
+  for (const after of [0, 1, 5]) {
+    const pair = await aFilledPair();
+    const before = (await pair.rows()).source;
+    await pair.split.run();
+    await killing(pair, 'cleanUp', pair.newMap, after);
+    const refused = await pair.split.undo(pair.oldMap).then(
+      () => false,
+      (error: unknown) => error instanceof SplitRefusedError,
+    );
+    if (refused) {
+      await pair.split.cleanUp(pair.newMap);
+      expect((await pair.rows()).target).toEqual(before);
+    } else expect((await pair.rows()).source).toEqual(before);
+    await pair.end();
+  }
 });

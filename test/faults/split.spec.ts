@@ -4,6 +4,7 @@ import { SplitUnderWayError } from '../../src/migrator/errors';
 import { OBJECTS } from '../../src/schema/objects';
 import { SplitRefusedError } from '../../src/shards/split/errors';
 import { splitMap } from '../../src/shards/split/split-map';
+import { setSequenceRange } from '../../src/fence/sequence-range';
 import { TABLES } from '../../src/shards/split/tables';
 import { holdIn, RecordingPublisher, requestIn } from '../../src/testing';
 import { failureOf } from '../support/processes/within';
@@ -99,6 +100,39 @@ test('what is no split at all is refused', async () => {
   expect(await refusalOf(pair.splitWith({ target: pair.source }).prepare())).toMatch('The target is the source itself');
 });
 
+test('a number that does not come after all that the source has counted is refused', async () => {
+  await setSequenceRange(pair.source, 3);
+  const numbered = (number: number) => pair.splitWith({ number });
+  for (const number of [0, 1, 3]) expect(await refusalOf(numbered(number).prepare())).toMatch('in the range of 3');
+  await pair.source.query(
+    `INSERT INTO outbox (id, aggregate_id, restaurant_id, message_type, payload)
+     VALUES (5 * 2 ^ 40 + 1, gen_random_uuid(), $1, 'auth_request_queued', '\\x')`,
+    [moves],
+  );
+  for (const number of [4, 5]) expect(await refusalOf(numbered(number).prepare())).toMatch('in the range of 5');
+  expect((await numbered(5).status()).done).toEqual([]);
+  await pair.source.query(
+    'DELETE FROM outbox; ALTER SEQUENCE auth_processing_fencing_tokens RESTART WITH 6597069766656',
+  );
+  expect(await refusalOf(numbered(6).prepare())).toMatch('in the range of 6');
+  await numbered(7).prepare();
+});
+
+test('a split goes on with the number that it was begun with, and no other', async () => {
+  await pair.split.prepare();
+  const other = pair.splitWith({ number: 2 });
+  expect(await refusalOf(other.publish())).toMatch('go on with --number 1');
+  await pair.split.publish();
+  await pair.split.subscribe();
+  for (const step of ['subscribe', 'cutOver'] as const)
+    expect(await refusalOf(other[step]())).toMatch('go on with --number 1');
+  await pair.split.cutOver();
+  const before = await pair.rows();
+  expect(await refusalOf(other.undo(pair.oldMap))).toMatch('--number 1');
+  expect(await pair.rows()).toEqual(before);
+  await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+});
+
 test('a source that has another class is refused', async () => {
   const split = pair.splitWith({ shard: ODD });
   await pair.split.run();
@@ -123,6 +157,31 @@ test('migrations and rebuilds are refused at both databases while a split is und
   await new ReadModel(pair.target).rebuild(authRequestId);
   expect(await failureOf(new ReadModel(pair.source).rebuild(authRequestId))).toBeInstanceOf(WrongShardError);
 });
+
+test.each(['cutOver', 'undo'] as const)(
+  '%s changes the fence in the session that has the lock: while that may run, no other process looks',
+  async (step) => {
+    await subscribed();
+    if (step === 'undo') await pair.split.cutOver();
+    const queryRunner = pair.source.createQueryRunner();
+    await queryRunner.startTransaction();
+    await new AuthRequests(pair.source).authorize(anAuthorizeCommand({ restaurantId: stays }), queryRunner.manager);
+    const changing = step === 'undo' ? pair.split.undo(pair.oldMap) : pair.split.cutOver();
+    let waiting: { hasLock: boolean }[] = [];
+    while (waiting.length === 0) {
+      await delay(20);
+      waiting = await pair.source.query(
+        `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = fencing.pid AND locktype = 'advisory' AND granted) AS "hasLock"
+         FROM pg_locks AS fencing JOIN pg_database ON pg_database.oid = database
+         WHERE mode = 'AccessExclusiveLock' AND NOT granted AND datname = current_database()`,
+      );
+    }
+    expect(waiting).toEqual([{ hasLock: true }]);
+    await queryRunner.commitTransaction();
+    await queryRunner.release();
+    await changing;
+  },
+);
 
 test('a transaction that was open when the source is fenced is waited for, and what it wrote arrives', async () => {
   await subscribed();
@@ -257,7 +316,25 @@ describe('undoing', () => {
     await pair.split.run();
     expect(await refusalOf(pair.split.undo(pair.newMap))).toMatch('The map has the target');
     await pair.split.cleanUp(pair.newMap);
-    expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch('the source was cleaned up');
+    expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch('The source was cleaned up');
+  });
+
+  test('is refused once the cleaning up has begun, even where no request is deleted yet', async () => {
+    await fill();
+    await pair.split.run();
+    await pair.source.query(
+      `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$stopped$$; END';
+       CREATE TRIGGER stop BEFORE DELETE ON auth_request_state FOR EACH ROW EXECUTE FUNCTION stop()`,
+    );
+    await failureOf(pair.split.cleanUp(pair.newMap));
+    await pair.source.query('DROP FUNCTION stop CASCADE');
+    const left = await pair.rows();
+    expect(left.source.auth_idempotency_keys).toEqual([]);
+    expect(left.source.auth_request_state).not.toEqual([]);
+    expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch('The source was cleaned up, or that was begun');
+    expect(await pair.rows()).toEqual(left);
+    await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+    await pair.split.cleanUp(pair.newMap);
   });
 });
 

@@ -149,7 +149,7 @@ async function withSplit(
         source: sourceDataSource,
         target: targetDataSource,
         shard: known ? wholeOf(source, known) : source,
-        number: number ?? known?.number ?? refuseNumber(map),
+        number: numberIn(map, known, number),
         connection: process.env[CONNECTION] || undefined,
         say: (message) => console.error(message),
       });
@@ -176,9 +176,24 @@ function urlOf(to: string | undefined, { shards }: ShardMap): string {
   );
 }
 
-function refuseNumber({ shards }: ShardMap): never {
-  const free = Math.max(...shards.map(({ number }) => number)) + 1;
-  throw new ConfigurationError(`--number must be given: one that no database ever had, such as ${free}.`);
+/** What the map says of the target; before it has it, what no other database of the map has. */
+function numberIn(map: ShardMap, known: ShardEntry | undefined, number = known?.number): number {
+  if (number === undefined) return refuseNumber(map);
+  if (known && known.number !== number) {
+    throw new ConfigurationError(`--number: in the map ${known.name} has ${known.number}. Leave it out.`);
+  }
+  const other = map.shards.find((shard) => shard !== known && shard.number === number);
+  if (!other) return number;
+  throw new ConfigurationError(
+    `--number: ${other.name} has ${number}. Give one that no database ever had, such as ${freeNumber(map)}. ` +
+      `Where the map has the target already, give its name: --to.`,
+  );
+}
+
+const freeNumber = ({ shards }: ShardMap): number => Math.max(...shards.map(({ number }) => number)) + 1;
+
+function refuseNumber(map: ShardMap): never {
+  throw new ConfigurationError(`--number must be given: one that no database ever had, such as ${freeNumber(map)}.`);
 }
 
 /** What two halves were before the map was switched. */

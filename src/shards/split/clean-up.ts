@@ -3,6 +3,7 @@ import { inClass } from '../../fence/fence-sql';
 import { isSameClass } from '../../fence/residue';
 import { type OBJECTS } from '../../schema/objects';
 import { type ShardMap } from '../shard-map';
+import { markCleanUp } from './clean-up-mark';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { type Standing } from './standing';
@@ -50,6 +51,7 @@ const PAGES = 256;
  */
 export async function cleanUp(session: SplitSession, standing: Standing, map: ShardMap): Promise<number> {
   assertSwitched(session, standing, map);
+  await markCleanUp(session);
   let deleted = 0;
   for (const one of CLEAN_UPS) {
     const pages = session.isDryRun || one.isWhole ? 1 : await pagesOf(session, one.table);

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../../database/sql';
 import { FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
 import { classInWords } from '../../fence/residue';
-import { setFence } from '../../fence/set-fence';
+import { setFenceBy } from '../../fence/set-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { catchUp } from './catch-up';
 import { SplitRefusedError } from './errors';
@@ -39,7 +39,7 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
     if (!isFence(source.fence, session.stays)) {
       await catchUp(session, 'cut-over');
       const what = `-- setFence: CHECK (${inClass(session.stays)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
-      await session.by('source', what, (dataSource) => setFence(dataSource, session.stays));
+      await session.by('source', what, (queryRunner) => setFenceBy(queryRunner, session.stays));
       session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
     }
     await catchUp(session, 'cut-over');

@@ -8,6 +8,7 @@ import { readCatalog } from '../../schema/catalog';
 import { compareCatalogs } from '../../schema/compare-catalogs';
 import { findMissingRights } from '../../migrator/missing-rights';
 import { SplitRefusedError } from './errors';
+import { numberProblems } from './number';
 import { type SplitSession } from './split-session';
 import { type Mark, type Standing } from './standing';
 import { TABLES } from './tables';
@@ -21,7 +22,7 @@ export async function prepare(session: SplitSession, standing: Standing): Promis
   if (standing.target.mark || standing.isHandedOver) return;
   const problems = await problemsOf(session, standing);
   if (problems.length > 0) throw new SplitRefusedError('prepare', problems);
-  const mark: Mark = { moves: session.moves, timeline: standing.target.timeline };
+  const mark: Mark = { moves: session.moves, number: session.ends.number, timeline: standing.target.timeline };
   const checks = await session.read<{ statement: string }>('target', YOUNGER_CHECKS);
   await session.whileLocked(
     'target',
@@ -69,7 +70,7 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
     ...(await session.read<{ problem: string }>('target', TARGET_PROBLEMS)),
   ];
   problems.push(...found.map(({ problem }) => problem));
-  problems.push(...(await differencesOf(session)));
+  problems.push(...(await numberProblems(session)), ...(await differencesOf(session)));
   for (const table of TABLES.filter((name) => name !== 'processors')) {
     const rows = await query(session.at('target'), sql`SELECT FROM ${raw(table)} LIMIT 1`);
     if (rows.length > 0) problems.push(`The target has rows in ${table}, and must be empty: make a new one.`);

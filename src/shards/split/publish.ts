@@ -11,7 +11,7 @@ import { createPublications, WHOLE_ROWS_IN_WAL } from './tables';
 export async function publish(session: SplitSession, { source, target, isHandedOver }: Standing): Promise<void> {
   if (source.mark || isHandedOver) return;
   if (!target.mark) throw new SplitRefusedError('publish', ['The target is not ready: prepare comes first.']);
-  const mark: Mark = { moves: session.moves, fenced: source.fence !== undefined };
+  const mark: Mark = { moves: session.moves, number: session.ends.number, fenced: source.fence !== undefined };
   await session.whileLocked(
     'source',
     ...WHOLE_ROWS_IN_WAL,

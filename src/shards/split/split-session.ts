@@ -134,10 +134,10 @@ export class SplitSession {
     }
   }
 
-  /** Says what a statement of another session does, where there is a function for it. */
-  async by(at: End, what: string, work: (dataSource: DataSource) => Promise<unknown>): Promise<void> {
+  /** Says what a function sends by the session, which keeps its lock as long as that may run. */
+  async by(at: End, what: string, work: (queryRunner: QueryRunner) => Promise<unknown>): Promise<void> {
     this.#note(at, [what]);
-    if (!this.isDryRun) await work(this.ends[at]);
+    if (!this.isDryRun) await work(this.#runners[at]);
   }
 
   #note(at: End, statements: readonly string[]): void {

@@ -10,6 +10,8 @@ import { TABLES } from './tables';
 /** What the mark at an end says, as the comment of its publication. */
 export interface Mark {
   readonly moves: ResidueClass;
+  /** Of the target in the map: each step has the same. */
+  readonly number?: number;
   /** At the source: it had a fence before. */
   readonly fenced?: boolean;
   /** At the target: of its WAL when the split began, as in the names of WAL files. A failover begins another. */
@@ -73,7 +75,7 @@ const TARGET = sql`
 /**
  * Reads how far the split is.
  *
- * @throws SplitRefusedError restaurants of another class are on the move
+ * @throws SplitRefusedError restaurants of another class are on the move, or the split was begun with another number
  */
 export async function readStanding(session: SplitSession): Promise<Standing> {
   type Row<Facts> = Omit<Facts, 'mark' | 'fence'> & { mark: string | null };
@@ -108,7 +110,7 @@ async function fenceAt(session: SplitSession, end: End): Promise<ResidueClass | 
   return agree && fences.length === FENCED_TABLES.length ? first : 'altered';
 }
 
-function readMark({ moves }: SplitSession, end: End, comment: string | null): Mark | undefined {
+function readMark({ moves, ends }: SplitSession, end: End, comment: string | null): Mark | undefined {
   if (comment === null) return undefined;
   let mark: Mark | undefined;
   try {
@@ -116,7 +118,13 @@ function readMark({ moves }: SplitSession, end: End, comment: string | null): Ma
   } catch {
     // Not written by us.
   }
-  if (mark?.moves && isSameClass(mark.moves, moves)) return mark;
+  if (mark?.moves && isSameClass(mark.moves, moves)) {
+    const { number = ends.number } = mark;
+    if (number === ends.number) return mark;
+    throw new SplitRefusedError('status', [
+      `This split was begun with number ${number}: go on with --number ${number}.`,
+    ]);
+  }
   throw new SplitRefusedError('status', [
     `At the ${end} there is a publication ${SPLIT_MARK} of another split` +
       `${mark?.moves ? `, of class ${classInWords(mark.moves)}` : ''}. Finish or undo that one.`,

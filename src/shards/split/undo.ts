@@ -2,10 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { query, raw, sql } from '../../database/sql';
 import { dropFence, FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
 import { isSameClass } from '../../fence/residue';
-import { removeFence, setFence } from '../../fence/set-fence';
+import { removeFenceBy, setFenceBy } from '../../fence/set-fence';
+import { numberOf } from '../../fence/sequence-range';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { catchUp } from './catch-up';
 import { type ShardMap } from '../shard-map';
+import { isCleanUpMarked } from './clean-up-mark';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { isFence, type Standing } from './standing';
@@ -42,6 +44,7 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
   if (!isFenced && !source.mark && !target.mark && !target.hasSubscription) {
     return session.say('Nothing is to be undone: the source has all of its restaurants.');
   }
+  if (isFenced) await assertNotCleaned(session);
   if (isHandedOver) await assertUntouched(session);
   if (isFenced && target.hasSubscription && !standing.broken) await catchUp(session, 'undo');
   if (isTarget && !isClosed) await close(session, standing);
@@ -52,15 +55,24 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
   await tidySource(session, standing);
 }
 
+/** By what is left that could not be told: keys, holds and messages may be gone, and the requests all there. */
+async function assertNotCleaned(session: SplitSession): Promise<void> {
+  if (!(await isCleanUpMarked(session))) return;
+  throw new SplitRefusedError('undo', [
+    'The source was cleaned up, or that was begun: going back would lose what was deleted. Go on with the target.',
+  ]);
+}
+
 const requestsOf = (moves: string) => sql`
   SELECT count(*)::int AS requests,
     (SELECT concat_ws(' ', count(*), max(updated_at)) FROM restaurant_payment_configs WHERE ${raw(moves)}) AS configs
   FROM auth_request_state WHERE ${raw(moves)}`;
 
 /**
- * @throws SplitRefusedError the target has written of its own, or the source has been cleaned up
+ * @throws SplitRefusedError the target has written of its own, or rows of the source were deleted by hand
  */
 async function assertUntouched(session: SplitSession): Promise<void> {
+  await assertNumber(session);
   const compared = requestsOf(inClass(session.moves));
   type Row = { requests: number; configs: string };
   const [[atSource], [atTarget]] = [
@@ -70,9 +82,19 @@ async function assertUntouched(session: SplitSession): Promise<void> {
   if (atSource!.requests !== atTarget!.requests || atSource!.configs !== atTarget!.configs) throw tooLate();
 }
 
+/** After the end of the cut-over no mark says which number the split had. By a greater one no write of the target is seen. */
+async function assertNumber(session: SplitSession): Promise<void> {
+  const [{ last }] = (await session.read<{ last: string }>(
+    'target',
+    sql`SELECT last_value::text AS last FROM payment_events_id_seq`,
+  )) as [{ last: string }];
+  if (BigInt(last) >= session.first) return;
+  throw new SplitRefusedError('undo', [`The split had another number: --number ${numberOf(BigInt(last))}.`]);
+}
+
 const tooLate = () =>
   new SplitRefusedError('undo', [
-    'The target has written of its own, or the source was cleaned up: going back would lose that. Go on with the target.',
+    'The target has written of its own, or rows of the source were deleted: going back would lose that. Go on with the target.',
   ]);
 
 /** Every write of money draws from one of them, after it has the table that is locked here. */
@@ -157,8 +179,8 @@ async function bringMessagesBack(session: SplitSession): Promise<void> {
 async function restoreFence(session: SplitSession, { source }: Standing): Promise<void> {
   const { whole } = session.ends;
   if (whole.modulus === 1 && !source.mark?.fenced) {
-    return await session.by('source', '-- removeFence', (dataSource) => removeFence(dataSource));
+    return await session.by('source', '-- removeFence', removeFenceBy);
   }
   const what = `-- setFence: CHECK (${inClass(whole)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
-  await session.by('source', what, (dataSource) => setFence(dataSource, whole, { widen: true }));
+  await session.by('source', what, (queryRunner) => setFenceBy(queryRunner, whole, { widen: true }));
 }
