@@ -21,7 +21,7 @@ export interface ShardSplitSettings {
   readonly target: DataSource;
   /** The class that the source had before the split. The half with the larger remainder moves: see `halvesOf`. */
   readonly shard: ResidueClass;
-  /** Of the target in the map: 0 to 8,191, and no database ever had it. */
+  /** Of the target in the map: 0 to 8,191, greater than the source's, and no database ever had it. */
   readonly number: number;
   /**
    * How the target's server reaches the source, as libpq takes it, of a login with REPLICATION that may read the tables. Default:
@@ -149,8 +149,8 @@ export class ShardSplit {
   }
 
   /**
-   * Gives the source everything back, as long as the target has taken no writes of its own, and closes the target: make a new one
-   * for the next try. Only while no service has the new map.
+   * Gives the source everything back, as long as the target has taken no writes of its own and no clean-up was begun, and closes the
+   * target: make a new one for the next try. Only while no service has the new map.
    *
    * @param map the one that the services have, without the target
    */
