@@ -2,6 +2,7 @@ import { type DataSource, type QueryRunner } from 'typeorm';
 import { untilDecided } from '../database/repeat';
 import { translateError } from '../database/translate-error';
 import { ConfigurationError, TransactionConflictError } from '../errors';
+import { assertFenceMayChange } from '../migrator/split-under-way';
 import { whileLocked } from '../migrations/helpers/locking';
 import { addFence, dropFence, FENCED_TABLES, type FencedTable, fenceOf, printedFence } from './fence-sql';
 import { type FenceOfTable, isAClass, readFences } from './read-fence';
@@ -26,6 +27,7 @@ export interface SetFenceOptions {
  * @returns whether something was changed
  * @throws ConfigurationError there is no such class; the database has other restaurants already, or fewer and `widen` is
  *   not set. Nothing was changed
+ * @throws SplitUnderWayError restaurants move out of this database, or into it: the split sets its fence. Nothing was changed
  * @throws DatabaseTimeoutError writers kept a table locked for `migrationLockBudgetMs`. Nothing was changed
  */
 export async function setFence(
@@ -34,7 +36,7 @@ export async function setFence(
   options?: SetFenceOptions,
 ): Promise<boolean> {
   const change = changeTo(shard, options);
-  return await onASession(dataSource, (queryRunner) => make(queryRunner, change));
+  return await onASession(dataSource, (queryRunner) => make(queryRunner, change, assertFenceMayChange));
 }
 
 /** As `setFence`, on a session that has locks which are to be kept as long as its statement may run. */
@@ -50,18 +52,16 @@ export async function setFenceBy(
  * Has the database take every restaurant again. Needs the owner of the tables. Calling it again changes nothing.
  *
  * @returns whether something was changed
+ * @throws SplitUnderWayError restaurants move out of this database, or into it: the split sets its fence. Nothing was changed
  * @throws DatabaseTimeoutError writers kept a table locked for `migrationLockBudgetMs`. Nothing was changed
  */
 export async function removeFence(dataSource: DataSource): Promise<boolean> {
-  return await onASession(dataSource, removeFenceBy);
+  return await onASession(dataSource, (queryRunner) => make(queryRunner, NO_FENCE, assertFenceMayChange));
 }
 
 /** As `removeFence`, on a session that has locks which are to be kept as long as its statement may run. */
 export async function removeFenceBy(queryRunner: QueryRunner): Promise<boolean> {
-  return await make(queryRunner, {
-    statements: FENCED_TABLES.map(dropFence),
-    isDone: (fences) => [...fences.values()].every((fence) => fence === undefined),
-  });
+  return await make(queryRunner, NO_FENCE);
 }
 
 type Fences = Awaited<ReturnType<typeof readFences>>;
@@ -71,6 +71,11 @@ interface Change {
   /** @throws ConfigurationError it may not be made */
   readonly isDone: (fences: Fences) => boolean;
 }
+
+const NO_FENCE: Change = {
+  statements: FENCED_TABLES.map(dropFence),
+  isDone: (fences) => [...fences.values()].every((fence) => fence === undefined),
+};
 
 function changeTo({ modulus, remainder }: ResidueClass, { widen = false }: SetFenceOptions = {}): Change {
   const shard = { modulus, remainder };
@@ -113,13 +118,19 @@ async function onASession<T>(dataSource: DataSource, work: (queryRunner: QueryRu
 
 /**
  * Changes the fences as one transaction, unless they are as they should be. What was decided on is compared once more
- * under the locks, since another may have set a fence in between.
+ * under the locks, since another may have set a fence in between. `assertMay` looks after that was read: a split that is not seen
+ * by it sets the fence later, and is noticed by that.
  */
-async function make(queryRunner: QueryRunner, { statements, isDone }: Change): Promise<boolean> {
+async function make(
+  queryRunner: QueryRunner,
+  { statements, isDone }: Change,
+  assertMay?: (queryRunner: QueryRunner) => Promise<void>,
+): Promise<boolean> {
   try {
     return await untilDecided(async () => {
       const fences = await readFences(queryRunner);
       if (isDone(fences)) return false;
+      await assertMay?.(queryRunner);
       return await changed(queryRunner, [LOCK, stopUnlessStill(fences), ...statements]);
     });
   } catch (error) {

@@ -124,6 +124,6 @@ const LEFT = CLEAN_UPS.map(({ table, where }) => ({ table, where: where ? ` AND 
 export async function isLeft(session: SplitSession): Promise<boolean> {
   const moves = inClass(session.moves);
   const each = LEFT.map(({ table, where }) => `EXISTS (SELECT FROM ${table} WHERE ${moves}${where})`);
-  const [found] = await session.read<{ left: boolean }>('source', sql`SELECT ${raw(each.join(' OR '))} AS left`);
+  const [found] = await session.scan<{ left: boolean }>('source', sql`SELECT ${raw(each.join(' OR '))} AS left`);
   return found!.left;
 }

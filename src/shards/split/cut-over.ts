@@ -45,6 +45,7 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
     await catchUp(session, 'cut-over');
     await disown(session);
     await catchUp(session, 'cut-over');
+    await assertFenced(session);
     await own(session);
   }
   await tidySource(session, await readStanding(session));
@@ -73,6 +74,14 @@ async function disown(session: SplitSession): Promise<void> {
       await sleep(LOOK_MS);
     }
   }
+}
+
+/** The last look: what the source has taken without the fence, the target may lack. Another time is as good. */
+async function assertFenced(session: SplitSession): Promise<void> {
+  if (session.isDryRun || isFence((await readStanding(session)).source.fence, session.stays)) return;
+  throw new SplitRefusedError('cut-over', [
+    'The fence of the source was changed meanwhile, and it may have taken writes of what moves. Cut over again.',
+  ]);
 }
 
 async function own(session: SplitSession): Promise<void> {

@@ -10,7 +10,7 @@ import { findMissingRights } from '../../migrator/missing-rights';
 import { SplitRefusedError } from './errors';
 import { numberProblems } from './number';
 import { type SplitSession } from './split-session';
-import { type Mark, type Standing } from './standing';
+import { assertWhole, type Mark, type Standing } from './standing';
 import { TABLES } from './tables';
 
 /**
@@ -20,9 +20,13 @@ import { TABLES } from './tables';
  */
 export async function prepare(session: SplitSession, standing: Standing): Promise<void> {
   if (standing.target.mark || standing.isHandedOver) return;
+  assertWhole('prepare', standing);
   const problems = await problemsOf(session, standing);
   if (problems.length > 0) throw new SplitRefusedError('prepare', problems);
-  const mark: Mark = { moves: session.moves, number: session.ends.number, timeline: standing.target.timeline };
+  const mark: Mark = {
+    ...{ id: session.ends.id, moves: session.moves, number: session.ends.number },
+    timeline: standing.target.timeline,
+  };
   const checks = await session.read<{ statement: string }>('target', YOUNGER_CHECKS);
   await session.whileLocked(
     'target',

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import { isClass, LARGEST_MODULUS, type ResidueClass } from '../../fence/residue';
 import { ConfigurationError } from '../../errors';
@@ -96,6 +97,7 @@ export class ShardSplit {
       source,
       target,
       number,
+      id: randomBytes(8).toString('hex'),
       whole: { modulus: shard.modulus, remainder: shard.remainder },
       connection: connection ?? libpqConnection((source.options as { url: string }).url, process.env.PGPASSWORD),
       say: say ?? toLogger(source),

@@ -26,6 +26,8 @@ export interface SplitEnds {
   readonly whole: ResidueClass;
   /** The number of the target in the map, by which its sequences count: from number × 2^40. */
   readonly number: number;
+  /** What a split that begins here is known by, at both ends. */
+  readonly id: string;
   /** How the target's server reaches the source: a connection string of libpq. Holds a password, perhaps. */
   readonly connection: string;
   readonly say: Say;
@@ -81,6 +83,11 @@ export class SplitSession {
 
   async read<Row>(at: End, asked: BoundSql): Promise<Row[]> {
     return await query<Row>(this.#runners[at], asked);
+  }
+
+  /** What reads a table to its end, however long that takes. */
+  async scan<Row>(at: End, asked: BoundSql): Promise<Row[]> {
+    return await withoutTimeouts(this.#runners[at], () => this.read<Row>(at, asked));
   }
 
   /** After which the sequences of the target count. */

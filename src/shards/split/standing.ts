@@ -9,6 +9,8 @@ import { TABLES } from './tables';
 
 /** What the mark at an end says, as the comment of its publication. */
 export interface Mark {
+  /** Of the split, the same at both ends: random, so that no other target has it. */
+  readonly id: string;
   readonly moves: ResidueClass;
   /** Of the target in the map: each step has the same. */
   readonly number?: number;
@@ -47,8 +49,14 @@ export interface Standing {
   readonly broken: string | undefined;
 }
 
-/** One a database, since slots belong to a server. */
-export const SLOT = `'${SPLIT_MARK}_' || (SELECT oid FROM pg_database WHERE datname = current_database())`;
+/**
+ * Of this split alone, by the id in the mark of the source: what confirms it is the target, and never one that was given up and
+ * is back. Of one database, since slots belong to a server. NULL without a mark.
+ */
+export const SLOT = `(
+  SELECT '${SPLIT_MARK}_' || pg_database.oid || '_' ||
+    substring(obj_description(pg_publication.oid, 'pg_publication') FROM '"id":"([0-9a-f]+)"')
+  FROM pg_publication, pg_database WHERE pubname = '${SPLIT_MARK}' AND datname = current_database())`;
 
 const SOURCE = sql`
   SELECT obj_description(publication.oid, 'pg_publication') AS mark, slot_name IS NOT NULL AS "hasSlot",
@@ -75,7 +83,7 @@ const TARGET = sql`
 /**
  * Reads how far the split is.
  *
- * @throws SplitRefusedError restaurants of another class are on the move, or the split was begun with another number
+ * @throws SplitRefusedError restaurants of another class are on the move, or to another target, or with another number
  */
 export async function readStanding(session: SplitSession): Promise<Standing> {
   type Row<Facts> = Omit<Facts, 'mark' | 'fence'> & { mark: string | null };
@@ -91,6 +99,7 @@ export async function readStanding(session: SplitSession): Promise<Standing> {
     mark: readMark(session, 'target', atTarget!.mark),
     fence: await fenceAt(session, 'target'),
   };
+  assertOneSplit(source.mark, target.mark);
   const isHandedOver =
     !target.mark &&
     !target.hasSubscription &&
@@ -131,7 +140,16 @@ function readMark({ moves, ends }: SplitSession, end: End, comment: string | nul
   ]);
 }
 
+function assertOneSplit(source: Mark | undefined, target: Mark | undefined): void {
+  if (!source || !target || source.id === target.id) return;
+  throw new SplitRefusedError('status', [
+    'The source moves them to another target: this one is prepared for a split of its own. Finish or undo that one; where its target ' +
+      'is lost, with an empty database that is not prepared in its place.',
+  ]);
+}
+
 function whyBroken({ source, target }: Omit<Standing, 'broken'>): string | undefined {
+  if (source.mark && !target.mark) return 'The source moves them to another target, or this one was given up.';
   if (target.hasSubscription && !source.hasSlot) {
     return 'The replication slot is gone from the source, as after a failover: changes may be missing at the target.';
   }

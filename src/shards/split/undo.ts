@@ -37,8 +37,9 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
   const isTarget = isHandedOver || isClosed || target.mark !== undefined || target.hasSubscription;
   if (isFenced && !isTarget) {
     throw new SplitRefusedError('undo', [
-      'This is not the target: messages that the source has handed over would be lost. Where that one is gone for good, widen the ' +
-        'fence of the source by setFence, undo again, and let the sweeper send what is missing.',
+      'This is not the target: messages that the source has handed over would be lost. Where that one is gone for good, drop its slot ' +
+        `at the source (SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE '${SPLIT_MARK}\\_%' ` +
+        'AND database = current_database()), widen the fence of the source by setFence, undo again, and let the sweeper send what is missing.',
     ]);
   }
   if (!isFenced && !source.mark && !target.mark && !target.hasSubscription) {
@@ -65,7 +66,7 @@ async function assertNotCleaned(session: SplitSession): Promise<void> {
 
 const requestsOf = (moves: string) => sql`
   SELECT count(*)::int AS requests,
-    (SELECT concat_ws(' ', count(*), max(updated_at)) FROM restaurant_payment_configs WHERE ${raw(moves)}) AS configs
+    (SELECT concat_ws(' ', count(*), extract(epoch FROM max(updated_at))) FROM restaurant_payment_configs WHERE ${raw(moves)}) AS configs
   FROM auth_request_state WHERE ${raw(moves)}`;
 
 /**
@@ -76,8 +77,8 @@ async function assertUntouched(session: SplitSession): Promise<void> {
   const compared = requestsOf(inClass(session.moves));
   type Row = { requests: number; configs: string };
   const [[atSource], [atTarget]] = [
-    await session.read<Row>('source', compared),
-    await session.read<Row>('target', compared),
+    await session.scan<Row>('source', compared),
+    await session.scan<Row>('target', compared),
   ];
   if (atSource!.requests !== atTarget!.requests || atSource!.configs !== atTarget!.configs) throw tooLate();
 }
