@@ -1,5 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AuthRequests, ConfigurationError, migrate, OutboxRelay, ReadModel, revert, WrongShardError } from '../../src';
+import { addFence, dropFence, FENCED_TABLES } from '../../src/fence/fence-sql';
+import { readFence } from '../../src/fence/read-fence';
+import { removeFence, setFence } from '../../src/fence/set-fence';
 import { SplitUnderWayError } from '../../src/migrator/errors';
 import { OBJECTS } from '../../src/schema/objects';
 import { SplitRefusedError } from '../../src/shards/split/errors';
@@ -7,9 +10,10 @@ import { splitMap } from '../../src/shards/split/split-map';
 import { setSequenceRange } from '../../src/fence/sequence-range';
 import { TABLES } from '../../src/shards/split/tables';
 import { holdIn, RecordingPublisher, requestIn } from '../../src/testing';
+import { quietDataSource } from '../support/database/quiet-data-source';
 import { failureOf } from '../support/processes/within';
 import { anAuthorization, anAuthorizeCommand } from '../support/requests/auth-requests';
-import { aRestaurantOf, EVEN, ODD } from '../support/shards/shards';
+import { aRestaurantOf, EVEN, ODD, WHOLE } from '../support/shards/shards';
 import { SplitPair, SplitServer } from '../support/shards/split-pair';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
 
@@ -183,6 +187,48 @@ test.each(['cutOver', 'undo'] as const)(
   },
 );
 
+test("the fence of either end is the split's own while it is under way", async () => {
+  await setFence(pair.source, WHOLE);
+  await subscribed();
+  for (const dataSource of [pair.source, pair.target]) {
+    for (const work of [
+      () => removeFence(dataSource),
+      () => setFence(dataSource, { modulus: 4, remainder: 1 }),
+      ...(dataSource === pair.target ? [() => setFence(dataSource, WHOLE, { widen: true })] : []),
+    ]) {
+      const before = await readFence(dataSource);
+      expect(await failureOf(work())).toBeInstanceOf(SplitUnderWayError);
+      expect(await readFence(dataSource)).toEqual(before);
+    }
+  }
+  await pair.split.cutOver();
+  expect(await setFence(pair.source, EVEN)).toBe(false);
+  expect(await setFence(pair.source, WHOLE, { widen: true })).toBe(true);
+  expect(await setFence(pair.target, { modulus: 4, remainder: 1 })).toBe(true);
+});
+
+test('a source that has lost its fence before the hand-over keeps what moves, until the cut-over is called again', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await subscribed();
+  const relay = pair.source.createQueryRunner();
+  await relay.startTransaction();
+  await relay.query('SELECT FROM outbox WHERE aggregate_id = $1 FOR UPDATE', [authRequestId]);
+  const refused = refusalOf(pair.split.cutOver());
+  while (!pair.said.some((line) => line.startsWith('Waiting for relays'))) await delay(20);
+  for (const table of FENCED_TABLES) await pair.source.query(dropFence(table));
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await relay.rollbackTransaction();
+  await relay.release();
+  expect(await refused).toMatch('The fence of the source was changed');
+  expect((await pair.split.status()).next).toBe('cut-over');
+  await pair.split.cutOver();
+  const [found] = await pair.target.query<{ requests: number; messages: number }[]>(
+    `SELECT (SELECT count(*)::int FROM auth_request_state) AS requests,
+       (SELECT count(DISTINCT aggregate_id)::int FROM outbox WHERE processed_at IS NULL) AS messages`,
+  );
+  expect(found).toEqual({ requests: 2, messages: 2 });
+});
+
 test('a transaction that was open when the source is fenced is waited for, and what it wrote arrives', async () => {
   await subscribed();
   const command = anAuthorizeCommand({ restaurantId: moves });
@@ -354,6 +400,97 @@ test('a target that is lost before the cut-over is given up, with an empty datab
   await third.end();
 });
 
+test('a target that is lost after the source was fenced is given up by what the refusal says', async () => {
+  await subscribed();
+  for (const table of FENCED_TABLES) await pair.source.query(addFence(table, EVEN));
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  const other = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
+  const refusal = await refusalOf(other.split.undo(pair.oldMap));
+  const [, dropSlot] = /\((SELECT pg_drop_replication_slot.*?current_database\(\))\)/.exec(refusal)!;
+  const widen = () => setFence(pair.source, WHOLE, { widen: true });
+  expect(await failureOf(widen())).toBeInstanceOf(SplitUnderWayError);
+  // The sender of the WAL notices in a moment that its subscriber is gone.
+  await delay(1_000);
+  await pair.source.query(dropSlot!);
+  await widen();
+  await other.split.undo(pair.oldMap);
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await other.split.run();
+  expect((await other.rows()).target.auth_request_state).toHaveLength(1);
+  await other.end();
+});
+
+test('every step of another target is refused, and its look, while a source is split', async () => {
+  const steps = ['status', 'publish', 'subscribe', 'cutOver'] as const;
+  const [prepared, late] = [
+    await SplitPair.of({ source: pair.urls.source, target: await server.database() }),
+    await SplitPair.of({ source: pair.urls.source, target: await server.database() }),
+  ];
+  await prepared.split.prepare();
+  await subscribed();
+  for (const step of steps) expect(await refusalOf(prepared.split[step]())).toMatch('moves them to another target');
+  expect(await refusalOf(prepared.split.undo(pair.oldMap))).toMatch('moves them to another target');
+  for (const step of ['prepare', 'publish'] as const) {
+    expect(await refusalOf(late.split[step]())).toMatch('moves them to another target');
+  }
+  expect((await late.split.status()).broken).toMatch('moves them to another target');
+  await pair.split.cutOver();
+  await prepared.end();
+  await late.end();
+});
+
+test('a target that was given up and is back takes nothing of the next split', async () => {
+  await subscribed();
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  const next = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
+  await next.split.undo(pair.oldMap);
+  await next.split.prepare();
+  await next.split.publish();
+  await next.split.subscribe();
+  await next.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split ENABLE');
+  const { authRequestId } = await requestIn(pair.source, 'AUTHORIZED', { restaurantId: moves });
+  await delay(3_000);
+  expect((await pair.rows()).target.auth_request_state).toEqual([]);
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  await next.target.query('ALTER SUBSCRIPTION payment_events_split ENABLE');
+  await next.split.cutOver();
+  expect(await next.target.query('SELECT auth_request_id AS id FROM auth_request_state')).toEqual([
+    { id: authRequestId },
+  ]);
+  await next.end();
+});
+
+test('undoing and looking take as long as a table takes to read, and know no time zone', async () => {
+  await pair.source.query(
+    `INSERT INTO restaurant_payment_configs (restaurant_id, config_version, processor_name, processor_config)
+     SELECT $1, 'v1', min(processor_name), '{}' FROM processors`,
+    [moves],
+  );
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.split.run();
+  await pair.target.query(
+    `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO ''Asia/Tokyo''', current_database()); END $$`,
+  );
+  const [source, target] = [
+    await quietDataSource({ url: pair.urls.source, statementTimeoutMs: 500 }),
+    await quietDataSource({ url: pair.urls.target, statementTimeoutMs: 500 }),
+  ];
+  const split = pair.splitWith({ source, target });
+  const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
+    const queryRunner = pair.source.createQueryRunner();
+    await queryRunner.startTransaction();
+    await queryRunner.query('LOCK TABLE auth_request_state IN ACCESS EXCLUSIVE MODE');
+    const [done] = await Promise.all([work(), delay(1_500).then(() => queryRunner.commitTransaction())]);
+    await queryRunner.release();
+    return done;
+  };
+  expect((await slowly(() => split.status(pair.newMap))).next).toBe('clean-up');
+  await slowly(() => split.undo(pair.oldMap));
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await Promise.all([source.destroy(), target.destroy()]);
+});
+
 test('how far it is can be asked while a step is at work', async () => {
   await pair.split.prepare();
   await pair.split.publish();
@@ -386,8 +523,10 @@ describe('a failover in between', () => {
       'of the target, which is on another timeline',
       'The target is another server',
       async () => {
-        const other = { moves: ODD, timeline: '000000FF' };
-        await pair.target.query(`COMMENT ON PUBLICATION payment_events_split IS '${JSON.stringify(other)}'`);
+        await pair.target.query(
+          `DO $$ BEGIN EXECUTE format('COMMENT ON PUBLICATION payment_events_split IS %L', (
+             SELECT obj_description(oid, 'pg_publication')::jsonb || '{"timeline": "000000FF"}' FROM pg_publication)); END $$`,
+        );
       },
     ],
   ] as const;
