@@ -1,8 +1,9 @@
+import { sql } from '../../database/sql';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { assertWhole, type Mark, type Standing } from './standing';
-import { createPublications, WHOLE_ROWS_IN_WAL } from './tables';
+import { createPublications, TABLES, wholeRowsInWal } from './tables';
 
 /**
  * Publishes what moves, at the source. In one transaction: an UPDATE that is published and does not have the columns of the
@@ -13,14 +14,21 @@ export async function publish(session: SplitSession, standing: Standing): Promis
   assertWhole('publish', standing);
   if (source.mark || isHandedOver) return;
   if (!target.mark) throw new SplitRefusedError('publish', ['The target is not ready: prepare comes first.']);
+  const wholeRows = (await session.read<{ table: string }>('source', WHOLE_ROWS)).map(({ table }) => table);
   const mark: Mark = {
     ...{ id: target.mark.id, moves: session.moves, number: session.ends.number },
-    fenced: source.fence !== undefined,
+    ...{ fenced: source.fence !== undefined, wholeRows },
   };
   await session.whileLocked(
     'source',
-    ...WHOLE_ROWS_IN_WAL,
+    ...wholeRowsInWal(wholeRows),
     ...createPublications(session.moves),
     `COMMENT ON PUBLICATION ${SPLIT_MARK} IS '${JSON.stringify(mark)}'`,
   );
 }
+
+/** Tables that have the whole row in the WAL already. */
+const WHOLE_ROWS = sql`
+  SELECT relname AS table FROM pg_class
+  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND relreplident = 'f'
+  ORDER BY relname`;

@@ -16,6 +16,8 @@ export interface Mark {
   readonly number?: number;
   /** At the source: it had a fence before. */
   readonly fenced?: boolean;
+  /** At the source: tables that had REPLICA IDENTITY FULL before, and keep it. */
+  readonly wholeRows?: readonly string[];
   /** At the target: of its WAL when the split began, as in the names of WAL files. A failover begins another. */
   readonly timeline?: string;
 }

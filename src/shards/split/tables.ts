@@ -47,9 +47,16 @@ export const PUBLICATION_NAMES = Object.keys(PUBLICATIONS);
 
 const WHOLE_ROW_TABLES = TABLES.filter((table) => MOVES[table].wholeRowInWal);
 
+/** Of the tables that need it, those that have not had whole rows in the WAL before, for somebody else who follows them. */
+const widenedBut = (already: readonly string[]) => WHOLE_ROW_TABLES.filter((table) => !already.includes(table));
+
 /** Before an UPDATE is published, in one transaction with it. */
-export const WHOLE_ROWS_IN_WAL = WHOLE_ROW_TABLES.map((table) => `ALTER TABLE ${table} REPLICA IDENTITY FULL`);
-export const KEYS_IN_WAL = WHOLE_ROW_TABLES.map((table) => `ALTER TABLE ${table} REPLICA IDENTITY DEFAULT`);
+export const wholeRowsInWal = (already: readonly string[]): string[] =>
+  widenedBut(already).map((table) => `ALTER TABLE ${table} REPLICA IDENTITY FULL`);
+
+/** What was before: prepare has found no other identity than these two. */
+export const keysInWal = (already: readonly string[]): string[] =>
+  widenedBut(already).map((table) => `ALTER TABLE ${table} REPLICA IDENTITY DEFAULT`);
 
 /** The hash function is immutable and built in: row filters take no other. */
 export const createPublications = (moves: ResidueClass): string[] =>
