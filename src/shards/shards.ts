@@ -8,6 +8,7 @@ import {
   DataSourceNotOpenError,
   HoldNotFoundError,
   InvalidCommandError,
+  LockLostError,
   WrongShardError,
 } from '../errors';
 import { isUuid } from '../validation/rules';
@@ -95,7 +96,7 @@ export class Shards {
 
   /**
    * Does something at the database of a restaurant. Where that refuses the restaurant, since it has moved, or does not find the
-   * request or hold there, the map is reloaded, and where it names another database now the work is done once more at that one. The
+   * request, hold or lease there, the map is reloaded, and where it names another database now the work is done once more at that one. The
    * statement that was refused has written nothing; the work is one operation, or something that may be repeated.
    *
    * @throws WrongShardError the map still names the database that has refused: a split is about to change it. Try again
@@ -276,7 +277,7 @@ export class Shards {
 }
 
 /** What a database says of a restaurant that it has no more: while its rows are there, and when a split has removed them. */
-const MAY_HAVE_MOVED = [WrongShardError, AuthRequestNotFoundError, HoldNotFoundError];
+const MAY_HAVE_MOVED = [WrongShardError, AuthRequestNotFoundError, HoldNotFoundError, LockLostError];
 
 /** @throws InvalidCommandError */
 function placeOf(map: ShardMap, restaurantId: string): ShardEntry {

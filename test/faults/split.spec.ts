@@ -1,5 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AuthRequests, ConfigurationError, migrate, OutboxRelay, ReadModel, revert, WrongShardError } from '../../src';
+import { type DataSource } from 'typeorm';
+import {
+  AuthRequests,
+  ConfigurationError,
+  LockLostError,
+  migrate,
+  Outbox,
+  OutboxRelay,
+  ReadModel,
+  revert,
+  Shards,
+  WrongShardError,
+} from '../../src';
 import { addFence, dropFence, FENCED_TABLES } from '../../src/fence/fence-sql';
 import { readFence } from '../../src/fence/read-fence';
 import { removeFence, setFence } from '../../src/fence/set-fence';
@@ -13,7 +26,7 @@ import { holdIn, RecordingPublisher, requestIn } from '../../src/testing';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { failureOf } from '../support/processes/within';
 import { anAuthorization, anAuthorizeCommand } from '../support/requests/auth-requests';
-import { aRestaurantOf, EVEN, ODD, WHOLE } from '../support/shards/shards';
+import { aRestaurantOf, EVEN, ODD, ReplaceableSource, WHOLE } from '../support/shards/shards';
 import { SplitPair, SplitServer } from '../support/shards/split-pair';
 import { ProcessingLocks } from '../../src/locks/processing-locks';
 
@@ -294,10 +307,121 @@ test('what a worker has begun at the source it records at the target', async () 
   await new AuthRequests(pair.source).startAttempt(lease!, { configVersion: 'v1' });
   await pair.split.cutOver();
   const authorization = anAuthorization();
-  expect(await failureOf(new AuthRequests(pair.source).recordAuthorized(lease!, authorization))).toBeInstanceOf(
-    WrongShardError,
-  );
-  await new AuthRequests(pair.target).recordAuthorized(lease!, authorization);
+  const source = new ReplaceableSource(pair.oldMap);
+  const shards = new Shards(source);
+  await shards.open();
+  const record = () => shards.run(moves, ({ requests }) => requests.recordAuthorized(lease!, authorization));
+  expect(await failureOf(record())).toBeInstanceOf(LockLostError);
+  source.map = pair.newMap;
+  await record();
+  await shards.destroy();
+  const [row] = await pair.target.query<{ status: string }[]>('SELECT status FROM auth_request_state');
+  expect(row).toEqual({ status: 'AUTHORIZED' });
+});
+
+test.each(['cutOver', 'undo'] as const)(
+  'a table that had whole rows in the WAL before keeps them, and the others lose them: %s',
+  async (end) => {
+    await pair.source.query('ALTER TABLE outbox REPLICA IDENTITY FULL; ALTER TABLE data_keys REPLICA IDENTITY FULL');
+    const identities = () =>
+      pair.source.query<{ relname: string; relreplident: string }[]>(
+        `SELECT relname, relreplident FROM pg_class WHERE relname = ANY ($1) ORDER BY 1`,
+        [TABLES],
+      );
+    const before = await identities();
+    await subscribed();
+    expect(await identities()).not.toEqual(before);
+    await (end === 'undo' ? pair.split.undo(pair.oldMap) : pair.split.cutOver());
+    expect(await identities()).toEqual(before);
+  },
+);
+
+test('a worker of the source learns with its next renewal that the target has its request', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  const other = await requestIn(pair.source, 'PENDING', { restaurantId: stays });
+  const locks = new ProcessingLocks(pair.source);
+  const lease = { restaurantId: moves, authRequestId, workerId: 'w1', ttlMs: 60_000 };
+  const [moved, stayed] = [
+    await locks.acquire(lease),
+    await locks.acquire({ ...lease, restaurantId: stays, authRequestId: other.authRequestId }),
+  ];
+  await subscribed();
+  await locks.renew(moved!, 60_000);
+  await pair.split.cutOver();
+  expect(await failureOf(locks.renew(moved!, 60_000))).toBeInstanceOf(LockLostError);
+  await locks.renew(stayed!, 60_000);
+  // The lease itself has moved: until it ends, nobody takes the request from who holds it.
+  const atTarget = new ProcessingLocks(pair.target);
+  expect(await atTarget.acquire({ ...lease, workerId: 'w2' })).toBeNull();
+  await atTarget.renew(moved!, 60_000);
+});
+
+describe('a message without an event that is written as the target takes over', () => {
+  /** Cuts over, and does something right before and right after the transaction in which the target does so. */
+  const cutOverWith = async (around: { before: () => Promise<void>; after: () => Promise<void> }) => {
+    const createQueryRunner = pair.target.driver.createQueryRunner.bind(pair.target.driver);
+    pair.target.driver.createQueryRunner = (mode) => {
+      const queryRunner = createQueryRunner(mode);
+      const query = queryRunner.query.bind(queryRunner);
+      queryRunner.query = (async (statement: string, values?: unknown[]) => {
+        const isIt = statement.includes('DROP SUBSCRIPTION');
+        if (isIt) await around.before();
+        const result: unknown = await query(statement, values);
+        if (isIt) await around.after();
+        return result;
+      }) as typeof queryRunner.query;
+      return queryRunner;
+    };
+    await pair.split.cutOver();
+  };
+  const enqueue = async (): Promise<string> => {
+    const message = { aggregateId: randomUUID(), messageType: 'refund_queued', payload: Buffer.from('{}') };
+    const id = await pair.source.transaction((manager) =>
+      new Outbox(pair.source).enqueue(manager, { ...message, restaurantId: moves }),
+    );
+    return String(id);
+  };
+  const idsAt = async (dataSource: DataSource): Promise<string[]> =>
+    (await dataSource.query<{ id: string }[]>('SELECT id::text FROM outbox ORDER BY outbox.id')).map(({ id }) => id);
+  const arrived = async (id: string) => {
+    while (!(await idsAt(pair.target)).includes(id)) await delay(20);
+  };
+
+  test('is delivered by the target alone where that has it, else by the source', async () => {
+    let [early, late] = ['', ''];
+    await subscribed();
+    await cutOverWith({
+      before: async () => {
+        early = await enqueue();
+        await arrived(early);
+      },
+      after: async () => void (late = await enqueue()),
+    });
+    expect(await idsAt(pair.target)).toEqual([early]);
+    expect(await idsAt(pair.source)).toEqual([late]);
+  });
+
+  test('is not taken from a relay of the source that has claimed it', async () => {
+    const relay = pair.source.createQueryRunner();
+    let claimed = '';
+    await subscribed();
+    const cutOver = cutOverWith({
+      before: async () => {
+        claimed = await enqueue();
+        await arrived(claimed);
+        await relay.startTransaction();
+        await relay.query('SELECT FROM outbox WHERE id = $1 FOR UPDATE', [claimed]);
+      },
+      after: () => Promise.resolve(),
+    });
+    const waiting = `SELECT FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%REPLICA IDENTITY DEFAULT%'`;
+    while ((await pair.source.query<unknown[]>(waiting)).length === 0) await delay(20);
+    await relay.commitTransaction();
+    await relay.release();
+    await cutOver;
+    expect([await idsAt(pair.source), await idsAt(pair.target)]).toEqual([[claimed], [claimed]]);
+  });
 });
 
 test('rows of the target count in a range of their own', async () => {

@@ -25,7 +25,7 @@ interface CleanUp {
 
 /**
  * Requests last, by which it is seen that something is left. Events are never deleted. A message that is not processed has
- * come after the split, by somebody's own: the relay of the source delivers it.
+ * come after the hand-over, by somebody's own: the relay of the source delivers it.
  */
 const CLEAN_UPS: readonly CleanUp[] = [
   { table: 'auth_processing_locks' },

@@ -1,19 +1,16 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../../database/sql';
 import { FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
 import { classInWords } from '../../fence/residue';
 import { setFenceBy } from '../../fence/set-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { catchUp } from './catch-up';
+import { type Disowned, disown } from './disown';
 import { SplitRefusedError } from './errors';
+import { leaveToTarget } from './leave-to-target';
 import { type SplitSession } from './split-session';
 import { assertWhole, isFence, readStanding, type Standing } from './standing';
 import { TABLES } from './tables';
 import { tidySource } from './tidy-source';
-
-/** How many messages are disowned at once. */
-const BATCH_SIZE = 1_000;
-const LOOK_MS = 50;
 
 /**
  * Hands the restaurants that move over to the target. From the fence on until the owner has switched the map nobody takes their
@@ -26,7 +23,8 @@ const LOOK_MS = 50;
  *    deletion is not, and nobody at the source can claim it afterwards.
  * 4. The target has every mark.
  * 5. In one transaction the target ends the subscription, moves its sequences on and has its checks again.
- * 6. The source drops the slot and the publications.
+ * 6. The source deletes the leases, and messages that were written without an event since 3. and are at the target as well.
+ * 7. It drops the slot and the publications. As long as these are there, 6. is done again.
  */
 export async function cutOver(session: SplitSession, before: Standing): Promise<void> {
   if (!before.isHandedOver) {
@@ -43,38 +41,24 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
       session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
     }
     await catchUp(session, 'cut-over');
-    await disown(session);
+    await disown(session, MESSAGES);
     await catchUp(session, 'cut-over');
     await assertFenced(session);
     await own(session);
   }
-  await tidySource(session, await readStanding(session));
+  const standing = await readStanding(session);
+  if (standing.source.mark || session.isDryRun) await leaveToTarget(session);
+  await tidySource(session, standing);
 }
 
 /**
  * From the newest to the oldest: an older message that is there still may go out meanwhile, and never after a newer one of its
  * aggregate. One that a relay has claimed is left until its turn ends. What is processed stays, for the cleaning up.
  */
-const disowning = (moves: string) => `WITH disowned AS (
-  SELECT id FROM outbox WHERE processed_at IS NULL AND ${moves} ORDER BY id DESC LIMIT ${BATCH_SIZE} FOR UPDATE SKIP LOCKED
-), deleted AS (
-  DELETE FROM outbox USING disowned WHERE outbox.id = disowned.id RETURNING 1
-)
-SELECT (SELECT count(*) FROM deleted)::int AS deleted, (
-  SELECT count(*) FROM (SELECT FROM outbox WHERE processed_at IS NULL AND ${moves} LIMIT ${BATCH_SIZE + 1}) AS found)::int AS "before"`;
-
-async function disown(session: SplitSession): Promise<void> {
-  const statement = disowning(inClass(session.moves));
-  for (let isSaid = false; ;) {
-    const [batch] = await session.online<{ deleted: number; before: number }>('source', statement);
-    if (!batch || batch.deleted === batch.before) return;
-    if (batch.deleted === 0) {
-      if (!isSaid) session.say('Waiting for relays of the source, which have claimed messages of these restaurants …');
-      isSaid = true;
-      await sleep(LOOK_MS);
-    }
-  }
-}
+const MESSAGES: Disowned = {
+  ...{ table: 'outbox', key: 'id', where: 'processed_at IS NULL' },
+  waiting: 'Waiting for relays of the source, which have claimed messages of these restaurants …',
+};
 
 /** The last look: what the source has taken without the fence, the target may lack. Another time is as good. */
 async function assertFenced(session: SplitSession): Promise<void> {

@@ -128,7 +128,13 @@ export class ShardSplit {
     return await this.#step(subscribe, options);
   }
 
-  /** Hands over: from here on the source refuses what moves, and the target takes it once the services have the new map. */
+  /**
+   * Hands over: from here on the source refuses what moves, and the target takes it once the services have the new map. Who holds a
+   * lease at the source learns by its next renewal, with a LockLostError; the lease itself is at the target.
+   *
+   * A message without an event (`Outbox.enqueue`, the sweeper's), written at the source in the same instant, goes out from where it
+   * ended up; one that a relay of the source has claimed just then goes out from both.
+   */
   async cutOver(options?: SplitStepOptions): Promise<SplitStatement[]> {
     return await this.#step(cutOver, options);
   }
@@ -152,7 +158,8 @@ export class ShardSplit {
 
   /**
    * Gives the source everything back, as long as the target has taken no writes of its own and no clean-up was begun, and closes the
-   * target: make a new one for the next try. Only while no service has the new map.
+   * target: make a new one for the next try. Leases that were handed over are gone: workers take new ones. Only while no service
+   * has the new map.
    *
    * @param map the one that the services have, without the target
    */
