@@ -1,6 +1,7 @@
 import { escapeLiteral } from 'pg';
 import { type QueryRunner } from 'typeorm';
 import { query, sql } from '../database/sql';
+import { resetUnlogged, setUnlogged, UNLOGGED_AS_FAR_AS_ALLOWED } from '../database/unlogged-setting';
 import { roleCreation } from '../grants/grants-sql';
 import { whileLocked } from '../migrations/helpers/locking';
 import { REPORTING_SCHEMA } from '../schema/objects';
@@ -9,7 +10,7 @@ import { partitionOf, reportingRole, schemaOfClass, SERVER_PREFIX, serverOf, VER
 import { serverOptions } from './server-options';
 import { REPORTING_VIEWS, type ReportingView } from './views';
 
-/** Where the password travels: as a parameter, so that no statement and no log of statements quotes it. */
+/** Where the password is while the mappings are made, so that no statement and no log of statements quotes it. */
 const PASSWORD_SETTING = 'payment_events_db.reader_password';
 
 /** What the reporting database has of ours. Names are quoted where they need it. */
@@ -52,11 +53,11 @@ export async function makeForeignTables(
   rolePrefix?: string,
 ): Promise<void> {
   const [found] = await query<Found>(queryRunner, FIND);
-  await query(queryRunner, sql`SELECT set_config(${PASSWORD_SETTING}, ${reader.password}, false)`);
+  await setUnlogged(queryRunner, PASSWORD_SETTING, reader.password);
   try {
     await whileLocked(queryRunner, ...foreignSql(found!, map, reader, rolePrefix));
   } finally {
-    await queryRunner.query(`RESET ${PASSWORD_SETTING}`).catch(() => undefined);
+    await resetUnlogged(queryRunner, PASSWORD_SETTING);
   }
 }
 
@@ -115,6 +116,7 @@ const PLANNER = {
  */
 const userMapping = (server: string, { user }: Reader) => `DO $$
 BEGIN
+  ${UNLOGGED_AS_FAR_AS_ALLOWED}
   EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER ${server.replaceAll("'", "''")} OPTIONS (user %L, password %L)',
     convert_from('\\x${Buffer.from(user).toString('hex')}', 'UTF8'), current_setting('${PASSWORD_SETTING}'));
 EXCEPTION WHEN OTHERS THEN

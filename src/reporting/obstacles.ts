@@ -47,6 +47,11 @@ const obstaclesTo = (role: string) => sql`
   FROM pg_database WHERE datname = current_database() AND NOT pg_has_role(datdba, 'USAGE')
 
   UNION ALL
+  SELECT format('User %I may not make temporary tables, by which a password stays out of logs: GRANT TEMPORARY ON DATABASE %I TO %1$I.',
+    current_user, current_database())
+  WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+
+  UNION ALL
   SELECT format('Missing: %s. User %I may not create roles. As somebody who may: CREATE ROLE %1$s NOLOGIN.', ${role}::text, current_user)
   WHERE to_regrole(${role}) IS NULL
     AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolcreaterole OR rolsuper))

@@ -34,3 +34,15 @@ function sslModeOf(parameters: URLSearchParams): string | undefined {
   if (!ssl) return undefined;
   return ssl === '0' || ssl === 'false' ? 'disable' : ssl === 'no-verify' ? 'require' : 'verify-full';
 }
+
+/** What libpq takes for keywords and values, without spaces around `=`: it would read a value that is missing out of what follows. */
+const KEYWORDS = /^\s*(?:[a-z_]+=(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)+)(?:\s+|$))+$/s;
+
+/** With one `@`, before the path: libpq takes the first one for the end of the login, and what follows for a host. */
+const URI = /^postgres(?:ql)?:\/\/(?:(?:[^\s%@/]|%[\da-f]{2})*@)?(?:[^\s%@]|%[\da-f]{2})*$/i;
+
+/**
+ * Whether a connection string of libpq means what it seems to. A password that is not quoted, or not encoded, as it has to be
+ * falls into pieces, and libpq's error quotes one: as a keyword, or as a host that it cannot find.
+ */
+export const isPlainConnection = (connection: string): boolean => KEYWORDS.test(connection) || URI.test(connection);

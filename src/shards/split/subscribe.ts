@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../../database/sql';
+import { resetUnlogged, setUnlogged, UNLOGGED_AS_FAR_AS_ALLOWED } from '../../database/unlogged-setting';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
+import { isPlainConnection } from './connection';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { assertWhole, readStanding, SLOT, type Standing } from './standing';
@@ -25,6 +27,7 @@ export async function subscribe(session: SplitSession, standing: Standing): Prom
     throw new SplitRefusedError('subscribe', ['Nothing is published yet: prepare and publish come first.']);
   }
   assertWhole('subscribe', standing);
+  if (!standing.target.hasSubscription) await assertFit(session);
   if (!standing.source.hasSlot) {
     session.say('Making the replication slot, for which transactions that write now are waited for …');
     await session.online('source', `SELECT FROM pg_create_logical_replication_slot(${SLOT}, 'pgoutput')`);
@@ -33,38 +36,62 @@ export async function subscribe(session: SplitSession, standing: Standing): Prom
   if (!session.isDryRun) await untilReady(session);
 }
 
+const UNREADABLE =
+  "The connection string of PAYMENT_EVENTS_DB_SPLIT_CONNECTION cannot be read: keyword='value', without spaces around =, in which " +
+  "\\' stands for a quote and \\\\ for a backslash; or a URL whose user and password are percent-encoded. It is not quoted here, for its password.";
+
+const UNFIT = sql`
+  SELECT format('%s needs TEMPORARY on the database of the target: GRANT TEMPORARY ON DATABASE %I TO %1$I.', current_user, current_database())
+    AS problem
+  WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+  UNION ALL
+  SELECT format('log_min_messages of the target is %s, at which PostgreSQL writes the connection string into its log: set info or higher.',
+    current_setting('log_min_messages'))
+  WHERE current_setting('log_min_messages') LIKE '%debug%'`;
+
+async function assertFit(session: SplitSession): Promise<void> {
+  const problems = (await session.read<{ problem: string }>('target', UNFIT)).map(({ problem }) => problem);
+  if (!isPlainConnection(session.ends.connection)) problems.push(UNREADABLE);
+  if (problems.length > 0) throw new SplitRefusedError('subscribe', problems);
+}
+
 /** SQLSTATE external_routine_exception, in the place of one that means that our own connection is gone. */
 const UNREACHABLE = '38000';
+
+/** SQLSTATE syntax_error, as libpq's parser of connection strings has it. */
+const SYNTAX_ERROR = '42601';
 
 const CONNECTION = 'payment_events_db.split_connection';
 
 /**
- * The connection string travels as a value, and the error comes without the statement around it: neither the server's log nor
- * ours has the password. The statement is PL/pgSQL since DDL takes no values.
+ * The connection string is in a setting, and the error comes without the statement around it, or the piece of the string that
+ * libpq could not read: neither the server's log nor ours has the password. The statement is PL/pgSQL since DDL takes no values.
  */
 const createStatement = (slot: string) => `DO $do$
 BEGIN
+  ${UNLOGGED_AS_FAR_AS_ALLOWED}
   EXECUTE format('CREATE SUBSCRIPTION ${SPLIT_MARK} CONNECTION %L PUBLICATION ${PUBLICATION_NAMES.join(', ')}
     WITH (create_slot = false, slot_name = ''${slot}'')', current_setting('${CONNECTION}'));
 EXCEPTION WHEN OTHERS THEN
-  RAISE EXCEPTION USING ERRCODE = CASE WHEN SQLSTATE LIKE '08%' THEN '${UNREACHABLE}' ELSE SQLSTATE END, MESSAGE = SQLERRM;
+  RAISE EXCEPTION USING ERRCODE = CASE WHEN SQLSTATE LIKE '08%' THEN '${UNREACHABLE}' ELSE SQLSTATE END,
+    MESSAGE = CASE SQLSTATE WHEN '${SYNTAX_ERROR}' THEN 'The connection string of a subscription cannot be read.' ELSE SQLERRM END;
 END $do$`;
 
 async function createSubscription(session: SplitSession): Promise<void> {
   const [found] = await session.read<{ slot: string }>('source', { text: `SELECT ${SLOT} AS slot`, values: [] });
-  const setConnection = (value: string) => sql`SELECT set_config(${CONNECTION}, ${value}, false)`;
-  if (!session.isDryRun) await session.read('target', setConnection(session.ends.connection));
+  if (!session.isDryRun) await setUnlogged(session.at('target'), CONNECTION, session.ends.connection);
   try {
     await session.online('target', createStatement(found!.slot));
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
+    if (code === SYNTAX_ERROR) throw new SplitRefusedError('subscribe', [UNREADABLE]);
     if (code !== UNREACHABLE) throw error;
     throw new SplitRefusedError('subscribe', [
       `The server of the target cannot connect to the source: ${message.split('\n', 1)[0]}`,
       'Say by which address and login it reaches the source, one with REPLICATION: PAYMENT_EVENTS_DB_SPLIT_CONNECTION.',
     ]);
   } finally {
-    if (!session.isDryRun) await session.read('target', setConnection(''));
+    if (!session.isDryRun) await resetUnlogged(session.at('target'), CONNECTION);
   }
 }
 

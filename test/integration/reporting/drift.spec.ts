@@ -163,19 +163,19 @@ if (!binaries && !process.env.CI) {
   const urls: string[] = [];
   beforeAll(async () => {
     if (!binaries) throw new Error('PostgreSQL is not installed: apt-get install postgresql-15');
-    server = await DebianServer.start(binaries, { log_statement: 'ddl' });
+    server = await DebianServer.start(binaries, { log_statement: 'all', log_min_duration_statement: '0' });
     for (let one = 0; one < 3; one++) urls.push((await createTestDatabase(server.url)).url);
   });
   afterAll(() => server?.remove());
 
-  test('reports are made, status is current, check finds nothing, and the log of statements has no password', async () => {
+  test('reports are made, status is current, check finds nothing, and a log of everything has no password', async () => {
     const [one, other, reporting] = urls as [string, string, string];
     const dataSource = await quietDataSource({ url: one });
     const second = await quietDataSource({ url: other });
     try {
       for (const each of [dataSource, second]) await each.runMigrations();
       await withClient(one, async (client) => {
-        await client.query(`SET log_statement = 'none'`);
+        await client.query(`SET log_statement = 'none'; SET log_min_duration_statement = -1`);
         await client.query(`CREATE ROLE payment_events_reporting NOLOGIN;
           CREATE ROLE reader LOGIN PASSWORD '${PASSWORD}' IN ROLE payment_events_reporting`);
       });
