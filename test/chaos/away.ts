@@ -10,11 +10,14 @@ import { type WorldDatabase } from './world-database';
 /** So many requests of others are taken before a server comes back. */
 const TAKEN = 5;
 
-/** Kills the server of one database after another. As long as it is away, the restaurants of the others are served. */
+/**
+ * Kills the server of one database after another. As long as it is away, the restaurants of the others are served. From one
+ * time to the next it waits longer, so that also a slow machine gets on with the split in between.
+ */
 export async function killInTurn(world: World, mayhem: Mayhem, goesOn: () => boolean): Promise<void> {
   const dice = new Dice(`${world.seed} servers`);
-  while (goesOn()) {
-    await delay(dice.between(8_000, 20_000));
+  for (let pause = 8_000; goesOn(); pause *= 1.2) {
+    await delay(dice.between(pause, 2 * pause));
     if (!goesOn()) return;
     const database = dice.pick(world.databases) as WorldDatabase<LoneServer>;
     await mayhem.do(`server of ${database.name} killed`, () =>
