@@ -1,16 +1,39 @@
+import { type DataSource } from 'typeorm';
+import { type Login } from '../../connection/asking-client';
+import { libpqTls } from '../../connection/libpq-tls';
+import { type Certificates } from '../../connection/tls';
 import { parametersOf } from '../../connection/urls';
 import { databaseAddress } from '../../database/database-address';
 
-/** What `pg` takes for a file of certificates or an option of TLS, and libpq does under the same name. */
-const TLS_PARAMETERS = ['sslrootcert', 'sslcert', 'sslkey', 'sslnegotiation'];
+/** What else `pg` takes for a file of certificates or an option of TLS, and libpq does under the same name. */
+const TLS_PARAMETERS = ['sslcert', 'sslkey', 'sslnegotiation'];
 
-/**
- * A database URL as a connection string of libpq, for the server that subscribes.
- *
- * @param password where the URL has none, such as of `PGPASSWORD`
- */
-export function libpqConnection(url: string, password?: string): string {
+/** How the server of the target reaches the source, by what the options of both say. The target is open. */
+export function connectionFrom(target: DataSource, source: DataSource): string {
+  const { url, extra } = source.options as { url: string; extra?: Login };
+  return libpqConnection(url, {
+    version: Number.parseInt(target.driver.version!) * 10_000,
+    password: process.env.PGPASSWORD,
+    certificates: extra?.certificates,
+  });
+}
+
+interface Libpq {
+  /** Of the server that connects, as `server_version_num`. */
+  readonly version: number;
+  /** Where the URL has none, such as of `PGPASSWORD`. */
+  readonly password?: string;
+  /** Where the URL names no files, and they are known all the same. That server needs them at the same paths. */
+  readonly certificates?: Certificates;
+}
+
+/** A database URL as a connection string of libpq, for the server that subscribes. */
+export function libpqConnection(url: string, { version, password, certificates = {} }: Libpq): string {
   const parameters = parametersOf(url);
+  const { caFile, certFile, keyFile } = certificates;
+  for (const [name, file] of Object.entries({ sslrootcert: caFile, sslcert: certFile, sslkey: keyFile })) {
+    if (file && !parameters.get(name)) parameters.set(name, file);
+  }
   const { host, port, database, user } = databaseAddress(url);
   const login = /^[^/]*\/\/([^/?#@]*)@/.exec(url)?.[1] ?? '';
   const written = login.includes(':') ? decodeURIComponent(login.slice(login.indexOf(':') + 1)) : undefined;
@@ -20,19 +43,10 @@ export function libpqConnection(url: string, password?: string): string {
     ['dbname', database],
     ['user', user],
     ['password', parameters.get('password') ?? (written || password)],
-    ['sslmode', sslModeOf(parameters)],
+    ...Object.entries(libpqTls(parameters, version)),
     ...TLS_PARAMETERS.map((name): [string, string | null] => [name, parameters.get(name)]),
   ];
   return pairs.flatMap(([name, value]) => (value ? `${name}='${value.replaceAll(/[\\']/g, '\\$&')}'` : [])).join(' ');
-}
-
-/** `no-verify` is TLS without a look at the certificate, which libpq calls `require`. */
-function sslModeOf(parameters: URLSearchParams): string | undefined {
-  const mode = parameters.get('sslmode');
-  if (mode) return mode === 'no-verify' ? 'require' : mode;
-  const ssl = parameters.get('ssl');
-  if (!ssl) return undefined;
-  return ssl === '0' || ssl === 'false' ? 'disable' : ssl === 'no-verify' ? 'require' : 'verify-full';
 }
 
 /** What libpq takes for keywords and values, without spaces around `=`: it would read a value that is missing out of what follows. */

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { DataSource } from 'typeorm';
-import { isClass, LARGEST_MODULUS, type ResidueClass } from '../../fence/residue';
+import { isClass, isSameClass, LARGEST_MODULUS, type ResidueClass } from '../../fence/residue';
+import { isNumber, LARGEST_NUMBER } from '../../fence/sequence-range';
 import { ConfigurationError } from '../../errors';
 import { type Say, toLogger } from '../../migrator/migration-lock';
-import { LARGEST_NUMBER, type ShardMap } from '../shard-map';
+import { type ShardMap } from '../shard-map';
 import { cleanUp, isLeft } from './clean-up';
-import { libpqConnection } from './connection';
+import { connectionFrom } from './connection';
 import { cutOver } from './cut-over';
 import { prepare } from './prepare';
 import { publish } from './publish';
@@ -90,7 +91,7 @@ export class ShardSplit {
         `ShardSplit: shard must be a class with a modulus that is a power of two below ${LARGEST_MODULUS}.`,
       );
     }
-    if (!Number.isInteger(number) || number < 0 || number > LARGEST_NUMBER) {
+    if (!isNumber(number)) {
       throw new ConfigurationError(`ShardSplit: number must be an integer from 0 to ${LARGEST_NUMBER}.`);
     }
     this.#ends = {
@@ -99,7 +100,10 @@ export class ShardSplit {
       number,
       id: randomBytes(8).toString('hex'),
       whole: { modulus: shard.modulus, remainder: shard.remainder },
-      connection: connection ?? libpqConnection((source.options as { url: string }).url, process.env.PGPASSWORD),
+      // Asked for once the target is open, whose version counts.
+      get connection() {
+        return connection ?? connectionFrom(target, source);
+      },
       say: say ?? toLogger(source),
     };
   }
@@ -183,9 +187,7 @@ async function statusOf(session: SplitSession, map: ShardMap | undefined): Promi
   const { ready, of } = target;
   const isOver = isHandedOver && !source.mark && !source.hasSlot;
   const { moves } = session;
-  const isSwitched =
-    isOver &&
-    (map?.shards ?? []).some(({ modulus, remainder }) => modulus === moves.modulus && remainder === moves.remainder);
+  const isSwitched = isOver && (map?.shards ?? []).some((shard) => isSameClass(shard, moves));
   const isDone: Readonly<Record<SplitStep, boolean>> = {
     prepare: isHandedOver || target.mark !== undefined,
     publish: isHandedOver || source.mark !== undefined,
