@@ -90,13 +90,16 @@ export const contains = (whole: ResidueClass, part: ResidueClass): boolean =>
 export const isSameClass = (one: ResidueClass, other: ResidueClass): boolean =>
   one.modulus === other.modulus && one.remainder === other.remainder;
 
+/** Of a positive integer, as a modulus is. */
+export const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
+
 /** Whether there is such a class. */
 export const isClass = ({ modulus, remainder }: ResidueClass): boolean =>
   Number.isInteger(modulus) &&
   Number.isInteger(remainder) &&
   modulus >= 1 &&
   modulus <= LARGEST_MODULUS &&
-  (modulus & (modulus - 1)) === 0 &&
+  isPowerOfTwo(modulus) &&
   remainder >= 0 &&
   remainder < modulus;
 

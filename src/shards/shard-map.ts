@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { databaseAddress } from '../database/database-address';
 import { readDatabaseUrl } from '../database/database-url';
 import { ConfigurationError } from '../errors';
-import { classInWords, LARGEST_MODULUS, owns, type ResidueClass } from '../fence/residue';
+import { classInWords, isPowerOfTwo, LARGEST_MODULUS, owns, type ResidueClass } from '../fence/residue';
+import { LARGEST_NUMBER } from '../fence/sequence-range';
 
 /** One database and the restaurants that it has. */
 export interface ShardEntry extends ResidueClass {
@@ -26,11 +27,6 @@ export interface ShardMapSource {
   /** Reads the map as it is now. One that takes longer than 10 seconds counts as failed. */
   load(): Promise<ShardMap>;
 }
-
-/** Sequences of this many databases stay within the safe integers of JavaScript. */
-export const LARGEST_NUMBER = 8_191;
-
-const isPowerOfTwo = (value: number) => (value & (value - 1)) === 0;
 
 const entry = z
   .strictObject({
