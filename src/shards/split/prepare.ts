@@ -70,7 +70,7 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
     for (const missing of await findMissingRights(session.at(end))) problems.push(`At the ${end}: ${missing}.`);
   }
   const found = [
-    ...(await session.read<{ problem: string }>('source', SOURCE_PROBLEMS)),
+    ...(await session.read<{ problem: string }>('source', sourceProblems(await copiersOf(session)))),
     ...(await session.read<{ problem: string }>('target', TARGET_PROBLEMS)),
   ];
   problems.push(...found.map(({ problem }) => problem));
@@ -82,14 +82,22 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
   return problems;
 }
 
-const SOURCE_PROBLEMS = sql`
+/** How many tables the target copies at once. Each takes a replication slot and a WAL sender of its own, besides those that follow. */
+async function copiersOf(session: SplitSession): Promise<number> {
+  const asked = sql`SELECT current_setting('max_sync_workers_per_subscription')::int AS most`;
+  const [found] = await session.read<{ most: number }>('target', asked);
+  return Math.min(found!.most, TABLES.length);
+}
+
+const sourceProblems = (copiers: number) => sql`
   SELECT 'The source needs wal_level = logical, and a restart for it.' AS problem
   WHERE current_setting('wal_level') <> 'logical'
   UNION ALL
-  SELECT format('The source needs two free replication slots or more: raise max_replication_slots (%s, %s in use).',
-    current_setting('max_replication_slots'), used)
-  FROM (SELECT count(*) AS used FROM pg_replication_slots) AS slots
-  WHERE used + 2 > current_setting('max_replication_slots')::int
+  SELECT format('The source needs %s free for the first copy: raise %s (%s, %s in use), or lower max_sync_workers_per_subscription of the target (%s).',
+    ${1 + copiers}::int, setting, current_setting(setting), used, ${copiers}::int)
+  FROM (VALUES ('max_replication_slots', (SELECT count(*) FROM pg_replication_slots)),
+    ('max_wal_senders', (SELECT count(*) FROM pg_stat_replication))) AS limits (setting, used)
+  WHERE used + ${1 + copiers}::int > current_setting(setting)::int
   UNION ALL
   SELECT format('%s needs CREATE on the database of the source: GRANT CREATE ON DATABASE %I TO %1$I.', current_user, current_database())
   WHERE NOT has_database_privilege(current_database(), 'CREATE')
@@ -99,7 +107,10 @@ const SOURCE_PROBLEMS = sql`
   WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND relreplident NOT IN ('d', 'f')`;
 
 const TARGET_PROBLEMS = sql`
-  SELECT 'The target needs max_logical_replication_workers of 2 or more.' AS problem
+  SELECT 'The target needs max_sync_workers_per_subscription of 1 or more: it copies nothing.' AS problem
+  WHERE current_setting('max_sync_workers_per_subscription')::int = 0
+  UNION ALL
+  SELECT 'The target needs max_logical_replication_workers of 2 or more.'
   WHERE current_setting('max_logical_replication_workers')::int < 2
   UNION ALL
   SELECT format('%s needs CREATE on the database of the target: GRANT CREATE ON DATABASE %I TO %1$I.', current_user, current_database())
