@@ -103,6 +103,24 @@ test('a target with rows, or another schema, is refused before anything is chang
   expect((await pair.split.status()).done).toEqual([]);
 });
 
+test('a source without the slots that the first copy needs is refused, and one with just these is split', async () => {
+  const [free] = await pair.source.query<[{ slots: number }]>(
+    `SELECT current_setting('max_replication_slots')::int - count(*)::int AS slots FROM pg_replication_slots`,
+  );
+  const taken = Array.from({ length: free.slots - 2 }, (_, i) => `taken_${i}`);
+  try {
+    // One that follows and two that copy at once, by default.
+    for (const name of taken) await pair.source.query(`SELECT pg_create_physical_replication_slot('${name}')`);
+    expect(await refusalOf(pair.split.prepare())).toMatch(
+      /The source needs 3 free for the first copy: raise max_replication_slots \(10, 8 in use\)/,
+    );
+    await pair.source.query(`SELECT pg_drop_replication_slot('${taken.pop()}')`);
+    await subscribed();
+  } finally {
+    for (const name of taken) await pair.source.query(`SELECT pg_drop_replication_slot('${name}')`);
+  }
+});
+
 test('what is no split at all is refused', async () => {
   for (const wrong of [
     { shard: { modulus: 3, remainder: 0 } },
