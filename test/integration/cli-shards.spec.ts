@@ -11,6 +11,9 @@ import { compiled } from '../support/jest/compiled';
 import { cliProcess, programHere } from '../support/processes/cli';
 import { until } from '../support/relay/relayed';
 import { useTestDatabase } from '../support/database/use-test-database';
+import { moveRestaurants } from '../support/shards/move-restaurants';
+import { aRestaurantOf, EVEN, fence, ODD, WHOLE } from '../support/shards/shards';
+import { requestIn } from '../../src/testing';
 import { randomUUID } from 'node:crypto';
 
 const a = useTestDatabase();
@@ -216,6 +219,64 @@ describe('--all and --shard', () => {
       expect(objects).toContain(`${shard} table payment_events: constraint payment_events_shard`);
       expect(objects).toContain(`${shard} sequence outbox_id_seq: range`);
     }
+  });
+});
+
+describe('verify --all --request', () => {
+  // The restaurants of the second database, so that the first is asked before.
+  const requestAtB = async () => await requestIn(await b.dataSource(), 'PENDING', { restaurantId: aRestaurantOf(ODD) });
+  beforeEach(async () => {
+    use(twoShards());
+    await here('shard', 'fence', '--widen');
+  });
+
+  test('ends by what the one database that has it says, also while another is away', async () => {
+    const { authRequestId } = await requestAtB();
+    const verify = () => cli('verify', '--all', '--request', authRequestId, '--json');
+    const clean = await verify();
+    expect(clean).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(parsed(clean.stdout)).toEqual([
+      { shard: 'b', kind: 'summary', checked: 1, differing: 0, leftBehind: 0 },
+      { kind: 'summary', shards: [{ shard: 'b', exitCode: 0 }], exitCode: 0 },
+    ]);
+
+    await b.query(
+      `ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state;
+       UPDATE auth_request_state SET status = 'EXPIRED', completed_at = now() WHERE auth_request_id = '${authRequestId}';
+       ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state`,
+    );
+    const [first, second] = twoShards() as [Entry, Entry];
+    const gone = { name: 'away', modulus: 4, remainder: 2, number: 2, url: away(a.url) };
+    use([{ ...first, modulus: 4 }, gone, second]);
+    const differing = await verify();
+    expect(differing.exitCode).toBe(1);
+    expect(parsed(differing.stdout)).toMatchObject([
+      { shard: 'b', authRequestId, kind: 'row_differs' },
+      { shard: 'b', kind: 'summary', differing: 1 },
+      { kind: 'summary', shards: [{ shard: 'b', exitCode: 1 }] },
+    ]);
+  });
+
+  test('is not misled by what a moved restaurant left behind', async () => {
+    await fence(a, WHOLE, true);
+    const restaurantId = aRestaurantOf(ODD);
+    const { authRequestId } = await requestIn(await a.dataSource(), 'PENDING', { restaurantId });
+    await moveRestaurants({ from: a, keeps: EVEN, to: b, moves: ODD });
+    const { stdout, exitCode } = await cli('verify', '--all', '--request', authRequestId);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^b \(1 of 2\)\nCompared 1 request: none differs\.\n/);
+  });
+
+  test('of a request that no database has is a failure, and so is one that a database which is away may have', async () => {
+    const unknown = randomUUID();
+    const { exitCode, stderr, stdout } = await cli('verify', '--all', '--request', unknown);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 4, stdout: '' });
+    expect(stderr).toContain(unknown);
+    use(threeShards());
+    const perhaps = await cli('verify', '--all', '--request', unknown, '--json');
+    expect(perhaps.exitCode).toBe(3);
+    expect(parsed(perhaps.stdout)).toMatchObject([{ shards: [{ shard: 'away', exitCode: 3 }], exitCode: 3 }]);
+    expect(perhaps.stderr).not.toContain(PASSWORD);
   });
 });
 

@@ -9,6 +9,7 @@ import { type SharedHold } from '../../read-model/shared-holds';
 import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
 import { overShards } from '../shards/over-shards';
+import { shardsOfRequest } from '../shards/shards-of-request';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -27,18 +28,27 @@ export function verifyCommand(): Command {
         'Reads only; services may go on. Exit code 1 when something differs.',
     )
     .option('--restaurant <id>', 'only the requests of this restaurant')
-    .option('--request <id>', 'only this request')
+    .option('--request <id>', 'only this request; with --all in the one database that has it')
     .option('--json', 'print one JSON object a line: each request that differs, then the summary');
-  return overShards(command, async ({ restaurant, request, json }: Options) => {
+  const action = async ({ json, ...options }: Options) => {
     await withDataSource(readConfig(), async (dataSource) => {
-      const scope: VerificationScope = { restaurantId: restaurant, authRequestId: request };
+      const scope = scopeOf(options);
       const readModel = new ReadModel(dataSource);
       const verification = readModel.verify(scope);
       await print(verification, readModel.sharedHolds(scope), json ? printJson : printForPeople);
       if (verification.differing > 0) process.exitCode = ExitCode.failed;
     });
+  };
+  return overShards(command, action, {
+    choose: async (shards, options) =>
+      options.request === undefined ? shards : await shardsOfRequest(shards, options.request, scopeOf(options)),
   });
 }
+
+const scopeOf = ({ restaurant, request }: Options): VerificationScope => ({
+  restaurantId: restaurant,
+  authRequestId: request,
+});
 
 interface Printer {
   difference(difference: RequestDifference): void;

@@ -9,6 +9,8 @@ import { together } from './together';
 interface Ways<Options> {
   /** Goes on until it is told to stop, so that all run at once. Default: one after the other. */
   readonly isEndless?: (options: Options) => boolean;
+  /** Which of these databases it is for, where that takes asking. Default: all. */
+  readonly choose?: (shards: readonly ShardEntry[], options: Options) => Promise<readonly ShardEntry[]>;
   /** What one database is told besides. */
   readonly argumentsOf?: (shard: ShardEntry) => readonly string[];
   /** Says what all came to, of the JSON that each printed last. People are told this alone, where it is given. */
@@ -38,7 +40,12 @@ export interface ShardRun {
 export function overShards<Options extends OptionValues>(
   command: Command,
   action: (options: Options) => Promise<void>,
-  { isEndless = () => false, argumentsOf = () => [], compare }: Ways<Options> = {},
+  {
+    isEndless = () => false,
+    choose = (shards) => Promise.resolve(shards),
+    argumentsOf = () => [],
+    compare,
+  }: Ways<Options> = {},
 ): Command {
   return command
     .addOption(new Option('--all', 'for every database of the map in PAYMENT_EVENTS_DB_SHARDS').conflicts('shard'))
@@ -46,7 +53,8 @@ export function overShards<Options extends OptionValues>(
     .action(async ({ all, shard, ...rest }: Options & { all?: boolean; shard?: string }) => {
       const options = rest as unknown as Options;
       if (!all && shard === undefined) return action(options);
-      const runs = (await shardsNamed(shard)).map((one) => ({
+      const shards = await choose(await shardsNamed(shard), options);
+      const runs = shards.map((one) => ({
         shard: one,
         args: [command.name(), ...given(command), ...argumentsOf(one)],
       }));
