@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DEFAULT_ASSUMPTIONS } from '../../bench/scale/assumptions';
 import { asSvg } from '../../bench/scale/chart';
 import { asMarkdown, CHART, MEASURED, readResults } from '../../bench/scale/run-scale';
-import { agreements } from '../../bench/scale/results';
+import { agreements, TOLERANCE } from '../../bench/scale/results';
 import { capacityOf, costOfRequest } from '../../bench/scale/capacity';
 import { DocPage } from '../support/docs/doc-page';
 
@@ -21,6 +21,19 @@ test('so is the chart', () => {
 
 test('four databases need for each operation what one needs, within a tenth, and so does a fence', () => {
   expect(agreements(results).filter(({ agrees }) => !agrees)).toEqual([]);
+});
+
+test('what the text says of medians and of single rounds is so', () => {
+  expect(results.conditions.rounds).toBe(6);
+  const cpu = agreements(results).filter(({ quantity }) => quantity === 'serverMicros');
+  const isBeyond = (ratio: number) => Math.abs(ratio - 1) > TOLERANCE;
+  const scattered = cpu.filter(({ ratio }) => isBeyond(ratio.min) || isBeyond(ratio.max));
+  expect(scattered).toHaveLength(cpu.length);
+  const said = PAGE.section('Measured, and computed from it');
+  expect(said).toMatch(
+    /ratio of two medians, each of the CPU of six rounds.*Single rounds scatter\s+far beyond a tenth/s,
+  );
+  expect(said).toMatch(/Four servers at once were beyond a tenth/);
 });
 
 test('what the text says of one machine is what the tables say', () => {
