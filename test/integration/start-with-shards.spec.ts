@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { owns } from '../../src/fence/residue';
+import { ROLES } from '../../src/grants/privileges';
 import { readShardMap } from '../../src/shards/shard-map';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { DocProject, promisedOutput } from '../support/docs/doc-code';
@@ -26,6 +28,8 @@ const START = `
   const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
   console.log(app.get(Shards).map.shards.length);
   await app.close();`;
+/** Roles belong to the whole server, which other files use as well. */
+const PREFIX = `test_${randomBytes(4).toString('hex')}`;
 let shell: PageShell;
 let project: DocProject;
 
@@ -36,13 +40,18 @@ beforeAll(() => {
       'postgresql://db-a.internal/payments': a.url,
       'postgresql://db-b.internal/payments': b.url,
       'postgresql://directory.internal/payments_directory': directory.url,
+      'grants --all': `grants --all --role-prefix ${PREFIX}`,
+      'check --all': `check --all --role-prefix ${PREFIX}`,
     },
   );
   project = new DocProject({ code, started: `import 'reflect-metadata';\n${nest}${START}` });
 });
-afterAll(() => {
+afterAll(async () => {
   shell.remove();
   project.remove();
+  const groups = ROLES.map((role) => `${PREFIX}_${role}`).join(', ');
+  for (const database of [a, b]) await database.query(`DROP OWNED BY ${groups}`);
+  await a.query(`DROP ROLE ${groups}`);
 });
 
 test('the page has no block that nothing here runs', () => {
