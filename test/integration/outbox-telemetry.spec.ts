@@ -22,10 +22,12 @@ import { Outbox } from '../../src/outbox/outbox';
 import { OutboxRelay } from '../../src/outbox/outbox-relay';
 import { observeOutbox } from '../../src/outbox/telemetry';
 import { SweeperReporter } from '../../src/sweeper/sweeper-reporter';
+import { ReplicaReads } from '../../src/replica-reads/replica-reads';
 import { anAuthorizeCommand, RESTAURANT } from '../support/requests/auth-requests';
 import { aHold } from '../support/requests/holds';
 import { codeBlocks } from '../support/docs/doc-code';
 import { RecordingPublisher } from '../../src/testing/recording-publisher';
+import { closedDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 import { failureOf } from '../support/processes/within';
 
@@ -170,6 +172,9 @@ async function scrapeOfEverything(): Promise<string[]> {
   const log = jest.spyOn(dataSource.logger, 'log').mockImplementation();
   tellMasked(dataSource, 'recordDenied', ['denialReason']);
   log.mockRestore();
+  const reads = new ReplicaReads(dataSource, closedDataSource({ url: database.url }));
+  await reads.get({ restaurantId: uuidv4(), authRequestId: uuidv4() });
+  await reads.destroy();
   const lines = await scrape();
   unobserve.forEach((takeOff) => takeOff());
   return lines;

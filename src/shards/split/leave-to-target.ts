@@ -31,8 +31,8 @@ const messagesAfter = (id: string, moves: string) => sql`
 
 const amongThem = (ids: readonly string[]) => sql`SELECT id::text FROM outbox WHERE id = ANY (${ids}::bigint[])`;
 
-const DELETE_MESSAGES = `DELETE FROM outbox WHERE id IN (
-  SELECT id FROM outbox WHERE id = ANY ($1::bigint[]) AND processed_at IS NULL FOR UPDATE SKIP LOCKED)`;
+const deleteThem = (ids: readonly string[]) => sql`DELETE FROM outbox WHERE id IN (
+  SELECT id FROM outbox WHERE id = ANY (${ids}::bigint[]) AND processed_at IS NULL FOR UPDATE SKIP LOCKED)`;
 
 /** What is at the target does not change any more: nothing is replicated to it now. */
 async function deleteMessages(session: SplitSession): Promise<void> {
@@ -41,7 +41,7 @@ async function deleteMessages(session: SplitSession): Promise<void> {
   for (let last = '0'; ;) {
     const left = await withoutTimeouts(source, () => query<{ id: string }>(source, messagesAfter(last, moves)));
     const doubled = await session.read<{ id: string }>('target', amongThem(left.map(({ id }) => id)));
-    await session.online('source', DELETE_MESSAGES, [doubled.map(({ id }) => id)]);
+    await session.online('source', deleteThem(doubled.map(({ id }) => id)));
     if (left.length < BATCH_SIZE || session.isDryRun) return;
     last = left.at(-1)!.id;
   }

@@ -117,11 +117,12 @@ export class SplitSession {
   }
 
   /** One statement by itself, which may take long and stops nobody. */
-  async online<Row>(at: End, statement: string, values?: unknown[]): Promise<Row[]> {
-    this.#note(at, [statement]);
+  async online<Row>(at: End, statement: string | BoundSql): Promise<Row[]> {
+    const { text, values } = typeof statement === 'string' ? { text: statement, values: undefined } : statement;
+    this.#note(at, [text]);
     if (this.isDryRun) return [];
     const runner = this.#runners[at];
-    return (await withoutTimeouts(runner, () => runner.query(statement, values))) as Row[];
+    return (await withoutTimeouts(runner, () => runner.query(text, values))) as Row[];
   }
 
   /** Deletes rows in a transaction that is committed where a look at them, deleted, throws nothing. Gives their number. */
