@@ -6,11 +6,12 @@ import { type PaymentEventsDataSource } from '../../../src/data-source';
 import { HoldStateError, PaymentEventsDbError } from '../../../src/errors';
 import { encodeOutboxMessage } from '../../../src/outbox/message-codec';
 import { type Shard } from '../../../src/shards/shard';
+import { type Shards } from '../../../src/shards/shards';
 import { Sweeper } from '../../../src/sweeper/sweeper';
 import { ask } from '../http';
 import { say } from '../journal';
 import { type QueuedMessage } from '../queues';
-import { CALM, dice, insist, isPassing, NAME, QUEUES, sayPassing, work } from './member';
+import { CALM, dice, insistAt, isPassing, NAME, QUEUES, sayPassing, work } from './member';
 import { SETTLE_WITHIN, settleWithinMs } from './restaurants';
 
 const EXPIRE_AFTER_MS = 12_000;
@@ -22,7 +23,7 @@ const sweepers = new Map<PaymentEventsDataSource, Sweeper>();
 /** Has a sweeper at work at each database, expires what nobody waits for, and has dead letters go out once more. */
 void work(1, async (shards) => {
   try {
-    const { away } = await shards.each(see);
+    const { away } = await shards.each((shard) => see(shards, shard));
     away.forEach(sayPassing);
   } catch (error) {
     const isOfNetwork = error instanceof TypeError && error.message === 'fetch failed';
@@ -32,16 +33,16 @@ void work(1, async (shards) => {
   await delay(CALM ? 200 : dice.between(500, 2_000));
 });
 
-async function see(shard: Shard): Promise<void> {
+async function see(shards: Shards, shard: Shard): Promise<void> {
   const { dataSource, requests, outbox } = shard;
   if (!sweepers.has(dataSource)) sweepers.set(dataSource, beginSweeping(dataSource));
-  if (dice.chance(0.5)) await expireOld(requests);
+  if (dice.chance(0.5)) await expireOld(shards, requests);
   for (const request of await listUnsettled(requests)) await ask(`${QUEUES}/again`, messageFor(request));
-  if (!CALM && dice.chance(0.3)) await voidAgain(shard);
+  if (!CALM && dice.chance(0.3)) await voidAgain(shards, shard);
   await outbox.requeueAll();
 }
 
-async function expireOld(requests: AuthRequests): Promise<void> {
+async function expireOld(shards: Shards, requests: AuthRequests): Promise<void> {
   const correlationId = randomUUID();
   const status = 'EXPIRED';
   if (dice.chance(0.3)) {
@@ -50,7 +51,8 @@ async function expireOld(requests: AuthRequests): Promise<void> {
     const { restaurantId, authRequestId } = stuck;
     const isSettled = (error: unknown) => (error as PaymentEventsDbError).code === 'AUTH_REQUEST_STATUS';
     try {
-      await insist(() => requests.expire({ restaurantId, authRequestId, reason: 'late' }));
+      // It may have moved since it was found.
+      await insistAt(shards, stuck, (owner) => owner.requests.expire({ restaurantId, authRequestId, reason: 'late' }));
       say({ did: 'expire', authRequestId, status });
     } catch (error) {
       if (!isSettled(error)) throw error;
@@ -68,11 +70,12 @@ const FAILED = `
   FROM auth_holds WHERE state = 'void_failed' ORDER BY random() LIMIT 3`;
 
 /** A person has some voids sent again that have failed. */
-async function voidAgain({ dataSource, holds }: Shard): Promise<void> {
+async function voidAgain(shards: Shards, { dataSource }: Shard): Promise<void> {
   const looked = dataSource.query<Omit<RequeueVoidCommand, 'by' | 'reason'>[]>(FAILED);
   for (const hold of await looked.catch(() => [])) {
     try {
-      const { queued } = await insist(() => holds.requeueVoid({ ...hold, by: 'ada@example.com', reason: 'once more' }));
+      const command = { ...hold, by: 'ada@example.com', reason: 'once more' };
+      const { queued } = await insistAt(shards, hold, ({ holds }) => holds.requeueVoid(command));
       say({ met: queued ? 'void asked again' : 'void on its way again' });
     } catch (error) {
       // The processor has told meanwhile how it ended.
