@@ -13,11 +13,13 @@ export type FencedTable = (typeof FENCED_TABLES)[number];
 export const fenceOf = (table: FencedTable): string => `${table}_shard`;
 
 /** A condition on `restaurant_id` that holds for the restaurants of a class, and is PostgreSQL's own rule for partitions. */
-export const inClass = ({ modulus, remainder }: ResidueClass, column = 'restaurant_id'): string => {
-  const mask = modulus - 1;
+export const inClass = ({ modulus, remainder }: ResidueClass, column = 'restaurant_id'): string =>
+  hasRemainder(column, modulus - 1, remainder);
+
+/** The same, where the mask, the modulus without one, and the remainder may be columns. */
+export const hasRemainder = (column: string, mask: number | string, remainder: number | string): string =>
   // Masked before the constant is added: the sum of two bigints could be out of range.
-  return `((uuid_hash_extended(${column}, ${PARTITION_SEED}) & ${mask}) + ${PARTITION_CONSTANT}) & ${mask} = ${remainder}`;
-};
+  `((uuid_hash_extended(${column}, ${PARTITION_SEED}) & ${mask}) + ${PARTITION_CONSTANT}) & ${mask} = ${remainder}`;
 
 /** What PostgreSQL 15 to 18 print of a fence, also after a dump and its restore. Anything else is none. */
 export const printedFence = ({ modulus, remainder }: ResidueClass): string => {

@@ -1,5 +1,6 @@
 import { bigint, orNull } from '../database/columns';
-import { PARTITION_CONSTANT, PARTITION_SEED, type ResidueClass } from './residue';
+import { hasRemainder } from './fence-sql';
+import { type ResidueClass } from './residue';
 
 /** The columns of an `input` that say which restaurants are the database's own. */
 export const ownedColumns = { shard_mask: orNull(bigint), shard_remainder: orNull(bigint) } as const;
@@ -9,8 +10,7 @@ export const ownedColumns = { shard_mask: orNull(bigint), shard_remainder: orNul
  * single row of it would have the fence refuse the batch that it is in.
  */
 export const IS_OWNED = `(shard_mask IS NULL
-  OR ((uuid_hash_extended(restaurant_id, ${PARTITION_SEED}) & shard_mask) + ${PARTITION_CONSTANT}) & shard_mask
-     = shard_remainder)`;
+  OR ${hasRemainder('restaurant_id', 'shard_mask', 'shard_remainder')})`;
 
 /** @param fence as read from the database; undefined where it has none, and so every restaurant */
 export const ownedBy = (fence: ResidueClass | undefined) => ({

@@ -25,6 +25,13 @@ export async function readFences(session: Queryable): Promise<ReadonlyMap<Fenced
   );
 }
 
+/** The fence that all tables have; `altered` where they differ as well. */
+export function agreedFence(fences: Iterable<FenceOfTable>): FenceOfTable {
+  const [first, ...others] = fences;
+  const agree = others.every((one) => one === first || (isAClass(one) && isAClass(first) && isSameClass(one, first)));
+  return agree ? first : 'altered';
+}
+
 /**
  * Which restaurants the database takes. Reads only; any role may do it, also at a replica.
  *
@@ -38,10 +45,9 @@ export async function readFences(session: Queryable): Promise<ReadonlyMap<Fenced
  */
 export async function readFence(session: Queryable): Promise<ResidueClass | undefined> {
   const fences = await readFences(session);
-  const [first, ...others] = fences.values();
-  const agree = others.every((one) => one === first || (isAClass(one) && isAClass(first) && isSameClass(one, first)));
-  if (agree && first !== 'altered') return first;
-  const each = [...fences].map(([table, fence]) => `${table} ${inWords(fence)}`).join(', ');
+  const fence = agreedFence(fences.values());
+  if (fence !== 'altered') return fence;
+  const each = [...fences].map(([table, one]) => `${table} ${inWords(one)}`).join(', ');
   throw new ConfigurationError(
     `The fences of this database do not agree: ${each}. Set them again: npx payment-events-db shard fence.`,
   );

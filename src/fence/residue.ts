@@ -17,10 +17,10 @@ export const PARTITION_SEED = 8816678312871386365n;
 const SEED_HIGH = Number(PARTITION_SEED >> 32n) | 0;
 const SEED_LOW = Number(PARTITION_SEED & 0xffffffffn) | 0;
 
-/** The low bits of what PostgreSQL adds when it combines the hash of a first column with none: hash_combine64. */
-export const PARTITION_CONSTANT = 227;
-/** The low word of the same. */
-const COMBINED = 0x15e5a8e3;
+/** The low word of what PostgreSQL adds when it combines the hash of a first column with none: hash_combine64. */
+export const COMBINED = 0x15e5a8e3;
+/** The bits of it that a modulus looks at. */
+export const PARTITION_CONSTANT = COMBINED & (LARGEST_MODULUS - 1);
 
 const rotated = (word: number, bits: number) => (word << bits) | (word >>> (32 - bits));
 

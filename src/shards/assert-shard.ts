@@ -2,7 +2,7 @@ import { type Queryable } from '../database/queryable';
 import { query, raw, sql } from '../database/sql';
 import { ConfigurationError, WrongShardError } from '../errors';
 import { readFence } from '../fence/read-fence';
-import { classInWords, contains, hashOf, PARTITION_SEED } from '../fence/residue';
+import { classInWords, COMBINED, contains, hashOf, PARTITION_SEED } from '../fence/residue';
 import { type ShardEntry } from './shard-map';
 
 /** Its sixteen bytes differ, so that another order of them is another hash. */
@@ -17,7 +17,7 @@ export async function assertSameHash(session: Queryable, ours = hashOf(PROBE)): 
   const [row] = await query<{ hash: string }>(
     session,
     sql`SELECT (((uuid_hash_extended(${PROBE}::uuid, ${raw(String(PARTITION_SEED))}) & 4294967295)
-                 + x'15e5a8e3'::bigint) & 4294967295)::text AS hash`,
+                 + ${raw(COMBINED)}) & 4294967295)::text AS hash`,
   );
   if (Number(row!.hash) === ours) return;
   throw new ConfigurationError(

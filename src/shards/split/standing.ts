@@ -1,7 +1,6 @@
 import { raw, sql } from '../../database/sql';
 import { classInWords, isSameClass, type ResidueClass } from '../../fence/residue';
-import { isAClass, readFences } from '../../fence/read-fence';
-import { FENCED_TABLES } from '../../fence/fence-sql';
+import { agreedFence, type FenceOfTable, isAClass, readFences } from '../../fence/read-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { SplitRefusedError } from './errors';
 import { type End, type SplitSession } from './split-session';
@@ -27,7 +26,7 @@ export interface Standing {
   readonly source: {
     readonly mark: Mark | undefined;
     /** Undefined where there is none: `altered` where it is not one of ours. */
-    readonly fence: ResidueClass | 'altered' | undefined;
+    readonly fence: FenceOfTable;
     readonly hasSlot: boolean;
     readonly isSlotLost: boolean;
     /** How much WAL the target has not confirmed; null without a slot. */
@@ -35,7 +34,7 @@ export interface Standing {
   };
   readonly target: {
     readonly mark: Mark | undefined;
-    readonly fence: ResidueClass | 'altered' | undefined;
+    readonly fence: FenceOfTable;
     readonly hasSubscription: boolean;
     readonly isEnabled: boolean;
     /** Tables whose first copy is there and that follow the source by now, of all that are replicated. */
@@ -94,12 +93,12 @@ export async function readStanding(session: SplitSession): Promise<Standing> {
   const source = {
     ...atSource!,
     mark: readMark(session, 'source', atSource!.mark),
-    fence: await fenceAt(session, 'source'),
+    fence: agreedFence((await readFences(session.at('source'))).values()),
   };
   const target = {
     ...atTarget!,
     mark: readMark(session, 'target', atTarget!.mark),
-    fence: await fenceAt(session, 'target'),
+    fence: agreedFence((await readFences(session.at('target'))).values()),
   };
   assertOneSplit(source.mark, target.mark);
   const isHandedOver =
@@ -111,15 +110,8 @@ export async function readStanding(session: SplitSession): Promise<Standing> {
   return { ...standing, broken: isHandedOver ? undefined : whyBroken(standing) };
 }
 
-export const isFence = (fence: ResidueClass | 'altered' | undefined, shard: ResidueClass): boolean =>
+export const isFence = (fence: FenceOfTable, shard: ResidueClass): boolean =>
   isAClass(fence) && isSameClass(fence, shard);
-
-async function fenceAt(session: SplitSession, end: End): Promise<ResidueClass | 'altered' | undefined> {
-  const fences = [...(await readFences(session.at(end))).values()];
-  const [first] = fences;
-  const agree = fences.every((fence) => fence === first || (isAClass(first) && isFence(fence, first)));
-  return agree && fences.length === FENCED_TABLES.length ? first : 'altered';
-}
 
 function readMark({ moves, ends }: SplitSession, end: End, comment: string | null): Mark | undefined {
   if (comment === null) return undefined;
