@@ -1,5 +1,6 @@
+import { PRINTED_CHECK } from '../database/printed-check';
 import { type Queryable } from '../database/queryable';
-import { query, sql } from '../database/sql';
+import { query, raw, sql } from '../database/sql';
 import { ConfigurationError } from '../errors';
 import { classOfFence, FENCED_TABLES, type FencedTable, fenceOf } from './fence-sql';
 import { classInWords, isSameClass, type ResidueClass } from './residue';
@@ -7,9 +8,12 @@ import { classInWords, isSameClass, type ResidueClass } from './residue';
 /** What a table's fence is: a class; `altered` where it is not as we set it; undefined where there is none. */
 export type FenceOfTable = ResidueClass | 'altered' | undefined;
 
-/** By the name of the constraint, as PostgreSQL prints it. Any role may read it. */
+/**
+ * By the name of the constraint, as PostgreSQL prints it. Any role may read it. One statement that looks at nothing but the rows
+ * of its snapshot: while another session sets the fences, it sees those of before or those of afterwards.
+ */
 const FENCES = sql`
-  SELECT conname AS name, pg_get_constraintdef(pg_constraint.oid) AS definition
+  SELECT conname AS name, ${raw(PRINTED_CHECK)} AS definition
   FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
   WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${FENCED_TABLES})
     AND conname = relname || '_shard'`;

@@ -1,4 +1,5 @@
 import { PIN_TEXT } from '../database/pinned-settings';
+import { PRINTED_CHECK } from '../database/printed-check';
 import { type Queryable } from '../database/queryable';
 import { literals } from '../database/literals';
 import { OBJECTS } from './objects';
@@ -57,7 +58,8 @@ const READ_CATALOG = `
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 
     UNION ALL
-    SELECT name, 3, conname, concat_ws(' ', '  constraint', conname, pg_get_constraintdef(pg_constraint.oid))
+    SELECT name, 3, conname, concat_ws(' ', '  constraint', conname,
+      CASE contype WHEN 'c' THEN ${PRINTED_CHECK} ELSE pg_get_constraintdef(pg_constraint.oid) END)
     FROM ours JOIN pg_constraint ON conrelid = ours.oid AND contype NOT IN ('n', 't')
 
     UNION ALL

@@ -4,6 +4,7 @@ import { addFence, dropFence, FENCED_TABLES, fenceOf, printedFence } from '../..
 import { readFence } from '../../src/fence/read-fence';
 import { halvesOf, LARGEST_MODULUS, owns, type ResidueClass } from '../../src/fence/residue';
 import { removeFence, setFence } from '../../src/fence/set-fence';
+import { readCatalog } from '../../src/schema/catalog';
 import { quietDataSource } from '../support/database/quiet-data-source';
 import { useTestDatabase } from '../support/database/use-test-database';
 
@@ -142,6 +143,32 @@ test('rows of restaurants that have moved away stay, and can be deleted', async 
   const found = await database.query('SELECT FROM auth_idempotency_keys WHERE restaurant_id = $1', [moved]);
   expect(found).toHaveLength(1);
   await database.query('DELETE FROM auth_idempotency_keys WHERE restaurant_id = $1', [moved]);
+});
+
+test('while a fence is set, it is read as it was or as it will be, also by check: under 300 changes, by three readers', async () => {
+  const dataSource = await database.dataSource();
+  await setFence(dataSource, CLASS);
+  let isDone = false;
+  const read = async () => {
+    while (!isDone) {
+      expect([CLASS, STAYS]).toContainEqual(await readFence(dataSource));
+    }
+  };
+  const readAll = async () => {
+    while (!isDone) {
+      const found = [...(await readCatalog(dataSource)).matchAll(/constraint \w+_shard (.*)$/gm)].map(
+        ([, printed]) => printed,
+      );
+      expect([CLASS, STAYS].map((shard) => FENCED_TABLES.map(() => printedFence(shard)))).toContainEqual(found);
+    }
+  };
+  const set = async () => {
+    for (let change = 0; change < 150; change++) {
+      await setFence(dataSource, STAYS);
+      await setFence(dataSource, CLASS, { widen: true });
+    }
+  };
+  await Promise.all([read(), read(), readAll(), set().finally(() => (isDone = true))]);
 });
 
 test('narrowing leaves no moment in which a restaurant of another class is taken: none of 500 tries, under writers', async () => {
