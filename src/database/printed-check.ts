@@ -1,6 +1,6 @@
 /**
  * What PostgreSQL prints of a CHECK, made of its row of `pg_constraint` alone. `pg_get_constraintdef` looks the constraint up
- * anew, with a younger snapshot than that of the query: where another fence is committed in between, it gives null.
+ * again, with a younger snapshot than that of the query: where another fence is committed in between, it gives null.
  */
 export const PRINTED_CHECK = `format('CHECK (%s)%s%s', pg_get_expr(conbin, conrelid),
       CASE WHEN connoinherit THEN ' NO INHERIT' END,

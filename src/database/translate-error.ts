@@ -35,7 +35,8 @@ const POOLER_TROUBLE =
   /query_wait_timeout|client_login_timeout|server_login_retry|max_client_conn|no more connections allowed|shutting down|server conn(ection)? crashed|cannot connect to server|admin forced disconnect/i;
 
 /** The checks that keep the restaurants of other databases out: see `fence`. */
-const FENCE = /^(payment_events|auth_idempotency_keys|restaurant_payment_configs)_shard$/;
+const FENCE =
+  /^((payment_events|auth_idempotency_keys|restaurant_payment_configs)_shard|payment_events_split_receives)$/;
 
 /** A name of ours and nothing else: no other text of the server's is let through. */
 const DENIED_OBJECT = /^permission denied for ((?:table|sequence|function|schema|database) \w+)$/;

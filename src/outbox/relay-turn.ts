@@ -3,6 +3,7 @@ import { arrayOf, bigint, boolean, float8, integer, text } from '../database/col
 import { operation, rowsOf } from '../database/operation';
 import { type Session, sessionOf } from '../database/session';
 import { transaction } from '../database/transaction';
+import { RECEIVES } from '../fence/receives';
 import { type PublishOutcome, type RelayMessage } from './publisher';
 
 /**
@@ -59,13 +60,19 @@ export const IS_OLDEST = `
  *
  * What was due later has half of the batch at most while there are others, so that a flood of retries holds up no void; of
  * an odd batch the rest falls to either. (EXISTS instead of the first id could be planned as a scan of the table.)
+ *
+ * Until a split has handed its restaurants over, their messages go out from where they come from, and none from the target.
  */
 export const CLAIM = operation({
   name: 'relay_claim',
   input: { batch_size: integer, resting_types: arrayOf(text) },
   output: rowsOf<MessageRow>(),
   sql: `
-  WITH due AS (
+  WITH batch AS (
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'outbox'::regclass AND conname = '${RECEIVES}')
+      THEN 0 ELSE batch_size END AS size
+    FROM input
+  ), due AS (
     SELECT ${COLUMNS} FROM outbox AS message, input
     WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at <= statement_timestamp()
       AND message_type <> ALL (resting_types)
@@ -74,7 +81,7 @@ export const CLAIM = operation({
     LIMIT (SELECT CASE WHEN (SELECT id FROM outbox
                              WHERE processed_at IS NULL AND failed_at IS NULL AND next_attempt_at IS NULL
                              ORDER BY id LIMIT 1) IS NULL
-             THEN batch_size ELSE (batch_size + (random() < 0.5)::integer) / 2 END FROM input)
+             THEN size ELSE (size + (random() < 0.5)::integer) / 2 END FROM batch)
     FOR UPDATE OF message SKIP LOCKED
   ), pending AS (
     SELECT ${COLUMNS} FROM outbox AS message, input
@@ -82,7 +89,7 @@ export const CLAIM = operation({
       AND message_type <> ALL (resting_types)
       AND ${IS_OLDEST}
     ORDER BY id
-    LIMIT (SELECT batch_size - (SELECT count(*) FROM due) FROM input)
+    LIMIT (SELECT size - (SELECT count(*) FROM due) FROM batch)
     FOR UPDATE OF message SKIP LOCKED
   )
   SELECT * FROM due UNION ALL SELECT * FROM pending ORDER BY id`,

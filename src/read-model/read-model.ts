@@ -146,6 +146,7 @@ export class ReadModel {
     const session =
       manager === undefined ? sessionOf(this.#dataSource) : callersSession(this.#dataSource, manager, 'rebuild');
     await requireOwner(session);
+    await assertNoSplit(session);
     const { rebuild } = await planRebuild(this.#dataSource, session, authRequestId);
     if (rebuild.outcome === 'unchanged') return rebuild;
     if (session.isCallers) return await this.#replace(session, authRequestId);

@@ -68,6 +68,20 @@ test('the page has no block that nothing here runs', () => {
   ]);
 });
 
+test('a backup that is taken during a split has no password, and nothing of the split', async () => {
+  const end = await quietDataSource({ url: b!.url });
+  await end.query('CREATE PUBLICATION payment_events_split');
+  await end.query(`CREATE SUBSCRIPTION payment_events_split CONNECTION 'host=127.0.0.1 password=hunter' PUBLICATION payment_events_split
+    WITH (connect = false)`);
+  const [dump] = PAGE.blocksOf('Back up', 'bash');
+  await shell.run(dump!);
+  expect(await shell.run('pg_restore --file=- b.dump')).not.toMatch(/hunter|payment_events_split/);
+  await end.query('ALTER SUBSCRIPTION payment_events_split SET (slot_name = NONE)');
+  await end.query('DROP SUBSCRIPTION payment_events_split');
+  await end.query('DROP PUBLICATION payment_events_split');
+  await end.destroy();
+});
+
 test('a shard is restored to an older moment while the others go on, and services follow without a restart', async () => {
   const [dump] = PAGE.blocksOf('Back up', 'bash');
   const [bring, make] = PAGE.blocksOf('Restore', 'bash') as [string, string];

@@ -14,7 +14,7 @@ import {
   WrongShardError,
 } from '../../src';
 import { addFence, dropFence, FENCED_TABLES } from '../../src/fence/fence-sql';
-import { readFence } from '../../src/fence/read-fence';
+import { readFences } from '../../src/fence/read-fence';
 import { removeFence, setFence } from '../../src/fence/set-fence';
 import { SplitUnderWayError } from '../../src/migrator/errors';
 import { OBJECTS } from '../../src/schema/objects';
@@ -218,6 +218,48 @@ test.each(['cutOver', 'undo'] as const)(
   },
 );
 
+test('a target takes writes of nobody until it is handed over, also of services that have the next map too early', async () => {
+  const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  const command = anAuthorizeCommand({ restaurantId: moves });
+  const receipt = await new AuthRequests(pair.source).authorize(command);
+  const publisher = new RecordingPublisher();
+  const relay = new OutboxRelay(pair.target, publisher);
+  const message = { aggregateId: authRequestId, restaurantId: moves, messageType: 'own', payload: Buffer.from('p') };
+  const early = new Shards({ load: () => Promise.resolve(pair.newMap) });
+  await early.open();
+  const writes: (() => Promise<unknown>)[] = [
+    () => early.run(moves, ({ requests }) => requests.authorize(command)),
+    () => early.run(moves, ({ requests }) => requests.get({ restaurantId: moves, authRequestId })),
+    () => new AuthRequests(pair.target).authorize(command),
+    () => pair.target.transaction((manager) => new Outbox(pair.target).enqueue(manager, message)),
+  ];
+  const writesOfWhatIsThere = [
+    () => new AuthRequests(pair.target).expireStale({ olderThanMs: 1 }),
+    () =>
+      new ProcessingLocks(pair.target).acquire({ restaurantId: moves, authRequestId, workerId: 'w', ttlMs: 60_000 }),
+  ];
+  for (const step of ['prepare', 'publish', 'subscribe'] as const) {
+    await pair.split[step]();
+    if (step === 'subscribe') writes.push(...writesOfWhatIsThere);
+    const before = await pair.rows();
+    for (const write of writes) expect(await failureOf(write())).toBeInstanceOf(WrongShardError);
+    expect(await relay.runOnce()).toEqual([]);
+    expect(await pair.rows()).toEqual(before);
+  }
+  await pair.split.cutOver();
+  expect(await early.run(moves, ({ requests }) => requests.authorize(command))).toEqual({ ...receipt, replayed: true });
+  await relay.runOnce();
+  await relay.runOnce();
+  expect(publisher.published).toHaveLength(2);
+  await early.destroy();
+});
+
+test('a database that has a class of its own, as one of the map, is no target', async () => {
+  await setFence(pair.target, ODD);
+  expect(await refusalOf(pair.split.prepare())).toMatch('The target has class 1 of 2, as a database of a map');
+  expect((await readFences(pair.target)).get('payment_events')).toEqual(ODD);
+});
+
 test("the fence of either end is the split's own while it is under way", async () => {
   await setFence(pair.source, WHOLE);
   await subscribed();
@@ -227,9 +269,9 @@ test("the fence of either end is the split's own while it is under way", async (
       () => setFence(dataSource, { modulus: 4, remainder: 1 }),
       ...(dataSource === pair.target ? [() => setFence(dataSource, WHOLE, { widen: true })] : []),
     ]) {
-      const before = await readFence(dataSource);
+      const before = await readFences(dataSource);
       expect(await failureOf(work())).toBeInstanceOf(SplitUnderWayError);
-      expect(await readFence(dataSource)).toEqual(before);
+      expect(await readFences(dataSource)).toEqual(before);
     }
   }
   await pair.split.cutOver();
@@ -488,6 +530,21 @@ describe('undoing', () => {
       const again = await SplitPair.of({ source: pair.urls.source, target: await server.database() });
       await again.split.run();
       await again.end();
+    },
+  );
+
+  test.each(['prepare', 'publish', 'subscribe', 'cutOver'] as const)(
+    'after %s leaves a fence around all restaurants, without which no service with a map opens the database',
+    async (last) => {
+      await setFence(pair.source, WHOLE);
+      for (const step of ['prepare', 'publish', 'subscribe', 'cutOver'] as const) {
+        await pair.split[step]();
+        if (step === last) break;
+      }
+      await pair.split.undo(pair.oldMap);
+      const shards = await new Shards({ load: () => Promise.resolve(pair.oldMap) }).open();
+      await shards.run(moves, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId: moves })));
+      await shards.destroy();
     },
   );
 

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import pc from 'picocolors';
 import { type PaymentEventsDataSource } from '../../data-source';
 import { databaseAddress } from '../../database/database-address';
-import { readFences } from '../../fence/read-fence';
+import { isAClass, readFences } from '../../fence/read-fence';
 import { classInWords } from '../../fence/residue';
 import { readSequenceNumbers, setSequenceRange } from '../../fence/sequence-range';
 import { setFence } from '../../fence/set-fence';
@@ -134,11 +134,13 @@ async function fence(entry: ShardEntry, { widen, dryRun, json = false }: FenceOp
   }
 }
 
+const FENCES = { altered: 'an altered fence', receives: 'the fence of the target of a split' };
+
 /** In the words of what it is to have. */
 async function present(dataSource: PaymentEventsDataSource): Promise<string> {
   const words = (all: Iterable<string>) => [...new Set(all)].join(' and ');
   const fences = [...(await readFences(dataSource)).values()].map((one) =>
-    one === undefined ? 'no fence' : one === 'altered' ? 'an altered fence' : `class ${classInWords(one)}`,
+    isAClass(one) ? `class ${classInWords(one)}` : one ? FENCES[one] : 'no fence',
   );
   const numbers = [...(await readSequenceNumbers(dataSource)).values()].map((one) => `number ${one}`);
   return `${words(fences)}, ${words(numbers)}`;

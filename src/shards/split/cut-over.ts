@@ -1,5 +1,6 @@
 import { sql } from '../../database/sql';
 import { FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
+import { dropReceives, RECEIVES } from '../../fence/receives';
 import { classInWords } from '../../fence/residue';
 import { setFenceBy } from '../../fence/set-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
@@ -22,7 +23,7 @@ import { tidySource } from './tidy-source';
  * 3. The source deletes their messages that are not delivered. A relay that has one claimed marks it first; that mark is replicated, the
  *    deletion is not, and nobody at the source can claim it afterwards.
  * 4. The target has every mark.
- * 5. In one transaction the target ends the subscription, moves its sequences on and has its checks again.
+ * 5. In one transaction the target ends the subscription, moves its sequences on, has its checks again, and takes writes.
  * 6. The source deletes the leases, and messages that were written without an event since 3. and are at the target as well.
  * 7. It drops the slot and the publications. As long as these are there, 6. is done again.
  */
@@ -78,6 +79,7 @@ async function own(session: SplitSession): Promise<void> {
     `DROP SUBSCRIPTION ${SPLIT_MARK}`,
     ...sequencesFrom(session.first),
     ...checks.map(({ statement }) => statement),
+    ...TABLES.map(dropReceives),
     `DROP PUBLICATION ${SPLIT_MARK}`,
   );
 }
@@ -96,5 +98,5 @@ const YOUNGER_CHECKS = sql`
   ) AS statement
   FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
   WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND contype = 'c' AND NOT convalidated
-    AND conname <> ALL (${FENCED_TABLES.map(fenceOf)})
+    AND conname <> ALL (${[RECEIVES, ...FENCED_TABLES.map(fenceOf)]})
   ORDER BY relname, conname`;

@@ -1,6 +1,7 @@
 import { query, raw, sql } from '../../database/sql';
-import { addFence, dropFence, FENCED_TABLES, fenceOf } from '../../fence/fence-sql';
+import { addFence, FENCED_TABLES, fenceOf } from '../../fence/fence-sql';
 import { classInWords, isSameClass, LARGEST_MODULUS } from '../../fence/residue';
+import { addReceives } from '../../fence/receives';
 import { isAClass } from '../../fence/read-fence';
 import { assertNonePending, assertSound, readHistory } from '../../migrator/history';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
@@ -16,7 +17,8 @@ import { TABLES } from './tables';
 /**
  * Makes the target ready for rows that are older than its checks, and marks it. Every row that is copied is new to the target,
  * so that a check which is NOT VALID, for it is younger than some rows, would end the copy. The fence is set to what moves from
- * the beginning: rows of other restaurants are refused there, whatever sends them.
+ * the beginning: rows of other restaurants are refused there, whatever sends them. A second check refuses what the source does not
+ * send: services that were given the next map too early would write to both.
  */
 export async function prepare(session: SplitSession, standing: Standing): Promise<void> {
   if (standing.target.mark || standing.isHandedOver) return;
@@ -34,9 +36,10 @@ export async function prepare(session: SplitSession, standing: Standing): Promis
     `CREATE PUBLICATION ${SPLIT_MARK}`,
     `COMMENT ON PUBLICATION ${SPLIT_MARK} IS '${JSON.stringify(mark)}'`,
     ...checks.map(({ statement }) => statement),
-    ...FENCED_TABLES.flatMap((table) => [dropFence(table), addFence(table, session.moves)]),
+    ...FENCED_TABLES.map((table) => addFence(table, session.moves)),
     // Those that migrations have inserted: the source has them too, and may have changed them.
     `DELETE FROM processors`,
+    ...TABLES.map(addReceives),
   );
 }
 
@@ -62,7 +65,9 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
       `The source has class ${classInWords(source.fence)}, not ${classInWords(whole)}: look at the map, or at an earlier split.`,
     );
   }
-  if (target.fence === 'altered') problems.push('The target was given up, or has fences of its own: make a new one.');
+  if (isAClass(target.fence)) {
+    problems.push(`The target has class ${classInWords(target.fence)}, as a database of a map: make a new one.`);
+  } else if (target.fence) problems.push('The target was given up, or has fences of its own: make a new one.');
   for (const end of ['source', 'target'] as const) {
     const history = await readHistory(session.ends[end], session.at(end));
     assertSound(history);

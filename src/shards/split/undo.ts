@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { query, raw, sql } from '../../database/sql';
 import { dropFence, FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
+import { dropReceives } from '../../fence/receives';
 import { isSameClass } from '../../fence/residue';
 import { removeFenceBy, setFenceBy } from '../../fence/set-fence';
 import { numberOf } from '../../fence/sequence-range';
@@ -11,6 +12,7 @@ import { isCleanUpMarked } from './clean-up-mark';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
 import { isFence, type Standing } from './standing';
+import { TABLES } from './tables';
 import { tidySource } from './tidy-source';
 
 const BATCH_SIZE = 1_000;
@@ -126,6 +128,7 @@ async function close(session: SplitSession, { target, source, isHandedOver }: St
       dropFence(table),
       `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (false) NOT VALID`,
     ]),
+    ...TABLES.map(dropReceives),
     `DROP PUBLICATION IF EXISTS ${SPLIT_MARK}`,
   ];
   await session.whileLocked('target', ...closing).catch((error: unknown) => {
@@ -179,7 +182,9 @@ async function bringMessagesBack(session: SplitSession): Promise<void> {
 
 async function restoreFence(session: SplitSession, { source }: Standing): Promise<void> {
   const { whole } = session.ends;
-  if (whole.modulus === 1 && !source.mark?.fenced) {
+  // Once it is handed over no mark says whether there was a fence. One that takes every restaurant stops nobody, and services with a map
+  // do not open a database without.
+  if (whole.modulus === 1 && source.mark?.fenced === false) {
     return await session.by('source', '-- removeFence', removeFenceBy);
   }
   const what = `-- setFence: CHECK (${inClass(whole)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
