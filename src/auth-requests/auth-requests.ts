@@ -10,6 +10,7 @@ import { expireStale, type ExpireStaleCommand } from './expire-stale';
 import {
   type FindCommand,
   type FindUnsettledCommand,
+  type FoundRequest,
   listStuck,
   listUnsettled,
   type UnsettledRequest,
@@ -227,15 +228,26 @@ export class AuthRequests {
     return list(sessionOf(this.#dataSource, manager), command);
   }
 
-  /** PENDING and PROCESSING requests of an age: nobody has picked them up, or their worker is gone. */
-  listStuck(command: FindCommand, manager?: EntityManager): Promise<AuthRequest[]> {
+  /**
+   * PENDING and PROCESSING requests of an age: nobody has picked them up, or their worker is gone. The oldest first; the next
+   * page comes `after` the `cursor` of the last one, and the last page has fewer than `limit`.
+   *
+   * @example
+   * let page = await requests.listStuck({ olderThanMs: 600_000 });
+   * while (page.length > 0) {
+   *   for (const { authRequestId } of page) console.log(authRequestId);
+   *   page = await requests.listStuck({ olderThanMs: 600_000, after: page.at(-1)!.cursor });
+   * }
+   */
+  listStuck(command: FindCommand, manager?: EntityManager): Promise<FoundRequest[]> {
     return listStuck(sessionOf(this.#dataSource, manager), command);
   }
 
   /**
    * Requests, whatever their status, of which a processor may have been asked and nobody has recorded the answer: money
    * may be held. Have a worker call `startAttempt` on each that can be asked: it answers `settle`, or `proceed` where the
-   * request is still open. The others are for a person: see `closeUnanswered`.
+   * request is still open. The others are for a person: see `closeUnanswered`. Those that can be asked come first, each part by age, in pages
+   * as of {@link listStuck}. One whose time to be asked runs out between two pages comes again, among the others.
    */
   listUnsettled(command: FindUnsettledCommand, manager?: EntityManager): Promise<UnsettledRequest[]> {
     return listUnsettled(sessionOf(this.#dataSource, manager), command);

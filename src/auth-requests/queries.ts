@@ -1,10 +1,11 @@
-import { IsOptional, Matches } from 'class-validator';
+import { IsOptional } from 'class-validator';
 import { bigint, integer, orNull, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
 import { Uuid, WholeNumber } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { COLUMNS, type Row, type AuthRequest, toAuthRequest } from './auth-request';
+import { BY_TIME, Cursor, microsecondsOf, timeOf } from './cursor';
 
 /** One request of one restaurant. */
 export class RequestRef {
@@ -27,7 +28,7 @@ export class ListCommand {
 
   /** `next` of the page before. */
   @IsOptional()
-  @Matches(/^-?\d{1,17}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  @Cursor(BY_TIME)
   after?: string;
 }
 
@@ -73,15 +74,14 @@ export type PageRow = Row & { created_at_us: string };
  * SQL: the page that an `input` with {@link pageColumns} asks for.
  *
  * Keyset pages (M. Winand, "We need tool support for keyset pagination"), by time and id, since many requests may share
- * an instant. The cursor carries microseconds: a Date would cut them off and repeat or skip rows. The first page begins at
- * infinity: with "before_us IS NULL OR …" a generic plan could not begin at the cursor, and read all newer rows for each
- * page.
+ * an instant. The first page begins at infinity: with "before_us IS NULL OR …" a generic plan could not begin at the
+ * cursor, and read all newer rows for each page.
  */
 export const ONE_PAGE = `
-    SELECT ${COLUMNS}, (extract(epoch FROM created_at) * 1000000)::bigint AS created_at_us
+    SELECT ${COLUMNS}, ${microsecondsOf('created_at')} AS created_at_us
     FROM auth_request_state JOIN input USING (restaurant_id)
     WHERE (created_at, auth_request_id)
-          < (coalesce(timestamptz 'epoch' + before_us * interval '1 microsecond', 'infinity'), before_id)
+          < (coalesce(${timeOf('before_us')}, 'infinity'), before_id)
     ORDER BY created_at DESC, auth_request_id DESC
     LIMIT (SELECT page_size FROM input)`;
 

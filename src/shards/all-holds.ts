@@ -5,9 +5,10 @@ import {
   type HoldTotal,
   type HoldTotals,
 } from '../auth-requests/holds/total-holds';
-import { type Each, type Merged } from './all-shards';
+import { type Each } from './all-shards';
 import { type Away } from './fan-out';
-import { by, limitOf, merged, owned } from './merge';
+import { by } from './merge';
+import { type MergedPage, pageOf } from './page';
 
 /** The holds of all databases: see `Holds`. */
 export class AllHolds {
@@ -18,13 +19,9 @@ export class AllHolds {
     this.#each = each;
   }
 
-  /** As of `Holds`, in its order: at most `limit` of all. */
-  async list(command?: ListHoldsCommand): Promise<Merged<StandingHold>> {
-    const limit = limitOf(command);
-    const found = await this.#each((shard) =>
-      owned(shard, limit, 100_000, (atMost) => shard.holds.list({ ...command, limit: atMost })),
-    );
-    return merged(found, AS_LISTED, limit);
+  /** As of `Holds`, in its order: a page of at most `limit` of all. One that ends with a hold without a cursor has no next. */
+  async list(command?: ListHoldsCommand): Promise<MergedPage<StandingHold>> {
+    return await pageOf(this.#each, 100_000, command, ({ holds }, page) => holds.list({ ...command, ...page }));
   }
 
   /** As of `Holds`: the sums of all that answer. */
@@ -56,22 +53,6 @@ export class AllHolds {
 /** The greatest of those that there are. */
 export const greatest = (ages: readonly (number | null)[]): number | null =>
   ages.reduce((most, age) => (age === null || (most !== null && most >= age) ? most : age), null);
-
-/** What nobody needs by how long it has stood, then what is needed by when it lapses: as the statement of each database. */
-const AS_LISTED = by<StandingHold>(
-  ({ isNeeded }) => (isNeeded ? 1 : 0),
-  by(
-    ({ isNeeded, holdExpiresAt, stateSince }) =>
-      isNeeded ? (holdExpiresAt?.getTime() ?? Infinity) : stateSince.getTime(),
-    by(
-      ({ authRequestId }) => authRequestId,
-      by(
-        ({ processorName }) => processorName,
-        by(({ processorAuthId }) => processorAuthId),
-      ),
-    ),
-  ),
-);
 
 /** One total for each state, reason and currency, what nobody needs first. */
 function sumOf(all: readonly HoldTotals[]): HoldTotals {

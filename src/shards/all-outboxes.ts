@@ -3,7 +3,7 @@ import { type OutboxCount, type OutboxStats } from '../outbox/outbox-stats';
 import { greatest } from './all-holds';
 import { type Each, type Merged } from './all-shards';
 import { type Away } from './fan-out';
-import { limitOf, merged, owned } from './merge';
+import { by, limitOf, owned } from './merge';
 
 /** The outboxes of all databases: see `Outbox`. */
 export class AllOutboxes {
@@ -36,9 +36,11 @@ export class AllOutboxes {
    */
   async listFailed(options?: ListFailedOptions): Promise<Merged<FailedMessage>> {
     const limit = limitOf(options);
-    const found = await this.#each((shard) =>
-      owned(shard, limit, 10_000, (atMost) => shard.outbox.listFailed({ ...options, limit: atMost })),
+    const page = { limit, most: 10_000, after: options?.after, cursorOf: ({ id }: FailedMessage) => id };
+    const { results, away } = await this.#each((shard) =>
+      owned(shard, page, (atMost, after) => shard.outbox.listFailed({ ...options, limit: atMost, after })),
     );
-    return merged(found, (one, other) => (one.id < other.id ? -1 : 1), limit);
+    const items = results.flatMap(({ value }) => value).sort(by(({ id }) => id));
+    return { items: items.slice(0, limit), away };
   }
 }

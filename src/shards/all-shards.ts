@@ -1,7 +1,11 @@
-import { type AuthRequest } from '../auth-requests/auth-request';
 import { type ExpireStaleCommand } from '../auth-requests/expire-stale';
-import { type FindCommand, type FindUnsettledCommand, type UnsettledRequest } from '../auth-requests/find-requests';
-import { owns } from '../fence/residue';
+import {
+  type FindCommand,
+  type FindUnsettledCommand,
+  type FoundRequest,
+  type UnsettledRequest,
+} from '../auth-requests/find-requests';
+import { owns, type ResidueClass } from '../fence/residue';
 import { type PurgeKeysOptions } from '../idempotency/idempotency-keys';
 import { findByProcessorId, type ProcessorIdMatch } from '../inspection/find-by-processor-id';
 import { type PurgeLocksOptions } from '../locks/processing-locks';
@@ -11,13 +15,19 @@ import { validateOptions } from '../validation/validate-options';
 import { AllHolds } from './all-holds';
 import { AllOutboxes } from './all-outboxes';
 import { type Away, type Fanned } from './fan-out';
-import { by, flat, limitOf, merged, owned } from './merge';
+import { flat } from './merge';
+import { type MergedPage, pageOf } from './page';
 import { type Place } from './place';
 import { type Shard } from './shard';
 import { AllVerifications } from './verify-all';
 
-/** Asks every database: `Shards.each`. */
-export type Each = <T>(work: (shard: Shard) => Promise<T>) => Promise<Fanned<T>>;
+/** What several databases answered, and which were asked. */
+export interface Answers<T> extends Fanned<T> {
+  readonly asked: readonly (ResidueClass & { readonly name: string })[];
+}
+
+/** Asks every database: as `Shards.each`. */
+export type Each = <T>(work: (shard: Shard) => Promise<T>) => Promise<Answers<T>>;
 
 /** What all databases that answer have found, in one order. */
 export interface Merged<T> {
@@ -40,7 +50,12 @@ export interface Purged {
  * Numbers of `stats` and `totals` are an exception: until a split has removed those rows, they count twice.
  *
  * @example
- * const { items, away } = await shards.all().listStuck({ olderThanMs: 600_000 });
+ * let after: string | undefined;
+ * do {
+ *   const { items, away, next } = await shards.all().listStuck({ olderThanMs: 600_000, after });
+ *   console.log(items.length, away.map(({ shard }) => shard));
+ *   after = next;
+ * } while (after);
  */
 export class AllShards {
   readonly holds: AllHolds;
@@ -65,25 +80,17 @@ export class AllShards {
     return flat(await this.#each(({ requests }) => requests.expireStale(command)));
   }
 
-  /** As of `AuthRequests`: the oldest first, at most `limit` of all. */
-  async listStuck(command: FindCommand): Promise<Merged<AuthRequest>> {
-    const limit = limitOf(command);
-    const found = await this.#each((shard) =>
-      owned(shard, limit, 10_000, (atMost) => shard.requests.listStuck({ ...command, limit: atMost })),
+  /** As of `AuthRequests`: the oldest first, a page of at most `limit` of all. */
+  async listStuck(command: FindCommand): Promise<MergedPage<FoundRequest>> {
+    return await pageOf(this.#each, 10_000, command, ({ requests }, page) =>
+      requests.listStuck({ ...command, ...page }),
     );
-    return merged(found, BY_AGE, limit);
   }
 
-  /** As of `AuthRequests`: those first that can be asked about, of these the oldest, at most `limit` of all. */
-  async listUnsettled(command: FindUnsettledCommand): Promise<Merged<UnsettledRequest>> {
-    const limit = limitOf(command);
-    const found = await this.#each((shard) =>
-      owned(shard, limit, 10_000, (atMost) => shard.requests.listUnsettled({ ...command, limit: atMost })),
-    );
-    return merged(
-      found,
-      by<UnsettledRequest>(({ canBeAsked }) => (canBeAsked ? 0 : 1), BY_AGE),
-      limit,
+  /** As of `AuthRequests`: those first that can be asked about, of these the oldest, a page of at most `limit` of all. */
+  async listUnsettled(command: FindUnsettledCommand): Promise<MergedPage<UnsettledRequest>> {
+    return await pageOf(this.#each, 10_000, command, ({ requests }, page) =>
+      requests.listUnsettled({ ...command, ...page }),
     );
   }
 
@@ -121,11 +128,6 @@ export class AllShards {
     return new AllVerifications(this.#places, validateOptions({ VerificationScope }, scope));
   }
 }
-
-const BY_AGE = by<AuthRequest>(
-  ({ createdAt }) => createdAt.getTime(),
-  by(({ authRequestId }) => authRequestId),
-);
 
 const sum = ({ results, away }: Fanned<number>): Purged => ({
   purged: results.reduce((total, { value }) => total + value, 0),

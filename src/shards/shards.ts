@@ -12,7 +12,7 @@ import {
   WrongShardError,
 } from '../errors';
 import { isUuid } from '../validation/rules';
-import { AllShards } from './all-shards';
+import { AllShards, type Answers } from './all-shards';
 import { validateSettings } from '../validation/validate-options';
 import { assertFence, assertSameHash } from './assert-shard';
 import { fanOut, type Fanned } from './fan-out';
@@ -130,14 +130,14 @@ export class Shards {
    * const { results, away } = await shards.each(({ outbox }) => outbox.stats());
    */
   async each<T>(work: (shard: Shard) => Promise<T>): Promise<Fanned<T>> {
-    const current = await this.#newEnough();
-    return await fanOut(current.map.shards, (entry) => this.#runAt(current, entry, work));
+    const { results, away } = await this.#ask(work);
+    return { results, away };
   }
 
   /** What names no restaurant, of all databases at once. */
   all(): AllShards {
     return new AllShards(
-      (work) => this.each(work),
+      (work) => this.#ask(work),
       () => {
         const current = this.#current();
         return current.map.shards.map((entry) => ({
@@ -168,6 +168,12 @@ export class Shards {
     this.#inForce = undefined;
     await Promise.allSettled(opening);
     await Promise.all(databases.map((database) => database.close()));
+  }
+
+  async #ask<T>(work: (shard: Shard) => Promise<T>): Promise<Answers<T>> {
+    const current = await this.#newEnough();
+    const { shards } = current.map;
+    return { ...(await fanOut(shards, (entry) => this.#runAt(current, entry, work))), asked: shards };
   }
 
   async #runAt<T>(current: InForce, entry: ShardEntry, work: (shard: Shard) => Promise<T>): Promise<T> {

@@ -196,6 +196,81 @@ describe('what needs attention', () => {
   });
 });
 
+describe('pages of what needs attention', () => {
+  /** Many rows of one millisecond, several of each of its microseconds; with attempts that were made some time ago. */
+  const manyRows = (unansweredSince: string) =>
+    database.query(
+      `INSERT INTO auth_request_state
+         (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at,
+          attempt_open, attempt_unanswered, attempt, attempt_version, unanswered_since, last_event_sequence)
+       SELECT gen_random_uuid(), $1, 't', 'PROCESSING', 1, 'USD',
+              timestamptz '2026-03-01 12:00:00.123Z' + n / 20 * interval '1 microsecond', true, true, 1, 'v1', ${unansweredSince}, 1
+       FROM generate_series(0, 149) AS n`,
+      [RESTAURANT],
+    );
+  /** In the order of the rows, by SQL that knows no cursor. */
+  const idsBy = async (order: string) =>
+    (
+      await database.query<{ id: string }>(`SELECT auth_request_id AS id FROM auth_request_state ORDER BY ${order}`)
+    ).map(({ id }) => id);
+  async function pages(find: 'listStuck' | 'listUnsettled', limit: number): Promise<string[]> {
+    const walked: string[] = [];
+    for (let after: string | undefined; ;) {
+      const page = await requests[find]({ olderThanMs: 0, limit, after });
+      walked.push(...ids(page));
+      if (page.length < limit) return walked;
+      after = page.at(-1)!.cursor;
+    }
+  }
+  beforeEach(async () => {
+    await manyRows(`now() - interval '1 hour'`);
+    await manyRows(`now() - interval '2 days'`);
+  });
+
+  it.each([1, 7, 20, 150, 299, 300])(
+    'of %i stuck ones: the oldest first, nothing twice, nothing left out, also of one millisecond',
+    async (limit) => {
+      expect(await pages('listStuck', limit)).toEqual(await idsBy('created_at, auth_request_id'));
+    },
+  );
+
+  it.each([1, 7, 20, 150, 299, 300])(
+    'of %i unsettled ones: first those that can be asked, nothing twice, nothing left out',
+    async (limit) => {
+      const order = `unanswered_since < now() - interval '1 day', created_at, auth_request_id`;
+      expect(await pages('listUnsettled', limit)).toEqual(await idsBy(order));
+    },
+  );
+
+  it('show one again that cannot be asked any more by the next page, among the others, and leave none out for it', async () => {
+    const before = await requests.listUnsettled({ olderThanMs: 0, limit: 140 });
+    const [late] = before;
+    await database.query('ALTER TABLE auth_request_state DISABLE TRIGGER guard_auth_request_state');
+    await database.query(
+      `UPDATE auth_request_state SET unanswered_since = now() - interval '2 days' WHERE auth_request_id = $1`,
+      [late!.authRequestId],
+    );
+    await database.query('ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state');
+    const rest = await requests.listUnsettled({ olderThanMs: 0, after: before.at(-1)!.cursor, limit: 300 });
+    expect(rest).toContainEqual({ ...late, canBeAsked: false, unansweredSince: expect.any(Date) as Date, cursor: late!.cursor.replace('0_', '1_') });
+    expect(new Set([...ids(before), ...ids(rest)]).size).toBe(300);
+    expect(before.length + rest.length).toBe(301);
+  });
+
+  it.each(['', 'x', `0_1`, `2_1_${RESTAURANT}`, `1_${RESTAURANT}`, `0_${'9'.repeat(19)}_${RESTAURANT}`, `0_1_${RESTAURANT},`])(
+    'refuse the cursor "%s" before anything is sent, and say what it must be',
+    async (after) => {
+      for (const find of ['listStuck', 'listUnsettled'] as const) {
+        const error = await requests[find]({ olderThanMs: 0, after }).catch((reason: unknown) => reason);
+        expect(error).toBeInstanceOf(InvalidCommandError);
+        expect((error as InvalidCommandError).problems).toEqual([
+          'after must be what a page of the same list has given to go on at',
+        ]);
+      }
+    },
+  );
+});
+
 describe('expireStale', () => {
   const statusOf = async (authRequestId: string) =>
     (await requests.get({ restaurantId: RESTAURANT, authRequestId }))?.status;
@@ -303,8 +378,10 @@ describe('the plan', () => {
     const { next } = await own.list({ restaurantId: RESTAURANT });
     const [us, id] = next!.split('_');
     const values: Record<string, string> = {
-      list_stuck: '0, 604800000, 100',
-      list_unsettled: '0, 604800000, 100, 86400000',
+      list_stuck: '0, 604800000, 100, NULL, NULL',
+      'list_stuck, a further page': `0, NULL, 100, ${us}, '${id}'`,
+      list_unsettled: '0, 604800000, 100, NULL, NULL, NULL, 86400000',
+      'list_unsettled, a further page': `0, NULL, 100, ${us}, '${id}', true, 86400000`,
       expire_stale: `0, 604800000, NULL, 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
       'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
       'expire_stale under a fence': `0, 604800000, NULL, 100, 3, 1, '{}', '', '{}', '', '{}'`,
@@ -314,7 +391,7 @@ describe('the plan', () => {
     for (const mode of ['force_custom_plan', 'force_generic_plan']) {
       await session.query(`SET plan_cache_mode = ${mode}`);
       for (const [statement, parameters] of Object.entries(values)) {
-        const { name } = prepared.find((candidate) => candidate.name.startsWith(statement.split(' ')[0]!))!;
+        const { name } = prepared.find((candidate) => candidate.name.startsWith(/^\w+/.exec(statement)![0]))!;
         const lines: { 'QUERY PLAN': string }[] = await session.query(`EXPLAIN EXECUTE "${name}"(${parameters})`);
         plans.set(`${statement} ${mode}`, lines.map((line) => line['QUERY PLAN']).join('\n'));
       }
@@ -323,6 +400,16 @@ describe('the plan', () => {
   afterAll(() => session.destroy());
 
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+    it.each(['list_stuck, a further page', 'list_unsettled, a further page'])(
+      `of %s begins at the cursor by an index (${mode})`,
+      (statement) => {
+        const plan = plans.get(`${statement} ${mode}`);
+        expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
+        expect(plan).toMatch(/Index Cond: .*created_at >= .*00:00:00\.000001/);
+        expect(plan).not.toContain('Seq Scan');
+      },
+    );
+
     it.each([
       'list_stuck',
       'list_unsettled',

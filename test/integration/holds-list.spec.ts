@@ -117,6 +117,7 @@ describe('with one of each', () => {
       ...{ firstEventSequence: 3, lastEventSequence: 5 },
       ...{ requestStatus: 'VOIDED', because: 'captured_unneeded', isForAPerson: true },
       says: 'its request is VOIDED: captured although nobody needed it',
+      cursor: expect.stringMatching(`^0_\\d+_${hold!.authRequestId}_${Buffer.from('stripe').toString('hex')}_[0-9a-f]+$`) as string,
     });
   });
 
@@ -193,8 +194,64 @@ describe('with one of each', () => {
       { lapsingWithinMs: 0.5 },
       { forAPerson: 'yes' },
       { restaurantId: 'x' },
+      ...['', 'x', `0_1_${other}`, `2_1_${other}__`, `0_1_${other}_7_`, `0_1_${other}_7300_`, `0_1_${other}_zz_70`].map(
+        (after) => ({ after }),
+      ),
     ]) {
       await expect(holds.list(wrong as ListHoldsCommand)).rejects.toThrow(InvalidCommandError);
     }
   });
+});
+
+describe('pages', () => {
+  /** Of a few requests, many of one instant, instants a microsecond apart, with names that texts of any kind could be. */
+  beforeAll(async () => {
+    await database.query('DELETE FROM auth_holds');
+    for (const [state, isNeeded, expires] of [
+      ['voiding', false, 'NULL'],
+      ['held', true, `now() + interval '1 day' + n / 20 * interval '1 microsecond'`],
+    ] as const) {
+      await database.query(
+        `INSERT INTO auth_holds (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency,
+           authorized_at, hold_expires_at, state, state_since, is_needed, is_answered, first_event_sequence, last_event_sequence)
+         SELECT (SELECT id FROM requests WHERE number = n % 3), $1, '', $2 || chr(33 + n % 90) || chr(8364 + n) || '_,', 10, 'USD',
+           now(), ${expires}, $3, timestamptz '2026-03-01 12:00:00.123Z' + n / 20 * interval '1 microsecond', $4, true, 1, 1
+         FROM generate_series(0, 149) AS n`.replace(
+          'INSERT',
+          `WITH requests AS (SELECT auth_request_id AS id, row_number() OVER () - 1 AS number FROM auth_request_state LIMIT 3) INSERT`,
+        ),
+        [other, state, state, isNeeded],
+      );
+    }
+    await database.query(
+      `INSERT INTO auth_holds (auth_request_id, restaurant_id, processor_name, processor_auth_id, amount_cents, currency,
+         authorized_at, state, is_needed, is_answered, first_event_sequence, last_event_sequence)
+       SELECT auth_request_id, restaurant_id, 'stripe', 'lasts', 10, 'USD', now(), 'held', true, true, 1, 1
+       FROM auth_request_state LIMIT 5`,
+    );
+  });
+  const other = uuidv4();
+
+  test.each([1, 7, 20, 150, 299, 300, 304, 305])(
+    'of %i: what nobody needs, then what lapses, nothing twice, nothing left out, also of one instant; last what lasts',
+    async (limit) => {
+      const ordered = await database.query<{ id: string }>(
+        `SELECT concat_ws(' ', auth_request_id, processor_auth_id) AS id FROM auth_holds
+         WHERE NOT (is_needed AND hold_expires_at IS NULL)
+         ORDER BY is_needed, CASE WHEN is_needed THEN hold_expires_at ELSE state_since END, auth_request_id, processor_name, processor_auth_id`,
+      );
+      expect(ordered).toHaveLength(300);
+      const walked: string[] = [];
+      for (let after: string | null | undefined; after !== null;) {
+        const page = await holds.list({ limit, after });
+        expect(page.length).toBeLessThanOrEqual(limit);
+        walked.push(...page.map(({ authRequestId, processorAuthId }) => `${authRequestId} ${processorAuthId}`));
+        after = page.length < limit ? null : page.at(-1)!.cursor;
+      }
+      expect(walked.slice(0, 300)).toEqual(ordered.map(({ id }) => id));
+      expect(new Set(walked).size).toBe(walked.length);
+      expect(walked.slice(300).every((id) => id.endsWith('lasts'))).toBe(true);
+      expect(walked.length).toBeGreaterThan(300);
+    },
+  );
 });

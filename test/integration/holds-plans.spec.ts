@@ -50,10 +50,17 @@ async function plansOf(name: string, values: string): Promise<Plan[][]> {
   return plans;
 }
 
+/** As what follows the limit: from the first on. */
+const FIRST = `NULL, NULL, NULL, '', ''`;
+/** From a time on, among those that are needed or not. */
+const after = (isNeeded: boolean, time: string) =>
+  `${isNeeded}, (extract(epoch FROM ${time}) * 1000000)::bigint, gen_random_uuid(), '73', '70'`;
+
 const ASKED: [string, string][] = [
-  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100`],
-  ['list_holds', `'{void_failed}', true, 60000, NULL, NULL, 100`],
-  ['list_holds', `NULL, NULL, NULL, 3600000, NULL, 100`],
+  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`],
+  ['list_holds', `'{void_failed}', true, 60000, NULL, NULL, 100, ${FIRST}`],
+  ['list_holds', `NULL, NULL, NULL, 3600000, NULL, 100, ${FIRST}`],
+  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${after(false, `now() - interval '1 hour'`)}`],
   ['hold_totals', `NULL, NULL, NULL, NULL, NULL`],
   ['hold_stats', `NULL, NULL, NULL, NULL, NULL, 86400000`],
 ];
@@ -115,11 +122,31 @@ describe('with 100,000 holds that their requests need', () => {
     ['when the statistics know of them', () => database.query('VACUUM (ANALYZE) auth_holds')],
   ])('a list reads as many as it lists and no more, %s', async (_when, prepare) => {
     await prepare();
-    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100`)) {
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`)) {
       expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
       expect(rowsRead(nodes)).toBeLessThanOrEqual(300);
     }
     expect(await holds.list()).toHaveLength(100);
+  });
+
+  test('a further page reads what comes after its cursor and no more', async () => {
+    const lapsing = (minutes: number) => `NULL, NULL, NULL, NULL, NULL, 100, ${after(true, `now() + interval '${minutes} minutes'`)}`;
+    await fill(NEEDED, 'held', true, `now() + interval '1 day' + n * interval '1 second'`);
+    try {
+      for (const prepare of [() => Promise.resolve(), () => database.query('VACUUM (ANALYZE) auth_holds')]) {
+        await prepare();
+        for (const minutes of [5, 2_000, 10_000]) {
+          for (const nodes of await plansOf('list_holds', lapsing(minutes))) {
+            expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
+            expect(nodes.map((node) => node['Index Name'])).not.toContain('idx_auth_holds_open');
+            expect(rowsRead(nodes)).toBeLessThanOrEqual(310);
+          }
+        }
+      }
+    } finally {
+      await database.query(`DELETE FROM auth_holds WHERE hold_expires_at > now() + interval '12 hours'`);
+      await database.query('VACUUM (ANALYZE) auth_holds');
+    }
   });
 
   test('totals count them to 100,000, and say that there may be more; the others are counted all', async () => {
@@ -132,7 +159,7 @@ describe('with 100,000 holds that their requests need', () => {
     ]);
     expect(isAtLeast).toBe(true);
     expect((await holds.stats()).isAtLeast).toBe(true);
-    for (const [name, values] of [ASKED[3]!, ASKED[4]!]) {
+    for (const [name, values] of [ASKED[4]!, ASKED[5]!]) {
       for (const nodes of await plansOf(name, values)) expect(rowsRead(nodes)).toBeLessThanOrEqual(200_100);
     }
   });
@@ -141,7 +168,7 @@ describe('with 100,000 holds that their requests need', () => {
     await database.query(`UPDATE auth_holds SET hold_expires_at = now() - interval '1 day'
                           WHERE is_needed AND state = 'held' AND hold_expires_at IS NULL`);
     await database.query('VACUUM (ANALYZE) auth_holds');
-    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100`)) {
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`)) {
       expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
     }
     expect((await holds.totals()).isAtLeast).toBe(false);

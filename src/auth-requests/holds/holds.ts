@@ -138,6 +138,11 @@ export class Holds {
    *
    * A hold is not listed that has ended, that the processor has let go by itself by now (`holdExpiresAt`), or that a person
    * has closed.
+   *
+   * The next page comes `after` the `cursor` of the last one; the last page has fewer than `limit`. A hold whose state changes
+   * meanwhile comes again at its new place. Needed ones of which nobody knows when they lapse come last of all, in no order,
+   * and have no cursor: none is overdue and no person waits for one, there may be as many as authorized requests, and an index that
+   * keeps them in order would cost each authorization a write. Raise `limit` to see more of them; `totals` counts them.
    */
   list(command?: ListHoldsCommand, manager?: EntityManager): Promise<StandingHold[]> {
     return listHolds(sessionOf(this.#dataSource, manager), command);

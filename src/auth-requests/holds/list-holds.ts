@@ -1,9 +1,10 @@
 import { IsOptional } from 'class-validator';
-import { arrayOf, boolean, float8, integer, orNull, text, uuid } from '../../database/columns';
+import { arrayOf, bigint, boolean, float8, integer, orNull, text, uuid } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
 import { Flag, LONGEST_AGE_MS, SomeOf, Uuid, WholeNumber } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
+import { Cursor, fromHex, IN_PARTS_BY_NAMES, microsecondsOf, timeOf, toHex } from '../cursor';
 import { type AuthRequestStatus } from '../statuses';
 import { type Hold, HOLD_COLUMNS, type HoldRow, toHold } from './hold';
 import { type HoldReason, inWords, isForAPerson, reasonOf, STANDING_STATES, type StandingState } from './standing';
@@ -42,6 +43,11 @@ export class ListHoldsCommand extends HoldFilter {
   @IsOptional()
   @WholeNumber(1, 100_000)
   limit?: number;
+
+  /** Those after this place: the `cursor` of the last one of the page before. Default: from the first on. */
+  @IsOptional()
+  @Cursor(IN_PARTS_BY_NAMES)
+  after?: string;
 }
 
 /** A hold that may still stand, or whose money was taken although nobody needed it, with the reason why it is listed. */
@@ -54,6 +60,11 @@ export interface StandingHold extends Hold {
   readonly says: string;
   /** It stays until a person has seen to it. */
   readonly isForAPerson: boolean;
+  /**
+   * Pass that of the last one of a page as `after` for the next page. Null for a hold that is needed and of which nobody knows
+   * when it lapses.
+   */
+  readonly cursor: string | null;
 }
 
 /** What a filter is as an `input`. */
@@ -115,41 +126,65 @@ export const STANDING = {
       AND ${PASSES_FILTER}`,
 };
 
+/** SQL: by what holds are sorted within their part; null for those that are last. */
+const LISTED_AT = `CASE WHEN is_needed THEN hold_expires_at ELSE state_since END`;
+
+/** SQL: the names of a hold, of which one request may have several. */
+const NAMES = `auth_request_id, processor_name, processor_auth_id`;
+
+/** SQL: from the cursor on, where a part is read in the order of an index on a time. The first page begins before any time. */
+const after = (column: string, isItsPart: string) => {
+  const time = `CASE WHEN ${isItsPart} THEN ${timeOf('after_us')} ELSE '-infinity' END`;
+  return `AND ${column} >= ${time} AND (${column}, ${NAMES}) > (${time}, after_request, after_processor, after_auth_id)`;
+};
+
 /**
  * One snapshot, so that a hold which changes meanwhile is in the list once, as it was before or as it is after. The status
  * of the request is looked up for what is listed and nothing else: a subquery, which no plan can turn into a read of all requests.
+ *
+ * WITH TIES, since the indexes have times alone: of the holds of one instant the names say which come first. Those that last
+ * have no time, and are too many to be sorted for each page: any of them are listed.
  */
 const LIST_HOLDS = operation({
   name: 'list_holds',
-  input: { ...filterColumns, at_most: integer },
-  output: rowsOf<HoldRow & { request_status: AuthRequestStatus | null }>(),
+  input: {
+    ...{ ...filterColumns, at_most: integer, after_needed: orNull(boolean), after_us: orNull(bigint) },
+    ...{ after_request: orNull(uuid), after_processor: text, after_auth_id: text },
+  },
+  output: rowsOf<HoldRow & { request_status: AuthRequestStatus | null; listed_at_us: string | null }>(),
   sql: `
   WITH unneeded AS (
-    SELECT ${HOLD_COLUMNS} ${STANDING.unneeded} ORDER BY state_since LIMIT (SELECT at_most FROM input)
+    SELECT ${HOLD_COLUMNS} ${STANDING.unneeded}
+      AND after_needed IS NOT TRUE ${after('state_since', 'NOT after_needed')}
+    ORDER BY state_since FETCH FIRST (SELECT at_most FROM input) ROWS WITH TIES
   ), lapsing AS (
-    SELECT ${HOLD_COLUMNS} ${STANDING.lapsing} ORDER BY hold_expires_at LIMIT (SELECT at_most FROM input)
+    SELECT ${HOLD_COLUMNS} ${STANDING.lapsing} ${after('hold_expires_at', 'after_needed')}
+    ORDER BY hold_expires_at FETCH FIRST (SELECT at_most FROM input) ROWS WITH TIES
   ), lasting AS (
     SELECT ${HOLD_COLUMNS} ${STANDING.lasting} ORDER BY hold_expires_at LIMIT (SELECT at_most FROM input)
   ), listed AS MATERIALIZED (
     SELECT * FROM (
       SELECT * FROM unneeded UNION ALL SELECT * FROM lapsing UNION ALL SELECT * FROM lasting
     ) AS standing
-    ORDER BY is_needed, CASE WHEN is_needed THEN hold_expires_at ELSE state_since END,
-             auth_request_id, processor_name, processor_auth_id
+    ORDER BY is_needed, ${LISTED_AT}, ${NAMES}
     LIMIT (SELECT at_most FROM input)
   )
-  SELECT ${HOLD_COLUMNS},
+  SELECT ${HOLD_COLUMNS}, ${microsecondsOf(LISTED_AT)} AS listed_at_us,
          (SELECT status FROM auth_request_state AS request WHERE request.auth_request_id = listed.auth_request_id)
            AS request_status
   FROM listed
-  ORDER BY is_needed, CASE WHEN is_needed THEN hold_expires_at ELSE state_since END,
-           auth_request_id, processor_name, processor_auth_id`,
+  ORDER BY is_needed, ${LISTED_AT}, ${NAMES}`,
 });
 
 /** Every hold that may still stand, and what was captured although nobody needed it; what nobody needs comes first. */
 export async function listHolds(session: Session, input: ListHoldsCommand = {}): Promise<StandingHold[]> {
   const command = validateCommand({ ListHoldsCommand }, input);
-  const rows = await session.rows(LIST_HOLDS, { ...filterOf(command), at_most: command.limit ?? 100 });
+  const [part, us = null, request = null, processor = '', authId = ''] = command.after?.split('_') ?? [];
+  const rows = await session.rows(LIST_HOLDS, {
+    ...{ ...filterOf(command), at_most: command.limit ?? 100 },
+    ...{ after_needed: part === undefined ? null : part === '1', after_us: us, after_request: request },
+    ...{ after_processor: fromHex(processor), after_auth_id: fromHex(authId) },
+  });
   return rows.map((row) => {
     const hold = toHold(row);
     const requestStatus = row.request_status;
@@ -158,7 +193,14 @@ export async function listHolds(session: Session, input: ListHoldsCommand = {}):
     return {
       ...hold,
       state: row.state as StandingState,
-      ...{ requestStatus, because, says, isForAPerson: isForAPerson(because) },
+      ...{ requestStatus, because, says, isForAPerson: isForAPerson(because), cursor: cursorOf(row) },
     };
   });
 }
+
+const cursorOf = (row: HoldRow & { listed_at_us: string | null }): string | null =>
+  row.listed_at_us &&
+  [
+    ...[row.is_needed ? 1 : 0, row.listed_at_us, row.auth_request_id],
+    ...[toHex(row.processor_name), toHex(row.processor_auth_id)],
+  ].join('_');
