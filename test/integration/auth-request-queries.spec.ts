@@ -252,23 +252,33 @@ describe('pages of what needs attention', () => {
     );
     await database.query('ALTER TABLE auth_request_state ENABLE ALWAYS TRIGGER guard_auth_request_state');
     const rest = await requests.listUnsettled({ olderThanMs: 0, after: before.at(-1)!.cursor, limit: 300 });
-    expect(rest).toContainEqual({ ...late, canBeAsked: false, unansweredSince: expect.any(Date) as Date, cursor: late!.cursor.replace('0_', '1_') });
+    expect(rest).toContainEqual({
+      ...late,
+      canBeAsked: false,
+      unansweredSince: expect.any(Date) as Date,
+      cursor: late!.cursor.replace('0_', '1_'),
+    });
     expect(new Set([...ids(before), ...ids(rest)]).size).toBe(300);
     expect(before.length + rest.length).toBe(301);
   });
 
-  it.each(['', 'x', `0_1`, `2_1_${RESTAURANT}`, `1_${RESTAURANT}`, `0_${'9'.repeat(19)}_${RESTAURANT}`, `0_1_${RESTAURANT},`])(
-    'refuse the cursor "%s" before anything is sent, and say what it must be',
-    async (after) => {
-      for (const find of ['listStuck', 'listUnsettled'] as const) {
-        const error = await requests[find]({ olderThanMs: 0, after }).catch((reason: unknown) => reason);
-        expect(error).toBeInstanceOf(InvalidCommandError);
-        expect((error as InvalidCommandError).problems).toEqual([
-          'after must be what a page of the same list has given to go on at',
-        ]);
-      }
-    },
-  );
+  it.each([
+    '',
+    'x',
+    `0_1`,
+    `2_1_${RESTAURANT}`,
+    `1_${RESTAURANT}`,
+    `0_${'9'.repeat(19)}_${RESTAURANT}`,
+    `0_1_${RESTAURANT},`,
+  ])('refuse the cursor "%s" before anything is sent, and say what it must be', async (after) => {
+    for (const find of ['listStuck', 'listUnsettled'] as const) {
+      const error = await requests[find]({ olderThanMs: 0, after }).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(InvalidCommandError);
+      expect((error as InvalidCommandError).problems).toEqual([
+        'after must be what a page of the same list has given to go on at',
+      ]);
+    }
+  });
 });
 
 describe('expireStale', () => {
@@ -405,7 +415,7 @@ describe('the plan', () => {
       (statement) => {
         const plan = plans.get(`${statement} ${mode}`);
         expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
-        expect(plan).toMatch(/Index Cond: .*created_at >= .*00:00:00\.000001/);
+        expect(plan).toMatch(/Index Cond: .*created_at >= .*'(1970-01-01|1969-12-31) .*::interval/);
         expect(plan).not.toContain('Seq Scan');
       },
     );

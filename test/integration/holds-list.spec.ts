@@ -117,7 +117,9 @@ describe('with one of each', () => {
       ...{ firstEventSequence: 3, lastEventSequence: 5 },
       ...{ requestStatus: 'VOIDED', because: 'captured_unneeded', isForAPerson: true },
       says: 'its request is VOIDED: captured although nobody needed it',
-      cursor: expect.stringMatching(`^0_\\d+_${hold!.authRequestId}_${Buffer.from('stripe').toString('hex')}_[0-9a-f]+$`) as string,
+      cursor: expect.stringMatching(
+        `^0_\\d+_${hold!.authRequestId}_${Buffer.from('stripe').toString('hex')}_[0-9a-f]+$`,
+      ) as string,
     });
   });
 

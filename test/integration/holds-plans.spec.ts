@@ -130,7 +130,8 @@ describe('with 100,000 holds that their requests need', () => {
   });
 
   test('a further page reads what comes after its cursor and no more', async () => {
-    const lapsing = (minutes: number) => `NULL, NULL, NULL, NULL, NULL, 100, ${after(true, `now() + interval '${minutes} minutes'`)}`;
+    const lapsing = (minutes: number) =>
+      `NULL, NULL, NULL, NULL, NULL, 100, ${after(true, `now() + interval '${minutes} minutes'`)}`;
     await fill(NEEDED, 'held', true, `now() + interval '1 day' + n * interval '1 second'`);
     try {
       for (const prepare of [() => Promise.resolve(), () => database.query('VACUUM (ANALYZE) auth_holds')]) {
@@ -138,7 +139,8 @@ describe('with 100,000 holds that their requests need', () => {
         for (const minutes of [5, 2_000, 10_000]) {
           for (const nodes of await plansOf('list_holds', lapsing(minutes))) {
             expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
-            expect(nodes.map((node) => node['Index Name'])).not.toContain('idx_auth_holds_open');
+            const executed = nodes.filter((node) => node['Actual Loops']! > 0);
+            expect(executed.map((node) => node['Index Name'])).not.toContain('idx_auth_holds_open');
             expect(rowsRead(nodes)).toBeLessThanOrEqual(310);
           }
         }
