@@ -109,7 +109,8 @@ export interface Config {
 /**
  * Reads the settings of this package. A variable that is empty counts as not set.
  *
- * `DATABASE_URL` is the database, and has a default only where `NODE_ENV` is `development` or `test`. Where it is not set, `PGHOST` and
+ * `DATABASE_URL` is the database, and has a default only where `NODE_ENV` is `development` or `test` and there is no map in
+ * `PAYMENT_EVENTS_DB_SHARDS`. Where it is not set, `PGHOST` and
  * `PGDATABASE` are, with `PGPORT`, `PGUSER` and `PGPASSWORD`. What it says of TLS holds; else what `PGSSLMODE` says. Every other setting
  * of {@link PaymentEventsDataSourceSettings} that a variable can hold has one, `poolSize` for one
  * `PAYMENT_EVENTS_DB_POOL_SIZE`: `docs/reference/settings.md` lists them all.
@@ -130,7 +131,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     );
   }
   const { data } = settings;
-  const databaseUrl = withTlsOf(data.DATABASE_URL ?? urlOfParts(data) ?? defaultUrl(data), set);
+  const databaseUrl = withTlsOf(data.DATABASE_URL ?? urlOfParts(data) ?? defaultUrl(data, set), set);
   const values = data as Record<string, unknown>;
   const given = NAMES.map((name) => [name, values[variableOf(name)]]).filter(([, value]) => value !== undefined);
   return Object.freeze({
@@ -153,7 +154,13 @@ function urlOfParts({ PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD }: Environm
   return urlOf({ host: PGHOST, port: PGPORT, database: PGDATABASE, user: PGUSER, password: PGPASSWORD });
 }
 
-function defaultUrl({ NODE_ENV }: Environment): string {
+function defaultUrl({ NODE_ENV }: Environment, { PAYMENT_EVENTS_DB_SHARDS }: NodeJS.ProcessEnv): string {
+  if (PAYMENT_EVENTS_DB_SHARDS !== undefined) {
+    throw new ConfigurationError(
+      'DATABASE_URL must be set for one database: PAYMENT_EVENTS_DB_SHARDS is the map of several. A command takes one of them by ' +
+        '--shard <name>, and many take all by --all.',
+    );
+  }
   if (MAY_USE_DEFAULT_URL.includes(NODE_ENV)) return DEFAULT_DATABASE_URL;
   throw new ConfigurationError(
     'DATABASE_URL must be set, or PGHOST and PGDATABASE: there is a default only where NODE_ENV is development, test or ' +

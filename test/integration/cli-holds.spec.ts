@@ -80,7 +80,8 @@ describe('where there are some', () => {
   test('says that there may be more than it lists, and ends with 1 also where the one for a person is not listed', async () => {
     const { stdout, exitCode } = await here(['--limit', '1']);
     expect(ids(stdout)).toEqual(idsOf(voiding));
-    expect(stdout).toContain('At most 1 are listed: see --limit.\n');
+    const [, after] = /\nAt most 1 are listed\. Those after them: --after (\S+)\n/.exec(stdout)!;
+    expect(ids((await here(['--after', after!])).stdout)).toEqual(idsOf(failed, captured, needed));
     expect(stdout).toMatch(/\nvoid_failed +USD +1 /);
     expect(exitCode).toBe(1);
   });
@@ -113,6 +114,7 @@ describe('where there are some', () => {
       ['--older-than', '-1'],
       ['--lapsing-within', 'soon'],
       ['--limit', '0'],
+      ['--after', 'voiding'],
       ['stuck'],
     ]) {
       expect({ args, exitCode: (await here(args)).exitCode }).toEqual({ args, exitCode: 64 });

@@ -49,7 +49,11 @@ describe('where there are some', () => {
     expect(ids((await here(['stuck', '--older-than', '0', '--within', '1'])).stdout)).toEqual([unanswered, pending]);
     const one = await here(['stuck', '--limit', '1']);
     expect(ids(one.stdout)).toEqual([forgotten]);
-    expect(one.stdout).toContain('At most 1 are listed: see --limit.\n');
+    const [, after] = /\nAt most 1 are listed\. Those after them: --after (\S+)\n$/.exec(one.stdout)!;
+    expect(ids((await here(['stuck', '--after', after!])).stdout)).toEqual([unanswered]);
+    const unsettled = (await here(['unsettled', '--limit', '1'])).stdout;
+    const [, next] = / --after (\S+)\n$/.exec(unsettled)!;
+    expect(ids((await here(['unsettled', '--after', next!])).stdout)).toEqual([forgotten]);
   });
 
   test('unsettled says of each whether the processor can be asked, and what to do', async () => {
@@ -87,6 +91,7 @@ describe('where there are some', () => {
       ['stuck', '--older-than', '60', '--within', '1'],
       ['unsettled', '--limit', '0'],
       ['unsettled', '--limit', 'all'],
+      ['stuck', '--after', 'forgotten'],
       [],
     ]) {
       expect({ args, exitCode: (await here(args)).exitCode }).toEqual({ args, exitCode: 64 });

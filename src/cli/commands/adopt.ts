@@ -3,6 +3,7 @@ import { readConfig } from '../../config';
 import { adopt, type Adoption } from '../../migrator/adopt';
 import { describeObstacle } from '../../migrator/obstacles';
 import { ExitCode } from '../exit-codes';
+import { overShards } from '../shards/over-shards';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -13,7 +14,7 @@ interface Options {
 
 /** `payment-events-db adopt`. */
 export function adoptCommand(): Command {
-  return new Command('adopt')
+  const command = new Command('adopt')
     .description(
       'Takes over a database that Alembic made, with all its rows: checks that its schema is that of its revision, ' +
         'and records the migrations that make the same schema as applied. Changes nothing else; services may keep running.',
@@ -23,14 +24,15 @@ export function adoptCommand(): Command {
       "the zone of the server's clock when the old rows were written (default: UTC, if TimeZone is UTC)",
     )
     .option('--dry-run', 'change nothing, and print what would be done')
-    .option('--json', 'print JSON')
-    .action(async ({ legacyTimezone, dryRun, json }: Options) => {
-      await withDataSource(readConfig(), async (dataSource) => {
-        const adoption = await adopt(dataSource, { legacyTimeZone: legacyTimezone, dryRun, say: console.error });
-        if (dryRun && adoption.obstacles.length > 0) process.exitCode = ExitCode.failed;
-        console.log(json ? JSON.stringify(adoption) : forPeople(adoption));
-      });
+    .option('--json', 'print JSON');
+  const action = async ({ legacyTimezone, dryRun, json }: Options) => {
+    await withDataSource(readConfig(), async (dataSource) => {
+      const adoption = await adopt(dataSource, { legacyTimeZone: legacyTimezone, dryRun, say: console.error });
+      if (dryRun && adoption.obstacles.length > 0) process.exitCode = ExitCode.failed;
+      console.log(json ? JSON.stringify(adoption) : forPeople(adoption));
     });
+  };
+  return overShards(command, action, { isForOne: true });
 }
 
 function forPeople({

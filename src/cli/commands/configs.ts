@@ -15,6 +15,7 @@ import { disarm } from '../../database/disarm';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
+import { useDatabaseOf } from '../shards/use-database-of';
 import { uuidArgument } from '../uuid-argument';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -22,7 +23,10 @@ import { withDataSource } from '../with-data-source';
 /** `payment-events-db configs …`. */
 export function configsCommand(): Command {
   return new Command('configs')
-    .description('Shows and changes how restaurants’ payments are processed. No secret is ever printed.')
+    .description(
+      'Shows and changes how restaurants’ payments are processed. No secret is ever printed. Each works at the database that the map in ' +
+        'PAYMENT_EVENTS_DB_SHARDS gives the restaurant, where there is one.',
+    )
     .addCommand(showCommand())
     .addCommand(historyCommand())
     .addCommand(activateCommand())
@@ -34,7 +38,8 @@ const aboutRestaurant = (name: string, description: string) =>
   new Command(name)
     .description(description)
     .argument('<restaurant>', 'the restaurant', uuidArgument('A restaurant'))
-    .option('--json', 'print JSON');
+    .option('--json', 'print JSON')
+    .hook('preAction', (command) => useDatabaseOf(command.processedArgs[0] as string));
 
 interface Options {
   json?: boolean;

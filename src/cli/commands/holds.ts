@@ -6,7 +6,9 @@ import { type HoldReason, STANDING_STATES, type StandingState } from '../../auth
 import { type HoldTotals } from '../../auth-requests/holds/total-holds';
 import { readConfig } from '../../config';
 import { ExitCode } from '../exit-codes';
+import { afterOption, sayMore } from '../more';
 import { printTable } from '../print-table';
+import { overShards } from '../shards/over-shards';
 import { toJson } from '../to-json';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -30,12 +32,13 @@ interface ListOptions {
   olderThan?: number;
   lapsingWithin?: number;
   limit: number;
+  after?: string;
   totals?: boolean;
   json?: boolean;
 }
 
 function listCommand(): Command {
-  return new Command('list')
+  const command = new Command('list')
     .description(
       'Lists every hold that may still stand, of all restaurants, and what was captured although nobody needed it, each with the ' +
         'reason: what nobody needs first, then what lapses first. Under it are the totals of all that the options choose. ' +
@@ -50,23 +53,35 @@ function listCommand(): Command {
       wholeNumber,
     )
     .option('--limit <n>', 'list at most this many', wholeNumber, 100)
+    .addOption(afterOption())
     .option('--totals', 'print the totals alone')
-    .option('--json', 'print one JSON object a line: of each hold, or with --totals of each total')
-    .action((options: ListOptions) =>
-      withDataSource(readConfig(), async (dataSource) => {
-        const holds = new Holds(dataSource);
-        const command = chosen(options);
-        if (await isOneWaiting(holds, command)) process.exitCode = ExitCode.failed;
-        if (options.totals) return printTotals(await holds.totals(command), options);
-        const listed = await holds.list({ ...command, limit: options.limit });
-        if (options.json) return listed.forEach((hold) => console.log(toJson(hold)));
-        if (listed.length === 0) return console.log(pc.green(NONE));
-        printHolds(listed);
-        if (listed.length === options.limit) console.log(pc.dim(`At most ${options.limit} are listed: see --limit.`));
-        console.log('');
-        printTotals(await holds.totals(command), options);
-      }),
-    );
+    .option('--json', 'print one JSON object a line: of each hold, or with --totals of each total');
+  return overShards(command, (options: ListOptions) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const holds = new Holds(dataSource);
+      const filter = chosen(options);
+      const { limit, after } = options;
+      if (await isOneWaiting(holds, filter)) process.exitCode = ExitCode.failed;
+      if (options.totals) return printTotals(await holds.totals(filter), options);
+      const listed = await holds.list({ ...filter, limit, after });
+      if (options.json) return listed.forEach((hold) => console.log(toJson(hold)));
+      if (listed.length === 0)
+        return console.log(pc.green(after === undefined ? NONE : 'There are none after that place.'));
+      printHolds(listed);
+      if (listed.length === limit) sayThereMayBeMore(limit, listed.at(-1)!);
+      console.log('');
+      printTotals(await holds.totals(filter), options);
+    }),
+  );
+}
+
+function sayThereMayBeMore(limit: number, { cursor }: StandingHold): void {
+  if (cursor !== null) return sayMore(limit, cursor);
+  console.log(
+    pc.dim(
+      `At most ${limit} are listed: see --limit. Those that may follow are needed, and nobody knows when they lapse.`,
+    ),
+  );
 }
 
 const NONE = 'No such hold may still stand.';

@@ -10,11 +10,13 @@ import { ExitCode } from '../exit-codes';
 import { printInspection } from '../print-inspection';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
+import { overShards } from '../shards/over-shards';
+import { shardsOfId } from '../shards/shards-of-request';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db inspect`. */
 export function inspectCommand(): Command {
-  return new Command('inspect')
+  const command = new Command('inspect')
     .description(
       'Prints all that the database knows of one request at one moment: its row, its events, what is open, its holds, its ' +
         'messages, idempotency keys and lease, what differs from its events, and what to do next. Reads only; tokens are not ' +
@@ -24,20 +26,20 @@ export function inspectCommand(): Command {
         'with exit code 4.',
     )
     .argument('<id>', 'the request, or what a processor calls its authorization')
-    .option('--json', 'print one JSON object, or one a line of each request that the id stands for')
-    .action((id: string, { json }: { json?: boolean }) =>
-      withDataSource(readConfig(), async (dataSource) => {
-        const found = await find(dataSource, id);
-        if ('authRequestId' in found) return json ? console.log(toJson(found)) : printInspection(found);
-        process.exitCode = ExitCode.refused;
-        if (json) return found.forEach((match) => console.log(toJson(match)));
-        console.log('Several requests have this id of a processor. Inspect each by its own:');
-        printTable(
-          ['request', 'restaurant'],
-          found.map(({ authRequestId, restaurantId }) => [authRequestId, restaurantId]),
-        );
-      }),
-    );
+    .option('--json', 'print one JSON object, or one a line of each request that the id stands for');
+  const action = (id: string, { json }: { json?: boolean }) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const found = await find(dataSource, id);
+      if ('authRequestId' in found) return json ? console.log(toJson(found)) : printInspection(found);
+      process.exitCode = ExitCode.refused;
+      if (json) return found.forEach((match) => console.log(toJson(match)));
+      console.log('Several requests have this id of a processor. Inspect each by its own:');
+      printTable(
+        ['request', 'restaurant'],
+        found.map(({ authRequestId, restaurantId }) => [authRequestId, restaurantId]),
+      );
+    });
+  return overShards(command, action, { choose: shardsOfId });
 }
 
 /** The one request that is meant, or several that may be. A processor may call an authorization by a UUID as well. */

@@ -1,9 +1,11 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { Outbox } from '../../outbox/outbox';
 import { type OutboxCount } from '../../outbox/outbox-stats';
+import { afterOption, sayMore } from '../more';
 import { printTable } from '../print-table';
+import { overShards } from '../shards/over-shards';
 import { toJson } from '../to-json';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -15,104 +17,103 @@ const DAY_MS = 86_400_000;
 export function outboxCommand(): Command {
   const outbox = new Command('outbox').description('Shows the outbox, and handles the messages that were given up.');
 
-  outbox
+  const stats = outbox
     .command('stats')
     .description('Prints how many messages are pending, are waiting and were given up, and how old the oldest is.')
-    .option('--json', 'print JSON')
-    .action(({ json }: { json?: boolean }) =>
-      withOutbox(async (box) => {
-        const stats = await box.stats();
-        if (json) return console.log(toJson(stats));
-        const age = stats.oldestPendingAgeMs;
-        const said = (name: OutboxCount) =>
-          stats.atLeast.includes(name) ? `more than ${stats[name].toLocaleString('en-US')}` : stats[name];
-        printTable(
-          ['pending', 'waiting', 'failed', 'oldest pending', 'processed in the last minute'],
+    .option('--json', 'print JSON');
+  overShards(stats, ({ json }: { json?: boolean }) =>
+    withOutbox(async (box) => {
+      const stats = await box.stats();
+      if (json) return console.log(toJson(stats));
+      const age = stats.oldestPendingAgeMs;
+      const said = (name: OutboxCount) =>
+        stats.atLeast.includes(name) ? `more than ${stats[name].toLocaleString('en-US')}` : stats[name];
+      printTable(
+        ['pending', 'waiting', 'failed', 'oldest pending', 'processed in the last minute'],
+        [
           [
-            [
-              said('pending'),
-              said('waiting'),
-              said('failed'),
-              age === null ? null : `${(age / 1_000).toFixed(1)} s`,
-              said('processedLastMinute'),
-            ],
+            said('pending'),
+            said('waiting'),
+            said('failed'),
+            age === null ? null : `${(age / 1_000).toFixed(1)} s`,
+            said('processedLastMinute'),
           ],
-        );
-      }),
-    );
+        ],
+      );
+    }),
+  );
 
-  outbox
+  const failed = outbox
     .command('failed')
     .description('The messages that were given up, oldest first.')
     .option('--limit <n>', 'at most this many', wholeNumber, 100)
-    .addOption(
-      // --help writes a default as JSON, which has no bigint: said in words.
-      new Option('--after <id>', 'only those with a higher id').argParser(messageId).default(0n, 'all'),
-    )
-    .option('--json', 'print one JSON object a line')
-    .action(({ limit, after, json }: { limit: number; after: bigint; json?: boolean }) =>
-      withOutbox(async (box) => {
-        const messages = await box.listFailed({ limit, after });
-        if (json) return messages.forEach((message) => console.log(toJson(message)));
-        if (messages.length === 0) return console.log(pc.green('No message has been given up.'));
-        printTable(
-          ['id', 'type', 'request', 'attempts', 'failed at', 'waiting behind', 'last error'],
-          messages.map((message) => [
-            message.id,
-            message.messageType,
-            message.aggregateId,
-            message.attempts,
-            message.failedAt,
-            message.waiting,
-            message.lastError,
-          ]),
-        );
-      }),
-    );
+    .addOption(afterOption('--after <id>', 'only those with a higher id').argParser(messageId))
+    .option('--json', 'print one JSON object a line');
+  overShards(failed, ({ limit, after, json }: { limit: number; after?: bigint; json?: boolean }) =>
+    withOutbox(async (box) => {
+      const messages = await box.listFailed({ limit, after });
+      if (json) return messages.forEach((message) => console.log(toJson(message)));
+      if (messages.length === 0) return console.log(pc.green('No message has been given up.'));
+      printTable(
+        ['id', 'type', 'request', 'attempts', 'failed at', 'waiting behind', 'last error'],
+        messages.map((message) => [
+          message.id,
+          message.messageType,
+          message.aggregateId,
+          message.attempts,
+          message.failedAt,
+          message.waiting,
+          message.lastError,
+        ]),
+      );
+      if (messages.length === limit) sayMore(limit, messages.at(-1)!.id);
+    }),
+  );
 
-  outbox
+  const requeue = outbox
     .command('requeue')
     .description('Delivers again, now, a message that was given up or waits; or all that were refused.')
     .argument('[id]', 'the message', messageId)
     .option('--all', 'every message that was given up, or refused and waits')
-    .option('--json', 'print JSON')
-    .action((id: bigint | undefined, { all, json }: { all?: boolean; json?: boolean }, command: Command) => {
-      if ((id === undefined) === !all) command.error('error: name a message, or say --all');
-      return withOutbox(async (box) => {
-        const requeued = id === undefined ? await box.requeueAll() : (await box.requeue(id), 1);
-        console.log(json ? JSON.stringify({ requeued }) : `Requeued ${count(requeued)}.`);
-      });
+    .option('--json', 'print JSON');
+  const requeued = async (id: bigint | undefined, { all, json }: { all?: boolean; json?: boolean }) => {
+    if ((id === undefined) === !all) requeue.error('error: name a message, or say --all');
+    await withOutbox(async (box) => {
+      const requeued = id === undefined ? await box.requeueAll() : (await box.requeue(id), 1);
+      console.log(json ? JSON.stringify({ requeued }) : `Requeued ${count(requeued)}.`);
     });
+  };
+  overShards(requeue, requeued, { isForOne: true });
 
-  outbox
+  const discard = outbox
     .command('discard')
     .description('Discards a message that must not be delivered. Who decided it and why stays with the row.')
     .argument('<id>', 'the message', messageId)
     .requiredOption('--by <name>', 'who decided it')
     .requiredOption('--reason <text>', 'why')
-    .option('--json', 'print JSON')
-    .action((id: bigint, { by, reason, json }: { by: string; reason: string; json?: boolean }) =>
-      withOutbox(async (box) => {
-        await box.discard(id, { by, reason });
-        console.log(json ? JSON.stringify({ discarded: 1 }) : `Discarded message ${id}.`);
-      }),
-    );
+    .option('--json', 'print JSON');
+  const discarded = (id: bigint, { by, reason, json }: { by: string; reason: string; json?: boolean }) =>
+    withOutbox(async (box) => {
+      await box.discard(id, { by, reason });
+      console.log(json ? JSON.stringify({ discarded: 1 }) : `Discarded message ${id}.`);
+    });
+  overShards(discard, discarded, { isForOne: true });
 
-  outbox
+  const purge = outbox
     .command('purge')
     .description('Deletes messages that were delivered or discarded some time ago.')
     .option('--older-than-days <n>', 'days since that time', wholeNumber, 7)
-    .option('--json', 'print JSON')
-    .action(({ olderThanDays, json }: { olderThanDays: number; json?: boolean }) =>
-      withOutbox(async (box) => {
-        let purged = 0;
-        await withProgress(
-          () => `Purged ${count(purged)}`,
-          () => box.purgeProcessed({ olderThanMs: olderThanDays * DAY_MS, onBatch: (soFar) => (purged = soFar) }),
-        );
-        console.log(json ? JSON.stringify({ purged }) : `Purged ${count(purged)}.`);
-      }),
-    );
+    .option('--json', 'print JSON');
+  overShards(purge, ({ olderThanDays, json }: { olderThanDays: number; json?: boolean }) =>
+    withOutbox(async (box) => {
+      let purged = 0;
+      await withProgress(
+        () => `Purged ${count(purged)}`,
+        () => box.purgeProcessed({ olderThanMs: olderThanDays * DAY_MS, onBatch: (soFar) => (purged = soFar) }),
+      );
+      console.log(json ? JSON.stringify({ purged }) : `Purged ${count(purged)}.`);
+    }),
+  );
 
   return outbox;
 }

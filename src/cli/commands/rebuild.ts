@@ -5,6 +5,7 @@ import { type Rebuild } from '../../read-model/plan-rebuild';
 import { ReadModel } from '../../read-model/read-model';
 import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
+import { overShards } from '../shards/over-shards';
 import { withDataSource } from '../with-data-source';
 
 interface Options {
@@ -14,7 +15,7 @@ interface Options {
 
 /** `payment-events-db rebuild`. */
 export function rebuildCommand(): Command {
-  return new Command('rebuild')
+  const command = new Command('rebuild')
     .description(
       'Replaces the rows of requests in auth_request_state, and those of their holds, by what their events say, one after the other, and prints ' +
         'what changed. Needs the owner of the table. Running it again is harmless; the first failure ends it. Writers ' +
@@ -23,17 +24,18 @@ export function rebuildCommand(): Command {
     )
     .argument('<id...>', 'the requests')
     .option('--dry-run', 'only print what would change')
-    .option('--json', 'print one JSON object a line, one a request')
-    .action(async (ids: string[], { dryRun, json }: Options) => {
-      await withDataSource(readConfig(), async (dataSource) => {
-        const readModel = new ReadModel(dataSource);
-        for (const id of ids) {
-          const rebuild = dryRun ? await readModel.previewRebuild(id) : await readModel.rebuild(id);
-          if (json) console.log(toJson(rebuild));
-          else printForPeople(rebuild, OUTCOMES[dryRun ? 'planned' : 'done']);
-        }
-      });
+    .option('--json', 'print one JSON object a line, one a request');
+  const action = async (ids: string[], { dryRun, json }: Options) => {
+    await withDataSource(readConfig(), async (dataSource) => {
+      const readModel = new ReadModel(dataSource);
+      for (const id of ids) {
+        const rebuild = dryRun ? await readModel.previewRebuild(id) : await readModel.rebuild(id);
+        if (json) console.log(toJson(rebuild));
+        else printForPeople(rebuild, OUTCOMES[dryRun ? 'planned' : 'done']);
+      }
     });
+  };
+  return overShards(command, action, { isForOne: true });
 }
 
 function printForPeople(

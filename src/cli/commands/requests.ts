@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { type AuthRequest } from '../../auth-requests/auth-request';
 import { AuthRequests } from '../../auth-requests/auth-requests';
-import { type FindCommand, type UnsettledRequest } from '../../auth-requests/find-requests';
+import { type FindCommand, type FoundRequest, type UnsettledRequest } from '../../auth-requests/find-requests';
 import { readConfig } from '../../config';
 import { ExitCode } from '../exit-codes';
+import { afterOption, sayMore } from '../more';
 import { printTable } from '../print-table';
+import { overShards } from '../shards/over-shards';
 import { toJson } from '../to-json';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -17,6 +18,7 @@ interface Options {
   olderThan: number;
   within?: number;
   limit: number;
+  after?: string;
   json?: boolean;
 }
 
@@ -26,7 +28,7 @@ export function requestsCommand(): Command {
     'Lists requests that somebody should look at, of all restaurants.',
   );
   requests.addCommand(
-    finding<AuthRequest>({
+    finding<FoundRequest>({
       name: 'stuck',
       description: 'Lists PENDING and PROCESSING requests: nobody has picked them up, or their worker is gone.',
       find: (requests, command) => requests.listStuck(command),
@@ -81,22 +83,26 @@ interface Finding<R> {
   readonly row: (request: R) => Parameters<typeof printTable>[1][number];
 }
 
-function finding<R>({ name, description, find, none, headings, row }: Finding<R>): Command {
-  return new Command(name)
+function finding<R extends FoundRequest>({ name, description, find, none, headings, row }: Finding<R>): Command {
+  const command = new Command(name)
     .description(`${description} Exit code 1 when there is one.`)
     .option('--older-than <minutes>', 'made at least so long ago', wholeNumber, 10)
     .option('--within <hours>', 'and at most so long ago; reads only that part of the table', wholeNumber)
     .option('--limit <n>', 'at most this many, the oldest first', wholeNumber, 100)
-    .option('--json', 'print one JSON object a line')
-    .action(({ olderThan, within, limit, json }: Options) =>
-      withDataSource(readConfig(), async (dataSource) => {
-        const withinMs = within === undefined ? undefined : within * HOUR_MS;
-        const found = await find(new AuthRequests(dataSource), { olderThanMs: olderThan * MINUTE_MS, withinMs, limit });
-        if (found.length > 0) process.exitCode = ExitCode.failed;
-        if (json) return found.forEach((request) => console.log(toJson(request)));
-        if (found.length === 0) return console.log(pc.green(none));
-        printTable(headings, found.map(row));
-        if (found.length === limit) console.log(pc.dim(`At most ${limit} are listed: see --limit.`));
-      }),
-    );
+    .addOption(afterOption())
+    .option('--json', 'print one JSON object a line');
+  return overShards(command, ({ olderThan, within, limit, after, json }: Options) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const window = {
+        olderThanMs: olderThan * MINUTE_MS,
+        ...(within !== undefined && { withinMs: within * HOUR_MS }),
+      };
+      const found = await find(new AuthRequests(dataSource), { ...window, limit, after });
+      if (found.length > 0) process.exitCode = ExitCode.failed;
+      if (json) return found.forEach((request) => console.log(toJson(request)));
+      if (found.length === 0) return console.log(pc.green(none));
+      printTable(headings, found.map(row));
+      if (found.length === limit) sayMore(limit, found.at(-1)!.cursor);
+    }),
+  );
 }

@@ -10,6 +10,7 @@ import { readConfig } from '../../config';
 import { disarm } from '../../database/disarm';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
+import { overShards } from '../shards/over-shards';
 import { toJson } from '../to-json';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -31,33 +32,31 @@ interface Options {
 }
 
 function statusCommand(): Command {
-  return new Command('status')
+  const command = new Command('status')
     .description('Counts what is sealed, and what is left to seal. Exit code 1 where something is. Needs no keys.')
-    .option('--json', 'print JSON')
-    .action(({ json }: Options) =>
-      withDataSource(readConfig(), async (dataSource) => {
-        const status = await secretsStatus(dataSource);
-        if (status.plain + status.nested > 0) process.exitCode = ExitCode.failed;
-        if (json) return console.log(toJson(status));
-        console.log(`Sealed             ${versions(status.sealed)}`);
-        const left = `In plain text      ${versions(status.plain)}`;
-        console.log(status.plain > 0 ? pc.yellow(`${left}: npx payment-events-db secrets seal`) : left);
-        if (status.nested > 0) {
-          const deeper = `Elsewhere          ${versions(status.nested)}`;
-          console.log(
-            pc.yellow(
-              `${deeper} with secrets that cannot be sealed: activate new ones, with new keys of the processor.`,
-            ),
-          );
-        }
-        if (status.dataKeys.length === 0) return;
-        console.log('');
-        printTable(
-          ['key', 'data keys'],
-          status.dataKeys.map(({ keyId, dataKeys }) => [keyId, dataKeys]),
+    .option('--json', 'print JSON');
+  return overShards(command, ({ json }: Options) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const status = await secretsStatus(dataSource);
+      if (status.plain + status.nested > 0) process.exitCode = ExitCode.failed;
+      if (json) return console.log(toJson(status));
+      console.log(`Sealed             ${versions(status.sealed)}`);
+      const left = `In plain text      ${versions(status.plain)}`;
+      console.log(status.plain > 0 ? pc.yellow(`${left}: npx payment-events-db secrets seal`) : left);
+      if (status.nested > 0) {
+        const deeper = `Elsewhere          ${versions(status.nested)}`;
+        console.log(
+          pc.yellow(`${deeper} with secrets that cannot be sealed: activate new ones, with new keys of the processor.`),
         );
-      }),
-    );
+      }
+      if (status.dataKeys.length === 0) return;
+      console.log('');
+      printTable(
+        ['key', 'data keys'],
+        status.dataKeys.map(({ keyId, dataKeys }) => [keyId, dataKeys]),
+      );
+    }),
+  );
 }
 
 const versions = (count: number) => (count === 1 ? '1 version' : `${count} versions`);
@@ -67,36 +66,36 @@ interface BatchOptions extends Options {
 }
 
 function sealCommand(): Command {
-  return new Command('seal')
+  const command = new Command('seal')
     .description(
       'Seals the secrets that stand in plain text in versions of before there were seals. Online, in batches; ended at any time, it ' +
         'goes on when it is run again.',
     )
     .option('--batch-size <n>', 'versions a transaction', wholeNumber, 100)
-    .option('--json', 'print JSON')
-    .action(async ({ batchSize, json }: BatchOptions) => {
-      const keys = await readKeys();
-      await withDataSource(readConfig(), async (dataSource) => {
-        let soFar = 0;
-        const onProgress = (sealed: number) => void (soFar = sealed);
-        const { sealed, left } = await withProgress(
-          () => `${versions(soFar)} sealed`,
-          () => sealPlainSecrets(dataSource, keys, { batchSize, onProgress }),
+    .option('--json', 'print JSON');
+  return overShards(command, async ({ batchSize, json }: BatchOptions) => {
+    const keys = await readKeys();
+    await withDataSource(readConfig(), async (dataSource) => {
+      let soFar = 0;
+      const onProgress = (sealed: number) => void (soFar = sealed);
+      const { sealed, left } = await withProgress(
+        () => `${versions(soFar)} sealed`,
+        () => sealPlainSecrets(dataSource, keys, { batchSize, onProgress }),
+      );
+      const { plain } = await secretsStatus(dataSource);
+      if (plain > 0) process.exitCode = ExitCode.failed;
+      if (json) return console.log(toJson({ sealed, plain, left }));
+      console.log(`${versions(sealed)} sealed; ${versions(plain)} left in plain text.`);
+      for (const { restaurantId, configVersion } of left) {
+        console.log(
+          pc.yellow(
+            `${disarm(configVersion)} of restaurant ${restaurantId} has a number that no seal can be bound to.`,
+          ),
         );
-        const { plain } = await secretsStatus(dataSource);
-        if (plain > 0) process.exitCode = ExitCode.failed;
-        if (json) return console.log(toJson({ sealed, plain, left }));
-        console.log(`${versions(sealed)} sealed; ${versions(plain)} left in plain text.`);
-        for (const { restaurantId, configVersion } of left) {
-          console.log(
-            pc.yellow(
-              `${disarm(configVersion)} of restaurant ${restaurantId} has a number that no seal can be bound to.`,
-            ),
-          );
-        }
-        if (sealed > 0) console.log(AFTER_SEALING);
-      });
+      }
+      if (sealed > 0) console.log(AFTER_SEALING);
     });
+  });
 }
 
 /** What sealing cannot undo. */
@@ -108,25 +107,25 @@ The plain text is not gone everywhere yet. It stays
 Have the processors issue new keys, and activate them: npx payment-events-db configs activate`;
 
 function rotateCommand(): Command {
-  return new Command('rotate')
+  const command = new Command('rotate')
     .description(
       'Wraps every data key under the key that is active now in the keyring or the KMS. Versions stay as they are. Online; ended ' +
         'at any time, it goes on when it is run again. Keep the key before until it has ended and every process knows the new one.',
     )
     .option('--batch-size <n>', 'data keys that are read at a time', wholeNumber, 100)
-    .option('--json', 'print JSON')
-    .action(async ({ batchSize, json }: BatchOptions) => {
-      const keys = await readKeys();
-      await withDataSource(readConfig(), async (dataSource) => {
-        let soFar = 0;
-        const rotated = await withProgress(
-          () => `${soFar} data keys`,
-          () => rotateDataKeys(dataSource, keys, { batchSize, onProgress: ({ seen }) => void (soFar = seen) }),
-        );
-        if (json) return console.log(toJson(rotated));
-        console.log(`${rotated.seen} data keys, of which ${rotated.rewrapped} were wrapped under another key.`);
-      });
+    .option('--json', 'print JSON');
+  return overShards(command, async ({ batchSize, json }: BatchOptions) => {
+    const keys = await readKeys();
+    await withDataSource(readConfig(), async (dataSource) => {
+      let soFar = 0;
+      const rotated = await withProgress(
+        () => `${soFar} data keys`,
+        () => rotateDataKeys(dataSource, keys, { batchSize, onProgress: ({ seen }) => void (soFar = seen) }),
+      );
+      if (json) return console.log(toJson(rotated));
+      console.log(`${rotated.seen} data keys, of which ${rotated.rewrapped} were wrapped under another key.`);
     });
+  });
 }
 
 interface KeyringOptions extends Options {

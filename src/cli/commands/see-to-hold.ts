@@ -6,6 +6,8 @@ import { HOLD_ENDS, type HoldEndState } from '../../auth-requests/holds/states';
 import { readConfig } from '../../config';
 import { sessionOf } from '../../database/session';
 import { HoldNotFoundError } from '../../errors';
+import { overShards } from '../shards/over-shards';
+import { shardsOfRequest } from '../shards/shards-of-request';
 import { uuidArgument } from '../uuid-argument';
 import { withDataSource } from '../with-data-source';
 
@@ -28,12 +30,22 @@ const aboutHold = (name: string, description: string) =>
     .requiredOption('--reason <text>', 'why')
     .option('--json', 'print JSON');
 
+/** With --all in the one database that has the request. */
+const overShardsOfRequest = <Options extends PersonOptions>(
+  command: Command,
+  action: (request: string, options: Options) => Promise<void>,
+) =>
+  overShards<[string], Options>(command, action, {
+    choose: (shards, authRequestId) => shardsOfRequest(shards, authRequestId, { authRequestId }),
+  });
+
 /** `payment-events-db holds requeue`. */
 export function requeueCommand(): Command {
-  return aboutHold(
+  const command = aboutHold(
     'requeue',
     'Has a worker void a hold: one whose void failed, once its cause is repaired, or one that was too old to be voided by itself.',
-  ).action((request: string, options: PersonOptions, command: Command) =>
+  );
+  return overShardsOfRequest(command, (request, options: PersonOptions) =>
     withDataSource(readConfig(), async (dataSource) => {
       const hold = await find(dataSource, request, options, command);
       const { queued } = await new Holds(dataSource).requeueVoid({ ...hold, by: options.by, reason: options.reason });
@@ -50,22 +62,25 @@ interface EndOptions extends PersonOptions {
 
 /** `payment-events-db holds end`. */
 export function endCommand(): Command {
-  return aboutHold('end', 'Writes down how a hold ended, as the processor shows it. It is on no list from then on.')
+  const command = aboutHold(
+    'end',
+    'Writes down how a hold ended, as the processor shows it. It is on no list from then on.',
+  )
     .addOption(new Option('--as <end>', 'how it ended').choices([...HOLD_ENDS]).makeOptionMandatory())
-    .option('--amount <n>', 'what was captured, voided or given up, in the currency’s minor unit', amountOf)
-    .action((request: string, { as: end, amount: amountCents, ...options }: EndOptions, command: Command) =>
-      withDataSource(readConfig(), async (dataSource) => {
-        const hold = await find(dataSource, request, options, command);
-        const { by, reason } = options;
-        const { state } = await new Holds(dataSource).recordEnd({ ...hold, end, amountCents, by, reason });
-        if (options.json) return console.log(JSON.stringify({ state }));
-        console.log(
-          state === end
-            ? `It is ${state}.`
-            : `It stays ${state}, which counts for more; nobody has to see to it any more.`,
-        );
-      }),
-    );
+    .option('--amount <n>', 'what was captured, voided or given up, in the currency’s minor unit', amountOf);
+  return overShardsOfRequest(command, (request, { as: end, amount: amountCents, ...options }: EndOptions) =>
+    withDataSource(readConfig(), async (dataSource) => {
+      const hold = await find(dataSource, request, options, command);
+      const { by, reason } = options;
+      const { state } = await new Holds(dataSource).recordEnd({ ...hold, end, amountCents, by, reason });
+      if (options.json) return console.log(JSON.stringify({ state }));
+      console.log(
+        state === end
+          ? `It is ${state}.`
+          : `It stays ${state}, which counts for more; nobody has to see to it any more.`,
+      );
+    }),
+  );
 }
 
 function amountOf(text: string): number {

@@ -2,8 +2,9 @@ import { Command } from 'commander';
 import { readConfig } from '../../config';
 import { databaseAddress } from '../../database/database-address';
 import { assertNonePending, readHistory } from '../../migrator/history';
-import { DevelopmentSeeder } from '../../seeds';
+import { DEVELOPMENT_RESTAURANT_ID, DevelopmentSeeder } from '../../seeds';
 import { assertDevelopmentDatabase } from '../../seeds/development-only';
+import { useDatabaseOf } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db seed`. */
@@ -16,6 +17,7 @@ export function seedCommand(): Command {
     .option('--force', 'also where NODE_ENV is production or the database is not on this machine')
     .option('--json', 'print JSON')
     .action(async ({ force, json }: { force?: boolean; json?: boolean }) => {
+      await useDatabaseOf(DEVELOPMENT_RESTAURANT_ID);
       const config = readConfig();
       // Before anything is connected to.
       if (!force) assertDevelopmentDatabase(databaseAddress(config.databaseUrl), config.nodeEnv);

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import { readConfig } from '../../config';
 import { type Stamp, stamp } from '../../migrator/stamp';
+import { overShards } from '../shards/over-shards';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db stamp`. */
 export function stampCommand(): Command {
-  return new Command('stamp')
+  const command = new Command('stamp')
     .description(
       'Records in the history that the database was migrated up to and including a migration, and no further. Runs ' +
         'none and does not look at the tables: compare them afterwards, with check. Corrects what status calls ' +
@@ -13,16 +14,16 @@ export function stampCommand(): Command {
     )
     .argument('<name>', 'the last migration that the database has; its timestamp may be left out')
     .option('--dry-run', 'only print what would be done')
-    .option('--json', 'print JSON')
-    .action(async (name: string, { dryRun = false, json }: { dryRun?: boolean; json?: boolean }) => {
-      await withDataSource(readConfig(), async (dataSource) => {
-        const changes = await stamp(dataSource, name, { dryRun, say: console.error });
-        if (json) return console.log(JSON.stringify({ dryRun, ...changes }));
-        const lines = DONE.flatMap(([what, said]) => changes[what].map((migration) => `${said} ${migration}.`));
-        for (const line of lines) console.log(dryRun ? `Would be: ${line}` : line);
-        if (lines.length === 0) console.log('The history said so already.');
-      });
+    .option('--json', 'print JSON');
+  return overShards(command, async (name: string, { dryRun = false, json }: { dryRun?: boolean; json?: boolean }) => {
+    await withDataSource(readConfig(), async (dataSource) => {
+      const changes = await stamp(dataSource, name, { dryRun, say: console.error });
+      if (json) return console.log(JSON.stringify({ dryRun, ...changes }));
+      const lines = DONE.flatMap(([what, said]) => changes[what].map((migration) => `${said} ${migration}.`));
+      for (const line of lines) console.log(dryRun ? `Would be: ${line}` : line);
+      if (lines.length === 0) console.log('The history said so already.');
     });
+  });
 }
 
 const DONE: [keyof Stamp, string][] = [

@@ -2,14 +2,17 @@ import { type AuthRequestStatus, isClosed } from '../../auth-requests/statuses';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
+import { owns } from '../../fence/residue';
 import { ReadModel } from '../../read-model/read-model';
 import { type RequestDifference, type Verification, type VerificationScope } from '../../read-model/verification';
 import { ExitCode } from '../exit-codes';
 import { type SharedHold } from '../../read-model/shared-holds';
 import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
+import { uuidArgument } from '../uuid-argument';
 import { overShards } from '../shards/over-shards';
 import { shardsOfRequest } from '../shards/shards-of-request';
+import { useDatabaseOf } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -27,10 +30,15 @@ export function verifyCommand(): Command {
         'that differs; then authorizations that several requests have, while money may be held under them. ' +
         'Reads only; services may go on. Exit code 1 when something differs.',
     )
-    .option('--restaurant <id>', 'only the requests of this restaurant')
+    .option(
+      '--restaurant <id>',
+      'only the requests of this restaurant, in the database that the map gives it',
+      uuidArgument('A restaurant'),
+    )
     .option('--request <id>', 'only this request; with --all in the one database that has it')
     .option('--json', 'print one JSON object a line: each request that differs, then the summary');
   const action = async ({ json, ...options }: Options) => {
+    if (options.restaurant !== undefined) await useDatabaseOf(options.restaurant);
     await withDataSource(readConfig(), async (dataSource) => {
       const scope = scopeOf(options);
       const readModel = new ReadModel(dataSource);
@@ -40,8 +48,11 @@ export function verifyCommand(): Command {
     });
   };
   return overShards(command, action, {
-    choose: async (shards, options) =>
-      options.request === undefined ? shards : await shardsOfRequest(shards, options.request, scopeOf(options)),
+    choose: async (all, options) => {
+      const { restaurant, request } = options;
+      const shards = restaurant === undefined ? all : all.filter((shard) => owns(shard, restaurant));
+      return request === undefined ? shards : await shardsOfRequest(shards, request, scopeOf(options));
+    },
   });
 }
 

@@ -6,11 +6,13 @@ import { oneByOne } from './one-by-one';
 import { together } from './together';
 
 /** How a command runs over several databases. */
-interface Ways<Options> {
+interface Ways<Args extends unknown[], Options> {
   /** Goes on until it is told to stop, so that all run at once. Default: one after the other. */
   readonly isEndless?: (options: Options) => boolean;
   /** Which of these databases it is for, where that takes asking. Default: all. */
-  readonly choose?: (shards: readonly ShardEntry[], options: Options) => Promise<readonly ShardEntry[]>;
+  readonly choose?: (shards: readonly ShardEntry[], ...given: [...Args, Options]) => Promise<readonly ShardEntry[]>;
+  /** It is for one database, and nobody can tell which: `--shard` alone. */
+  readonly isForOne?: boolean;
   /** What one database is told besides. */
   readonly argumentsOf?: (shard: ShardEntry) => readonly string[];
   /** Says what all came to, of the JSON that each printed last. People are told this alone, where it is given. */
@@ -37,31 +39,32 @@ export interface ShardRun {
  * Gives a command `--all` and `--shard`, with which it runs as a process of its own for each of these databases, told by
  * DATABASE_URL; without them it is as it was.
  */
-export function overShards<Options extends OptionValues>(
+export function overShards<Args extends unknown[], Options extends OptionValues>(
   command: Command,
-  action: (options: Options) => Promise<void>,
-  {
-    isEndless = () => false,
-    choose = (shards) => Promise.resolve(shards),
-    argumentsOf = () => [],
-    compare,
-  }: Ways<Options> = {},
+  action: (...given: [...Args, Options]) => Promise<void>,
+  { isEndless = () => false, choose, isForOne = false, argumentsOf = () => [], compare }: Ways<Args, Options> = {},
 ): Command {
-  return command
-    .addOption(new Option('--all', 'for every database of the map in PAYMENT_EVENTS_DB_SHARDS').conflicts('shard'))
-    .option('--shard <name>', 'for this database of the map in PAYMENT_EVENTS_DB_SHARDS')
-    .action(async ({ all, shard, ...rest }: Options & { all?: boolean; shard?: string }) => {
-      const options = rest as unknown as Options;
-      if (!all && shard === undefined) return action(options);
-      const shards = await choose(await shardsNamed(shard), options);
-      const runs = shards.map((one) => ({
-        shard: one,
-        args: [command.name(), ...given(command), ...argumentsOf(one)],
-      }));
-      process.exitCode = isEndless(options)
-        ? await together(runs)
-        : await oneByOne(runs, { json: process.argv.includes('--json'), compare });
-    });
+  const all = new Option('--all', 'for every database of the map in PAYMENT_EVENTS_DB_SHARDS').conflicts('shard');
+  const one = new Option('--shard <name>', 'for this database of the map in PAYMENT_EVENTS_DB_SHARDS');
+  const ours = isForOne ? [one] : [all, one];
+  for (const option of ours) command.addOption(option);
+  return command.action(async () => {
+    const shard = command.getOptionValue('shard') as string | undefined;
+    const options = command.opts();
+    const isForAll = !isForOne && options.all === true;
+    for (const option of ours) delete options[option.attributeName()];
+    const given = [...command.processedArgs, options] as unknown as [...Args, Options];
+    if (!isForAll && shard === undefined) return action(...given);
+    const named = await shardsNamed(shard);
+    const shards = choose ? await choose(named, ...given) : named;
+    const runs = shards.map((entry) => ({
+      shard: entry,
+      args: [...wordsOf(command), ...givenTo(command, ours), ...argumentsOf(entry), ...operandsOf(command)],
+    }));
+    process.exitCode = isEndless(options as Options)
+      ? await together(runs)
+      : await oneByOne(runs, { json: process.argv.includes('--json'), compare });
+  });
 }
 
 /** The one of that name, or all. */
@@ -74,11 +77,18 @@ export async function shardsNamed(name: string | undefined): Promise<readonly Sh
   );
 }
 
-/** The options as they were given, but for those above. */
-const given = (command: Command): string[] =>
+/** By which it is called, such as `requests stuck`. */
+const wordsOf = (command: Command): string[] => (command.parent ? [...wordsOf(command.parent), command.name()] : []);
+
+/** The options as they were given, but for these. */
+const givenTo = (command: Command, ours: readonly Option[]): string[] =>
   command.options
-    .filter((option) => !['all', 'shard'].includes(option.attributeName()))
+    .filter((option) => !ours.includes(option))
     .filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli')
-    .flatMap((option) =>
-      option.isBoolean() ? [option.long!] : [option.long!, String(command.getOptionValue(option.attributeName()))],
-    );
+    .flatMap((option) => {
+      const value: unknown = command.getOptionValue(option.attributeName());
+      return option.isBoolean() ? [option.long!] : [option.long!, ...[value].flat().map(String)];
+    });
+
+/** The arguments as they were given: none of them is taken for an option. */
+const operandsOf = ({ args }: Command): string[] => (args.length > 0 ? ['--', ...args] : []);

@@ -36,11 +36,14 @@ beforeEach(async () => {
 /** Requests of one millisecond, several of each of its microseconds, with attempts that nobody has answered. */
 async function requestsAt(database: DatabaseOfFile, of: ResidueClass, count = 90): Promise<void> {
   await database.query(
-    `INSERT INTO auth_request_state (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at,
+    `WITH state AS (
+     INSERT INTO auth_request_state (auth_request_id, restaurant_id, payment_token, status, amount_cents, currency, created_at,
        attempt_open, attempt_unanswered, attempt, attempt_version, unanswered_since, last_event_sequence)
      SELECT gen_random_uuid(), $1, 't', 'PROCESSING', 1, 'USD', ${AT} + n / 10 * interval '1 microsecond', true, true, 1, 'v1',
        now() - n % 2 * interval '2 days', 1
-     FROM generate_series(1, $2) AS n`,
+     FROM generate_series(1, $2) AS n RETURNING auth_request_id)
+     INSERT INTO payment_events (aggregate_id, restaurant_id, aggregate_type, event_type, event_data, sequence_number)
+     SELECT auth_request_id, $1, 'auth_request', 'AuthRequestCreated', '', 1 FROM state`,
     [aRestaurantOf(of), count],
   );
 }
