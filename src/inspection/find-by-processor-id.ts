@@ -49,6 +49,9 @@ const IN_ROWS = operation({
  * Finds requests by the id that a processor gave an authorization: at most 100, the latest authorization first. Every
  * authorization that was ever reported is a hold, so that an index finds it, also one that came too late.
  *
+ * There are no further pages: an id stands for one authorization. A hundred requests with the same one are a client that does
+ * not know the id and writes something in its place, which names no request: look for those in `auth_holds` by what is known else.
+ *
  * Where no hold has the id, it is looked for in the rows of requests, which name their first authorization: a client from
  * before there were holds may have written one. No index serves that: it reads the whole table, until `statementTimeoutMs` of the
  * DataSource (default 30 seconds).

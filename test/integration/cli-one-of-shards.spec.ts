@@ -51,7 +51,7 @@ describe('with a map, and no DATABASE_URL', () => {
       ? [{ words, command }]
       : command.commands.flatMap((inner) => leavesOf(inner, [...words, inner.name()]));
   /** What connects to no database of the map, or finds it by itself. */
-  const OTHERWISE = /^(init|dev|shard .*|reporting .*|secrets (add|activate)-key|configs .*|seed|relay)$/;
+  const OTHERWISE = /^(init|dev( .*)?|shard .*|reporting .*|secrets (add|activate)-key|configs .*|seed|relay)$/;
   const leaves = leavesOf(createProgram()).filter(({ words }) => !OTHERWISE.test(words.join(' ')));
   const ARGUMENTS: Record<string, string> = { request: randomUUID(), id: '1', name: 'x' };
 
