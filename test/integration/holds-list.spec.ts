@@ -247,6 +247,7 @@ describe('pages', () => {
       for (let after: string | null | undefined; after !== null;) {
         const page = await holds.list({ limit, after });
         expect(page.length).toBeLessThanOrEqual(limit);
+        expect(walked.length).toBeLessThanOrEqual(305);
         walked.push(...page.map(({ authRequestId, processorAuthId }) => `${authRequestId} ${processorAuthId}`));
         after = page.length < limit ? null : page.at(-1)!.cursor;
       }

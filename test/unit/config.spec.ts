@@ -37,6 +37,15 @@ describe('readConfig', () => {
     },
   );
 
+  test('a map of several databases leaves no default for one of them', () => {
+    const PAYMENT_EVENTS_DB_SHARDS = 'shards.json';
+    for (const NODE_ENV of ['development', 'test', 'production']) {
+      expect(failureOf({ NODE_ENV, PAYMENT_EVENTS_DB_SHARDS }).message).toMatch(/^DATABASE_URL must be set .*--shard/);
+    }
+    const one = { PGHOST: 'db.internal', PGDATABASE: 'payments', PAYMENT_EVENTS_DB_SHARDS };
+    expect(readConfig(one).databaseUrl).toBe(readConfig({ ...one, PAYMENT_EVENTS_DB_SHARDS: '' }).databaseUrl);
+  });
+
   test.each(['development', 'test'])('NODE_ENV=%s has', (NODE_ENV) => {
     expect(readConfig({ NODE_ENV }).databaseUrl).toBe(DEFAULT_DATABASE_URL);
   });

@@ -91,6 +91,7 @@ async function walk(which: List, limit: number, ...first: readonly Shards[]) {
     const page = await list(which, first[pages.length] ?? shards, { limit, after });
     pages.push(page);
     expect(page.items.length).toBeLessThanOrEqual(limit);
+    expect(pages.length).toBeLessThanOrEqual(1_000);
     if (page.next === undefined) return pages;
     after = page.next;
   }
@@ -165,6 +166,7 @@ describe.each(['stuck', 'unsettled', 'holds'] as const)('pages of all databases 
         const page = await list(which, split, { limit: 20, after });
         expect(page.away).toEqual([]);
         found.push(...idsOf(page));
+        expect(found.length).toBeLessThanOrEqual(before.length);
         after = page.next;
       }
       expect(found).toHaveLength(before.length);
