@@ -53,8 +53,13 @@ const STEPS: readonly (readonly [name: string, description: string, step: Step])
     (split, _map, dryRun) => split.cutOver({ dryRun }),
   ],
   [
+    'clone',
+    'In the place of prepare to cut-over: the target is a promoted physical standby of the source, which has its fence. No relay may run.',
+    (split, _map, dryRun) => split.takeClone({ dryRun }),
+  ],
+  [
     'clean-up',
-    'Deletes at the source what the target has, once the map is switched. Events stay: they are never deleted.',
+    'Deletes at the source what the target has, once the map is switched, and the other way round at a clone. Events stay: they are never deleted.',
     (split, map, dryRun) => split.cleanUp(map, { dryRun }),
   ],
   [

@@ -1,23 +1,23 @@
 import { raw, sql } from '../../database/sql';
 import { inClass } from '../../fence/fence-sql';
-import { isSameClass } from '../../fence/residue';
+import { isSameClass, type ResidueClass } from '../../fence/residue';
 import { type OBJECTS } from '../../schema/objects';
 import { type ShardMap } from '../shard-map';
 import { markCleanUp } from './clean-up-mark';
 import { SplitRefusedError } from './errors';
-import { type SplitSession } from './split-session';
-import { type Standing } from './standing';
+import { type End, type SplitSession } from './split-session';
+import { assertWhole, type Standing } from './standing';
 
-/** What the source may delete of a table. */
+/** What an end may delete of a table. */
 interface CleanUp {
   readonly table: (typeof OBJECTS.tables)[number];
-  /** Which rows of the restaurants that have moved; default: all. */
+  /** Which rows of the restaurants that are not its own; default: all. */
   readonly where?: string;
-  /** By which the target is asked whether it has the rows; without, it may have deleted them in the meantime. */
+  /** By which the other end is asked whether it has the rows; without, it may have deleted them in the meantime. */
   readonly key?: readonly string[];
   /** Which of the deleted rows it must have; default: all. */
   readonly mustHave?: string;
-  /** Column that is not smaller at the target. */
+  /** Column that is not smaller there. */
   readonly notSmaller?: string;
   /** In one statement, for the rows refer to one another. */
   readonly isWhole?: true;
@@ -25,7 +25,7 @@ interface CleanUp {
 
 /**
  * Requests last, by which it is seen that something is left. Events are never deleted. A message that is not processed has
- * come after the hand-over, by somebody's own: the relay of the source delivers it.
+ * come after the hand-over, by somebody's own: the relay of the end that has it delivers it.
  */
 const CLEAN_UPS: readonly CleanUp[] = [
   { table: 'auth_processing_locks' },
@@ -40,23 +40,42 @@ const CLEAN_UPS: readonly CleanUp[] = [
   { table: 'auth_request_state', key: ['auth_request_id'], notSmaller: 'last_event_sequence' },
 ];
 
+/** Where rows are deleted, and of which restaurants; the other end has them. */
+interface Place {
+  readonly at: End;
+  readonly restaurants: ResidueClass;
+}
+
+/** What moves, at the source; a clone has what stays as well. */
+const placesOf = ({ moves, stays, isClone }: SplitSession): Place[] => [
+  { at: 'source', restaurants: moves },
+  ...(isClone ? [{ at: 'target', restaurants: stays } as const] : []),
+];
+
 /** How much of a table is looked through at once. */
 const PAGES = 256;
 
 /**
- * Deletes at the source what the target has, a part of a table in a transaction, and looks at the target before each commit:
- * what is not there stays.
+ * Deletes at the source what the target has, and at a clone what the source has, a part of a table in a transaction, and looks at the
+ * other end before each commit: what is not there stays.
  *
  * @returns how many rows were deleted
  */
 export async function cleanUp(session: SplitSession, standing: Standing, map: ShardMap): Promise<number> {
+  assertWhole('clean-up', standing);
   assertSwitched(session, standing, map);
   await markCleanUp(session);
   let deleted = 0;
+  for (const place of placesOf(session)) deleted += await cleanUpAt(session, place);
+  return deleted;
+}
+
+async function cleanUpAt(session: SplitSession, place: Place): Promise<number> {
+  let deleted = 0;
   for (const one of CLEAN_UPS) {
-    const pages = session.isDryRun || one.isWhole ? 1 : await pagesOf(session, one.table);
+    const pages = session.isDryRun || one.isWhole ? 1 : await pagesOf(session, place.at, one.table);
     for (let page = 0; page < pages; page += PAGES) {
-      deleted += await deletePages(session, one, page);
+      deleted += await deletePages(session, place, one, page);
       if (page % (PAGES * 100) === 0 && page > 0) session.say(`${one.table}: ${page} of ${pages} pages …`);
     }
   }
@@ -78,9 +97,9 @@ function assertSwitched(
   if (problems.length > 0) throw new SplitRefusedError('clean-up', problems);
 }
 
-async function pagesOf(session: SplitSession, table: string): Promise<number> {
+async function pagesOf(session: SplitSession, at: End, table: string): Promise<number> {
   const [size] = await session.read<{ pages: number }>(
-    'source',
+    at,
     sql`SELECT (pg_relation_size(${table}::regclass) / current_setting('block_size')::int)::float8 AS pages`,
   );
   return size!.pages;
@@ -88,12 +107,12 @@ async function pagesOf(session: SplitSession, table: string): Promise<number> {
 
 const deleting = (
   { table, where, mustHave = 'true', key = [], notSmaller, isWhole }: CleanUp,
-  moves: string,
+  restaurants: string,
   page: number,
 ) => {
   const columns = [...key, ...(notSmaller ? [notSmaller] : [])];
   return `DELETE FROM ${table}
-WHERE ${moves}${where ? ` AND ${where}` : ''}${isWhole ? '' : ` AND ctid >= '(${page},0)' AND ctid < '(${page + PAGES},0)'`}
+WHERE ${restaurants}${where ? ` AND ${where}` : ''}${isWhole ? '' : ` AND ctid >= '(${page},0)' AND ctid < '(${page + PAGES},0)'`}
 RETURNING jsonb_build_object(${columns.map((column) => `'${column}', ${column}`).join(', ')}) AS row, ${mustHave} AS "mustHave"`;
 };
 
@@ -105,25 +124,33 @@ const missing = ({ table, key = [], notSmaller }: CleanUp, rows: unknown[]) => {
   WHERE NOT EXISTS (SELECT FROM ${raw(table)} AS here WHERE ${raw(conditions.join(' AND '))})`;
 };
 
-async function deletePages(session: SplitSession, one: CleanUp, page: number): Promise<number> {
-  const statement = deleting(one, inClass(session.moves), page);
-  return await session.deleteIf<{ row: unknown; mustHave: boolean }>('source', statement, async (deleted) => {
+async function deletePages(
+  session: SplitSession,
+  { at, restaurants }: Place,
+  one: CleanUp,
+  page: number,
+): Promise<number> {
+  const statement = deleting(one, inClass(restaurants), page);
+  const other = at === 'source' ? 'target' : 'source';
+  return await session.deleteIf<{ row: unknown; mustHave: boolean }>(at, statement, async (deleted) => {
     const kept = deleted.filter(({ mustHave }) => mustHave).map(({ row }) => row);
     if (!one.key || kept.length === 0) return;
-    const [found] = await session.read<{ missing: number }>('target', missing(one, kept));
+    const [found] = await session.read<{ missing: number }>(other, missing(one, kept));
     if (found!.missing === 0) return;
     throw new SplitRefusedError('clean-up', [
-      `The target lacks ${found!.missing} rows of ${one.table}: they stay at the source. Find out why before anything else.`,
+      `The ${other} lacks ${found!.missing} rows of ${one.table}: they stay at the ${at}. Find out why before anything else.`,
     ]);
   });
 }
 
 const LEFT = CLEAN_UPS.map(({ table, where }) => ({ table, where: where ? ` AND ${where}` : '' }));
 
-/** Whether the source has rows that the cleaning up deletes. Reads tables to their end where it has none. */
+/** Whether an end has rows that the cleaning up deletes. Reads tables to their end where it has none. */
 export async function isLeft(session: SplitSession): Promise<boolean> {
-  const moves = inClass(session.moves);
-  const each = LEFT.map(({ table, where }) => `EXISTS (SELECT FROM ${table} WHERE ${moves}${where})`);
-  const [found] = await session.scan<{ left: boolean }>('source', sql`SELECT ${raw(each.join(' OR '))} AS left`);
-  return found!.left;
+  for (const { at, restaurants } of placesOf(session)) {
+    const each = LEFT.map(({ table, where }) => `EXISTS (SELECT FROM ${table} WHERE ${inClass(restaurants)}${where})`);
+    const [found] = await session.scan<{ left: boolean }>(at, sql`SELECT ${raw(each.join(' OR '))} AS left`);
+    if (found!.left) return true;
+  }
+  return false;
 }

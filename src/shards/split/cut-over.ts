@@ -10,7 +10,7 @@ import { SplitRefusedError } from './errors';
 import { leaveToTarget } from './leave-to-target';
 import { type SplitSession } from './split-session';
 import { assertWhole, isFence, readStanding, type Standing } from './standing';
-import { TABLES } from './tables';
+import { sequencesFrom, TABLES } from './tables';
 import { tidySource } from './tidy-source';
 
 /**
@@ -30,11 +30,11 @@ import { tidySource } from './tidy-source';
 export async function cutOver(session: SplitSession, before: Standing): Promise<void> {
   if (!before.isHandedOver) {
     const { source, target } = before;
+    assertWhole('cut-over', before);
     const isCopied = source.mark && target.hasSubscription && target.ready === target.of;
     if (!isCopied && !session.isDryRun) {
       throw new SplitRefusedError('cut-over', ['The copy is not there yet: subscribe comes first.']);
     }
-    assertWhole('cut-over', before);
     if (!isFence(source.fence, session.stays)) {
       await catchUp(session, 'cut-over');
       const what = `-- setFence: CHECK (${inClass(session.stays)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
@@ -42,7 +42,7 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
       session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
     }
     await catchUp(session, 'cut-over');
-    await disown(session, MESSAGES);
+    await disown(session, messagesOf(session));
     await catchUp(session, 'cut-over');
     await assertFenced(session);
     await own(session);
@@ -56,10 +56,10 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
  * From the newest to the oldest: an older message that is there still may go out meanwhile, and never after a newer one of its
  * aggregate. One that a relay has claimed is left until its turn ends. What is processed stays, for the cleaning up.
  */
-const MESSAGES: Disowned = {
-  ...{ table: 'outbox', key: 'id', where: 'processed_at IS NULL' },
+const messagesOf = ({ moves }: SplitSession): Disowned => ({
+  ...{ at: 'source', restaurants: inClass(moves), table: 'outbox', key: 'id', where: 'processed_at IS NULL' },
   waiting: 'Waiting for relays of the source, which have claimed messages of these restaurants …',
-};
+});
 
 /** The last look: what the source has taken without the fence, the target may lack. Another time is as good. */
 async function assertFenced(session: SplitSession): Promise<void> {
@@ -83,12 +83,6 @@ async function own(session: SplitSession): Promise<void> {
     `DROP PUBLICATION ${SPLIT_MARK}`,
   );
 }
-
-/** Never back. No row that was copied is in the target's own range, whose number no database had before. */
-const sequencesFrom = (first: bigint) =>
-  ['payment_events_id_seq', 'outbox_id_seq', 'auth_processing_fencing_tokens'].map(
-    (sequence) => `SELECT setval('${sequence}', ${first}) FROM ${sequence} WHERE ${first} >= last_value`,
-  );
 
 /** As the source has them: prepare has found both alike. With their comments. */
 const YOUNGER_CHECKS = sql`

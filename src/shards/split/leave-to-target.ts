@@ -19,7 +19,13 @@ const BATCH_SIZE = 1_000;
  */
 export async function leaveToTarget(session: SplitSession): Promise<void> {
   await disown(session, {
-    ...{ table: 'auth_processing_locks', key: 'auth_request_id', where: 'true' },
+    ...{
+      at: 'source',
+      restaurants: inClass(session.moves),
+      table: 'auth_processing_locks',
+      key: 'auth_request_id',
+      where: 'true',
+    },
     waiting: 'Waiting for transactions of the source that have locked leases of these restaurants …',
   });
   await deleteMessages(session);

@@ -13,6 +13,7 @@ import { publish } from './publish';
 import { type SplitEnds, SplitSession, type SplitStatement } from './split-session';
 import { readStanding, type Standing } from './standing';
 import { subscribe } from './subscribe';
+import { takeClone } from './take-clone';
 import { undo } from './undo';
 
 /** Which database is split, and into which other one. */
@@ -51,7 +52,7 @@ export interface SplitStatus {
   readonly copied: { readonly ready: number; readonly of: number };
   /** How much WAL the target has not confirmed; null without a slot. */
   readonly lagBytes: number | null;
-  /** Why it cannot go on, and has to be undone. */
+  /** Why it cannot go on, and what is to be done. */
   readonly broken: string | undefined;
 }
 
@@ -152,7 +153,16 @@ export class ShardSplit {
   }
 
   /**
-   * Deletes at the source what the target has. Its events stay: an event is never deleted.
+   * In the place of the four steps above, where the target is a clone: a physical standby of the source's server that was promoted
+   * after the source had got the fence of what stays, and had replayed that. No relay runs at either. It takes what moves, and each
+   * of the two gives up the messages and leases of the other half.
+   */
+  async takeClone(options?: SplitStepOptions): Promise<SplitStatement[]> {
+    return await this.#step(takeClone, options);
+  }
+
+  /**
+   * Deletes at the source what the target has, and at a clone what the source has. Events stay: an event is never deleted.
    *
    * @param map the one that the services have, in which both halves stand
    */

@@ -46,6 +46,8 @@ export class SplitSession {
     target: QueryRunner,
     /** Nothing is written, and {@link statements} are what would have been. */
     readonly isDryRun: boolean,
+    /** The target is a physical copy of the source, or was. */
+    readonly isClone: boolean,
   ) {
     this.#runners = { source, target };
     [this.stays, this.moves] = halvesOf(ends.whole);
@@ -60,9 +62,11 @@ export class SplitSession {
   static async open<T>(ends: SplitEnds, isDryRun: boolean, work: (session: SplitSession) => Promise<T>): Promise<T> {
     const { source, target, say } = ends;
     try {
-      await assertTwoPlaces(ends);
+      const isClone = await assertTwoPlaces(ends);
       return await withMigrationLock(source, say, (atSource) =>
-        withMigrationLock(target, say, (atTarget) => work(new SplitSession(ends, atSource, atTarget, isDryRun))),
+        withMigrationLock(target, say, (atTarget) =>
+          work(new SplitSession(ends, atSource, atTarget, isDryRun, isClone)),
+        ),
       );
     } catch (error) {
       throw translateError(error);
@@ -73,7 +77,8 @@ export class SplitSession {
   static async look<T>(ends: SplitEnds, work: (session: SplitSession) => Promise<T>): Promise<T> {
     const [atSource, atTarget] = [ends.source.createQueryRunner(), ends.target.createQueryRunner()];
     try {
-      return await work(new SplitSession(ends, atSource, atTarget, true));
+      const isClone = await assertTwoPlaces(ends);
+      return await work(new SplitSession(ends, atSource, atTarget, true, isClone));
     } catch (error) {
       throw translateError(error);
     } finally {

@@ -17,7 +17,7 @@ export interface Mark {
   readonly fenced?: boolean;
   /** At the source: tables that had REPLICA IDENTITY FULL before, and keep it. */
   readonly wholeRows?: readonly string[];
-  /** At the target: of its WAL when the split began, as in the names of WAL files. A failover begins another. */
+  /** At the target: of its WAL when it began to follow, as in the names of WAL files. A failover begins another. */
   readonly timeline?: string;
 }
 
@@ -46,7 +46,9 @@ export interface Standing {
   };
   /** The target has what moves, alone: it takes writes once the map says so. */
   readonly isHandedOver: boolean;
-  /** Why the split cannot go on, and has to be undone. */
+  /** The target has taken over, and the source does not know: it has lost the fence of the hand-over. */
+  readonly isForgotten: boolean;
+  /** Why the split cannot go on, and what is to be done. */
   readonly broken: string | undefined;
 }
 
@@ -106,8 +108,24 @@ export async function readStanding(session: SplitSession): Promise<Standing> {
     !target.hasSubscription &&
     isFence(source.fence, session.stays) &&
     isFence(target.fence, session.moves);
-  const standing = { source, target, isHandedOver };
-  return { ...standing, broken: isHandedOver ? undefined : whyBroken(standing) };
+  const isForgotten =
+    !target.mark &&
+    !target.hasSubscription &&
+    isFence(target.fence, session.moves) &&
+    !isFence(source.fence, session.stays) &&
+    (await countsForItself(session));
+  const standing = { source, target, isHandedOver, isForgotten };
+  return { ...standing, broken: isHandedOver ? undefined : whyBroken(session, standing) };
+}
+
+/** Whether a target without a mark has what was copied, and goes on counting by itself. */
+async function countsForItself(session: SplitSession): Promise<boolean> {
+  const [found] = await session.read<{ does: boolean }>(
+    'target',
+    sql`SELECT last_value >= ${String(session.first)}::bigint AND EXISTS (SELECT FROM payment_events) AS does
+        FROM payment_events_id_seq`,
+  );
+  return found!.does;
 }
 
 export const isFence = (fence: FenceOfTable, shard: ResidueClass): boolean =>
@@ -142,26 +160,52 @@ function assertOneSplit(source: Mark | undefined, target: Mark | undefined): voi
   ]);
 }
 
-function whyBroken({ source, target }: Omit<Standing, 'broken'>): string | undefined {
-  if (source.mark && !target.mark) return 'The source moves them to another target, or this one was given up.';
-  if (target.hasSubscription && !source.hasSlot) {
-    return 'The replication slot is gone from the source, as after a failover: changes may be missing at the target.';
+const AGAIN = 'Undo it, and start again with a new, empty target: npx payment-events-db shard split undo.';
+
+function whyBroken(
+  { stays }: SplitSession,
+  { source, target, isForgotten }: Omit<Standing, 'broken'>,
+): string | undefined {
+  if (isForgotten) {
+    return (
+      'The target has taken over, and the source has no fence of that, as after a failover to a replica that lacked it: the source ' +
+      'takes writes of what has moved. Where services have the new map, set the fence at once: npx payment-events-db shard fence ' +
+      '--shard <source>, with that map; then cut over again. Where none has, undo it, and start again with a new, empty target.'
+    );
   }
-  if (source.isSlotLost) return 'The source has thrown away WAL that the target needs (max_slot_wal_keep_size).';
-  if (target.hasSubscription && target.mark && target.mark.timeline !== target.timeline) {
-    return 'The target is another server than before, as after a failover or a restore: it may lack what it had confirmed.';
+  if (source.mark && !target.mark) return `The source moves them to another target, or this one was given up. ${AGAIN}`;
+  if (target.fence === 'altered' && isFence(source.fence, stays)) {
+    return (
+      'This target was given up, and the source refuses what was to move, as after a failover in the undoing: unless another ' +
+      'target has taken that over, undo once more.'
+    );
+  }
+  if (target.hasSubscription && !source.hasSlot) {
+    return `The replication slot is gone from the source, as after a failover: changes may be missing at the target. ${AGAIN}`;
+  }
+  if (source.isSlotLost) {
+    return `The source has thrown away WAL that the target needs (max_slot_wal_keep_size). ${AGAIN}`;
+  }
+  if (isAnotherServer(target)) {
+    return (
+      'The target is another server than before, as after a failover or a restore: it may lack what it had confirmed. ' +
+      AGAIN
+    );
   }
   if (target.hasSubscription && !target.isEnabled) {
-    return `The subscription is disabled, as by an undo that was begun. Else enable it: ALTER SUBSCRIPTION ${SPLIT_MARK} ENABLE.`;
+    return (
+      `The subscription is disabled, as by an undo that was begun. Else enable it: ALTER SUBSCRIPTION ${SPLIT_MARK} ENABLE. ` +
+      AGAIN
+    );
   }
   return undefined;
 }
 
+/** Whether the target is not the server that began to follow: what that had confirmed it does not get again. */
+export const isAnotherServer = ({ hasSubscription, mark, timeline }: Standing['target']): boolean =>
+  hasSubscription && mark !== undefined && mark.timeline !== timeline;
+
 /** @throws SplitRefusedError */
 export function assertWhole(step: string, { broken }: Standing): void {
-  if (broken === undefined) return;
-  throw new SplitRefusedError(step, [
-    broken,
-    'Undo it, and start again with a new, empty target: npx payment-events-db shard split undo.',
-  ]);
+  if (broken !== undefined) throw new SplitRefusedError(step, [broken]);
 }

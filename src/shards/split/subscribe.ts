@@ -23,17 +23,29 @@ const MOST_FAILURES = 3;
  */
 export async function subscribe(session: SplitSession, standing: Standing): Promise<void> {
   if (standing.isHandedOver) return;
+  assertWhole('subscribe', standing);
   if (!standing.source.mark || !standing.target.mark) {
     throw new SplitRefusedError('subscribe', ['Nothing is published yet: prepare and publish come first.']);
   }
-  assertWhole('subscribe', standing);
-  if (!standing.target.hasSubscription) await assertFit(session);
+  if (!standing.target.hasSubscription) {
+    await assertFit(session);
+    await noteTimeline(session, standing);
+  }
   if (!standing.source.hasSlot) {
     session.say('Making the replication slot, for which transactions that write now are waited for …');
     await session.online('source', `SELECT FROM pg_create_logical_replication_slot(${SLOT}, 'pgoutput')`);
   }
   if (!standing.target.hasSubscription) await createSubscription(session);
   if (!session.isDryRun) await untilReady(session);
+}
+
+/** A failover before lost nothing: what there is at the target is there. From here on it would. */
+async function noteTimeline(session: SplitSession, { target: { mark, timeline } }: Standing): Promise<void> {
+  if (mark?.timeline === timeline) return;
+  await session.whileLocked(
+    'target',
+    `COMMENT ON PUBLICATION ${SPLIT_MARK} IS '${JSON.stringify({ ...mark, timeline })}'`,
+  );
 }
 
 const UNREADABLE =

@@ -69,3 +69,9 @@ export const createPublications = (moves: ResidueClass): string[] =>
 
 /** The mark last: as long as it is there, a split is not over. */
 export const DROP_PUBLICATIONS = PUBLICATION_NAMES.toReversed().map((name) => `DROP PUBLICATION IF EXISTS ${name}`);
+
+/** Never back. No row that was copied is in the target's own range, whose number no database had before. */
+export const sequencesFrom = (first: bigint) =>
+  ['payment_events_id_seq', 'outbox_id_seq', 'auth_processing_fencing_tokens'].map(
+    (sequence) => `SELECT setval('${sequence}', ${first}) FROM ${sequence} WHERE ${first} >= last_value`,
+  );

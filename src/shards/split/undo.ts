@@ -11,7 +11,7 @@ import { type ShardMap } from '../shard-map';
 import { isCleanUpMarked } from './clean-up-mark';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
-import { isFence, type Standing } from './standing';
+import { isAnotherServer, isFence, type Standing } from './standing';
 import { TABLES } from './tables';
 import { tidySource } from './tidy-source';
 
@@ -32,11 +32,11 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
   if (map.shards.some((entry) => isSameClass(entry, session.moves))) {
     throw new SplitRefusedError('undo', ['The map has the target: give all services the old one again first.']);
   }
-  const { source, target, isHandedOver } = standing;
+  const { source, target, isHandedOver, isForgotten } = standing;
   const isFenced = isFence(source.fence, session.stays);
   const isClosed = target.fence === 'altered';
   // Any empty database stands in for a target that is lost, as long as nothing was handed over.
-  const isTarget = isHandedOver || isClosed || target.mark !== undefined || target.hasSubscription;
+  const isTarget = isHandedOver || isForgotten || isClosed || target.mark !== undefined || target.hasSubscription;
   if (isFenced && !isTarget) {
     throw new SplitRefusedError('undo', [
       'This is not the target: messages that the source has handed over would be lost. Where that one is gone for good, drop its slot ' +
@@ -44,7 +44,7 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
         'AND database = current_database()), widen the fence of the source by setFence, undo again, and let the sweeper send what is missing.',
     ]);
   }
-  if (!isFenced && !source.mark && !target.mark && !target.hasSubscription) {
+  if (!isFenced && !isForgotten && !source.mark && !target.mark && !target.hasSubscription) {
     return session.say('Nothing is to be undone: the source has all of its restaurants.');
   }
   if (isFenced) await assertNotCleaned(session);
@@ -52,6 +52,8 @@ export async function undo(session: SplitSession, standing: Standing, map: Shard
   if (isFenced && target.hasSubscription && !standing.broken) await catchUp(session, 'undo');
   if (isTarget && !isClosed) await close(session, standing);
   if (isFenced) {
+    if (isAnotherServer(target))
+      session.say('The target may lack messages that the source has handed over: the sweeper sends them again.');
     await bringMessagesBack(session);
     await restoreFence(session, standing);
   }
@@ -100,6 +102,13 @@ const tooLate = () =>
     'The target has written of its own, or rows of the source were deleted: going back would lose that. Go on with the target.',
   ]);
 
+/** As where its cut-over was lost in a failover, and services have the new map. */
+const tooEarly = (first: bigint) =>
+  new SplitRefusedError('undo', [
+    'The target has written of its own without having taken over, or having lost that in a failover: going back would lose it. Let nobody ' +
+      `write there, and see what it is: SELECT * FROM payment_events WHERE id > ${first}.`,
+  ]);
+
 /** Every write of money draws from one of them, after it has the table that is locked here. */
 const stopIfDrawn = (first: bigint) => `DO $$
 BEGIN
@@ -113,17 +122,16 @@ END $$`;
 const TOO_LATE = '55000';
 
 /** Locked against writers first, so that none of them comes between the look and the fence. */
-async function close(session: SplitSession, { target, source, isHandedOver }: Standing): Promise<void> {
+async function close(session: SplitSession, { target, source, isHandedOver, isForgotten }: Standing): Promise<void> {
   if (target.hasSubscription) {
     if (target.isEnabled) await session.whileLocked('target', `ALTER SUBSCRIPTION ${SPLIT_MARK} DISABLE`);
     await endCopies(session, source.hasSlot);
   }
   const closing = [
+    // First: it ends its workers, which may have tables locked.
+    ...(target.hasSubscription ? DROP_SUBSCRIPTION : []),
     `LOCK TABLE ${FENCED_TABLES.join(', ')}, outbox IN ACCESS EXCLUSIVE MODE`,
-    ...(isHandedOver ? [stopIfDrawn(session.first)] : []),
-    ...(target.hasSubscription
-      ? [`ALTER SUBSCRIPTION ${SPLIT_MARK} SET (slot_name = NONE)`, `DROP SUBSCRIPTION ${SPLIT_MARK}`]
-      : []),
+    stopIfDrawn(session.first),
     ...FENCED_TABLES.flatMap((table) => [
       dropFence(table),
       `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (false) NOT VALID`,
@@ -132,9 +140,20 @@ async function close(session: SplitSession, { target, source, isHandedOver }: St
     `DROP PUBLICATION IF EXISTS ${SPLIT_MARK}`,
   ];
   await session.whileLocked('target', ...closing).catch((error: unknown) => {
-    throw (error as { code?: string }).code === TOO_LATE ? tooLate() : error;
+    if ((error as { code?: string }).code !== TOO_LATE) throw error;
+    throw isHandedOver || isForgotten ? tooLate() : tooEarly(session.first);
   });
 }
+
+/**
+ * While a table is not copied to its end, dropping it connects to the source, for slots that {@link endCopies} has dropped there. An
+ * address that a failover has left behind may not answer, and so it gets one that leads nowhere. The password is none.
+ */
+const DROP_SUBSCRIPTION = [
+  `ALTER SUBSCRIPTION ${SPLIT_MARK} SET (slot_name = NONE)`,
+  `ALTER SUBSCRIPTION ${SPLIT_MARK} CONNECTION 'host=/nowhere password=none'`,
+  `DROP SUBSCRIPTION ${SPLIT_MARK}`,
+];
 
 /** The first copy of a table has a slot of its own as long as it lasts, which is named after the subscription. */
 async function endCopies(session: SplitSession, hasSlot: boolean): Promise<void> {

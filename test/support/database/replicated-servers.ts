@@ -28,6 +28,7 @@ export class ReplicatedServers {
     public primary: EmbeddedServer,
     public standby: EmbeddedServer,
     private readonly folders: readonly [TemporaryDirectory, TemporaryDirectory],
+    private readonly settings: Readonly<Record<string, string>>,
   ) {}
 
   /** The one that takes writes. */
@@ -35,15 +36,17 @@ export class ReplicatedServers {
     return this.#promoted ? this.standby : this.primary;
   }
 
-  static async start(): Promise<ReplicatedServers> {
+  /** @param more settings of both */
+  static async start(more: Readonly<Record<string, string>> = {}): Promise<ReplicatedServers> {
+    const settings = { ...SETTINGS, ...more };
     const folders = [new TemporaryDirectory(), new TemporaryDirectory()] as const;
     try {
-      const primary = await EmbeddedServer.start({ dataDirectory: folders[0].dataDirectory, settings: SETTINGS });
+      const primary = await EmbeddedServer.start({ dataDirectory: folders[0].dataDirectory, settings });
       const backupLabel = await copy(primary, folders[1].dataDirectory);
       makeStandby(folders[1].dataDirectory, backupLabel, primary);
-      const standby = await EmbeddedServer.start({ dataDirectory: folders[1].dataDirectory, settings: SETTINGS });
+      const standby = await EmbeddedServer.start({ dataDirectory: folders[1].dataDirectory, settings });
       await makeSynchronous(primary);
-      return new ReplicatedServers(primary, standby, folders);
+      return new ReplicatedServers(primary, standby, folders, settings);
     } catch (error) {
       await Promise.all(folders.map((folder) => folder.remove()));
       throw error;
@@ -58,7 +61,7 @@ export class ReplicatedServers {
     const { port } = this.writable;
     await this.writable.kill();
     const folder = this.folders[this.#promoted ? 1 : 0];
-    const server = await EmbeddedServer.start({ dataDirectory: folder.dataDirectory, port, settings: SETTINGS });
+    const server = await EmbeddedServer.start({ dataDirectory: folder.dataDirectory, port, settings: this.settings });
     if (this.#promoted) this.standby = server;
     else await untilFollowed((this.primary = server));
   }
@@ -68,12 +71,23 @@ export class ReplicatedServers {
     await (synchronous ? makeSynchronous(this.primary) : makeAsynchronous(this.primary));
   }
 
+  /** From now on the standby gets nothing that the primary writes, which does not wait for it any more. */
+  async cutOff(): Promise<void> {
+    await untilFollowed(this.primary);
+    await this.setSynchronous(false);
+    await withClient(this.standby.url, async (client) => {
+      await client.query(`ALTER SYSTEM SET primary_conninfo = ''`);
+      await client.query('SELECT pg_reload_conf()');
+      while ((await client.query('SELECT FROM pg_stat_wal_receiver')).rowCount) await delay(50);
+    });
+  }
+
   /** Kills the standby and starts it again, on the same port. The primary must not wait for it. */
   async crashStandby(whileAway: () => Promise<unknown>): Promise<void> {
     const { port, dataDirectory } = this.standby;
     await this.standby.kill();
     await whileAway();
-    this.standby = await EmbeddedServer.start({ dataDirectory, port, settings: SETTINGS });
+    this.standby = await EmbeddedServer.start({ dataDirectory, port, settings: this.settings });
   }
 
   /** Kills the primary, which never comes back, and has the standby take writes from then on. */

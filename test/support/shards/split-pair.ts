@@ -24,9 +24,9 @@ export class SplitServer {
     this.#folder = folder;
   }
 
-  static async start(version?: PostgresVersion): Promise<SplitServer> {
+  static async start(version?: PostgresVersion, more: Readonly<Record<string, string>> = {}): Promise<SplitServer> {
     const folder = new TemporaryDirectory();
-    const settings = { ...UNSAFE_BUT_FAST, wal_level: 'logical', max_logical_replication_workers: '12' };
+    const settings = { ...UNSAFE_BUT_FAST, wal_level: 'logical', max_logical_replication_workers: '12', ...more };
     const server = await EmbeddedServer.start({
       ...{ dataDirectory: folder.dataDirectory, settings, password: 'not to be seen' },
       ...(version && { version }),
