@@ -113,6 +113,8 @@ test('the page has no block that nothing here runs', () => {
     '3. Cut over',
     '4. Clean up',
     'Undo',
+    // clone-a-shard.spec.ts
+    'Very large databases',
   ]);
 });
 
