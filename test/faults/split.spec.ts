@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { type DataSource } from 'typeorm';
 import {
   AuthRequests,
@@ -8,6 +9,7 @@ import {
   migrate,
   Outbox,
   OutboxRelay,
+  PendingMigrationsError,
   ReadModel,
   revert,
   Shards,
@@ -119,6 +121,18 @@ test('a source without the slots that the first copy needs is refused, and one w
   } finally {
     for (const name of taken) await pair.source.query(`SELECT pg_drop_replication_slot('${name}')`);
   }
+});
+
+test('a time-out of the source that would end the first copy is refused, and not one that is lifted for the login', async () => {
+  const [{ name, login }] = await pair.source.query<[{ name: string; login: string }]>(
+    'SELECT current_database() AS name, current_user AS login',
+  );
+  await pair.source.query(`ALTER DATABASE ${name} SET statement_timeout = '1h'`);
+  expect(await refusalOf(pair.split.prepare())).toMatch(
+    `A statement_timeout of the source ends the first copy of a large table (1h): ALTER ROLE ${login} IN DATABASE ${name} SET statement_timeout = 0`,
+  );
+  await pair.source.query(`ALTER ROLE ${login} IN DATABASE ${name} SET statement_timeout = '0s'`);
+  await pair.split.prepare();
 });
 
 test('what is no split at all is refused', async () => {
@@ -359,6 +373,55 @@ test('messages are handed over in the order of their request, while a relay of t
   expect(sent!.count).toBeGreaterThan(0);
 });
 
+test('a change of the schema between two steps is refused', async () => {
+  await pair.split.prepare();
+  await revert(pair.source);
+  expect(await failureOf(pair.split.publish())).toBeInstanceOf(PendingMigrationsError);
+  expect((await pair.split.status()).done).toEqual(['prepare']);
+  await migrate(pair.source);
+  await pair.split.run();
+});
+
+test('a change that the target cannot write ends the cut-over before the fence, and is told', async () => {
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await subscribed();
+  // As somebody who is let through the check writes it.
+  await pair.target.transaction(async (manager) => {
+    await manager.query('SET LOCAL session_replication_role = replica');
+    await manager.query(`INSERT INTO auth_idempotency_keys (idempotency_key, restaurant_id, auth_request_id)
+      VALUES ('the same', '${moves}', gen_random_uuid())`);
+  });
+  await new AuthRequests(pair.source).authorize(
+    anAuthorizeCommand({ restaurantId: moves, idempotencyKey: 'the same' }),
+  );
+  expect(await refusalOf(pair.split.cutOver())).toMatch('The target could not write what it got from the source');
+  await new AuthRequests(pair.source).authorize(anAuthorizeCommand({ restaurantId: moves }));
+  await pair.split.undo(pair.oldMap);
+});
+
+test('events that were confirmed for the target, and are not there, end the cut-over before it takes over', async () => {
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await subscribed();
+  // As a copy of the target's server does, which follows in its place for a while.
+  const slot = (what: string) =>
+    pair.source.query<unknown[]>(`SELECT ${what} FROM pg_replication_slots WHERE database = current_database()`);
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  while (!isDeepStrictEqual(await slot('active'), [{ active: false }])) await delay(20);
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  const [{ lsn }] = await pair.source.query<[{ lsn: string }]>('SELECT pg_current_wal_insert_lsn() AS lsn');
+  // As far as it is flushed.
+  while (!isDeepStrictEqual(await slot(`confirmed_flush_lsn >= '${lsn}' AS gone`), [{ gone: true }])) {
+    await slot('pg_replication_slot_advance(slot_name, pg_current_wal_lsn())');
+    await delay(20);
+  }
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split ENABLE');
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  expect(await refusalOf(pair.split.cutOver())).toMatch('The target lacks 1 events that were confirmed for it');
+  // Before the fence: the source takes everything.
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.split.undo(pair.oldMap);
+});
+
 test('what a worker has begun at the source it records at the target', async () => {
   const { authRequestId } = await requestIn(pair.source, 'PENDING', { restaurantId: moves });
   const locks = new ProcessingLocks(pair.source);
@@ -597,6 +660,22 @@ test('a target that is lost before the cut-over is given up, with an empty datab
   expect(await refusalOf(third.split.undo(pair.oldMap))).toMatch('This is not the target');
   await other.end();
   await third.end();
+});
+
+test('a target that is taken for lost and follows on is named, and undoing is refused until it is gone', async () => {
+  await pair.source.query(
+    `ALTER DATABASE ${new URL(pair.urls.source).pathname.slice(1)} SET wal_sender_timeout = '1s'`,
+  );
+  const source = { source: pair.urls.source, target: await server.database() };
+  await subscribed();
+  const other = await SplitPair.of(source);
+  expect(await refusalOf(other.split.undo(pair.oldMap))).toMatch(
+    /in use by process \d+ of the source.*Stop its server/,
+  );
+  expect(other.said.join()).toMatch(/in use by process \d+/);
+  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+  await other.split.undo(pair.oldMap);
+  await other.end();
 });
 
 test('a target that is lost after the source was fenced is given up by what the refusal says', async () => {

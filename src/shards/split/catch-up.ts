@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql, raw } from '../../database/sql';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { type SplitSession } from './split-session';
-import { assertWhole, readStanding, SLOT } from './standing';
+import { assertNotFailing, assertWhole, readStanding, SLOT, type Standing } from './standing';
 
 const LOOK_MS = 50;
 const SAY_MS = 5_000;
@@ -17,6 +17,7 @@ export async function catchUp(session: SplitSession, step: string): Promise<void
     'source',
     sql`SELECT pg_logical_emit_message(true, ${SPLIT_MARK}, '')::text AS lsn`,
   )) as [{ lsn: string }];
+  let before: Standing['target'] | undefined;
   for (let waited = 0; ; waited += LOOK_MS) {
     const [slot] = await session.read<{ isThere: boolean; isBehindBytes: number }>(
       'source',
@@ -24,7 +25,9 @@ export async function catchUp(session: SplitSession, step: string): Promise<void
           FROM pg_replication_slots WHERE slot_name = ${raw(SLOT)}`,
     );
     if (slot?.isThere) return;
-    assertWhole(step, await readStanding(session));
+    const standing = await readStanding(session);
+    assertWhole(step, standing);
+    assertNotFailing(step, (before ??= standing.target), standing);
     if (waited > 0 && waited % SAY_MS === 0) session.say(`The target is ${slot?.isBehindBytes} bytes of WAL behind …`);
     await sleep(LOOK_MS);
   }

@@ -49,6 +49,14 @@ export function libpqConnection(url: string, { version, password, certificates =
   return pairs.flatMap(([name, value]) => (value ? `${name}='${value.replaceAll(/[\\']/g, '\\$&')}'` : [])).join(' ');
 }
 
+/** The login of a connection string of libpq; undefined where it leaves that to the server which connects. */
+export function loginOf(connection: string): string | undefined {
+  const uri = /^postgres(?:ql)?:\/\/([^:@/?]*)(?=[:@])[^/]*@/.exec(connection)?.[1];
+  if (uri) return decodeURIComponent(uri);
+  const [, quoted, plain] = /(?:^|\s)user=(?:'((?:[^'\\]|\\.)*)'|(\S+))/.exec(connection) ?? [];
+  return (quoted ?? plain)?.replaceAll(/\\(.)/g, '$1');
+}
+
 /** What libpq takes for keywords and values, without spaces around `=`: it would read a value that is missing out of what follows. */
 const KEYWORDS = /^\s*(?:[a-z_]+=(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)+)(?:\s+|$))+$/s;
 

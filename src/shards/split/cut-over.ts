@@ -5,6 +5,7 @@ import { classInWords } from '../../fence/residue';
 import { setFenceBy } from '../../fence/set-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { catchUp } from './catch-up';
+import { compareEvents } from './compare-events';
 import { type Disowned, disown } from './disown';
 import { SplitRefusedError } from './errors';
 import { leaveToTarget } from './leave-to-target';
@@ -22,7 +23,7 @@ import { tidySource } from './tidy-source';
  * 2. The target has all of that.
  * 3. The source deletes their messages that are not delivered. A relay that has one claimed marks it first; that mark is replicated, the
  *    deletion is not, and nobody at the source can claim it afterwards.
- * 4. The target has every mark.
+ * 4. The target has every mark, and every event: they are counted before the fence, so that few are left to count here.
  * 5. In one transaction the target ends the subscription, moves its sequences on, has its checks again, and takes writes.
  * 6. The source deletes the leases, and messages that were written without an event since 3. and are at the target as well.
  * 7. It drops the slot and the publications. As long as these are there, 6. is done again.
@@ -35,15 +36,16 @@ export async function cutOver(session: SplitSession, before: Standing): Promise<
     if (!isCopied && !session.isDryRun) {
       throw new SplitRefusedError('cut-over', ['The copy is not there yet: subscribe comes first.']);
     }
+    let counted = BigInt(source.mark?.since ?? 0);
     if (!isFence(source.fence, session.stays)) {
-      await catchUp(session, 'cut-over');
+      counted = await compareEvents(session, counted);
       const what = `-- setFence: CHECK (${inClass(session.stays)}) NOT VALID ON ${FENCED_TABLES.join(', ')}`;
       await session.by('source', what, (queryRunner) => setFenceBy(queryRunner, session.stays));
       session.say(`Writes of class ${classInWords(session.moves)} are refused from here until the map is switched.`);
     }
     await catchUp(session, 'cut-over');
     await disown(session, messagesOf(session));
-    await catchUp(session, 'cut-over');
+    await compareEvents(session, counted);
     await assertFenced(session);
     await own(session);
   }

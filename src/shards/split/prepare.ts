@@ -8,6 +8,7 @@ import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { readCatalog } from '../../schema/catalog';
 import { compareCatalogs } from '../../schema/compare-catalogs';
 import { findMissingRights } from '../../migrator/missing-rights';
+import { loginOf } from './connection';
 import { SplitRefusedError } from './errors';
 import { numberProblems } from './number';
 import { type SplitSession } from './split-session';
@@ -54,6 +55,15 @@ const YOUNGER_CHECKS = sql`
     AND conname <> ALL (${FENCES})
   ORDER BY relname, conname`;
 
+/** Of both ends, which so have the same schema. While a step is at work nobody migrates; between two steps somebody may. */
+export async function assertMigrated(session: SplitSession): Promise<void> {
+  for (const end of ['source', 'target'] as const) {
+    const history = await readHistory(session.ends[end], session.at(end));
+    assertSound(history);
+    assertNonePending(history);
+  }
+}
+
 async function problemsOf(session: SplitSession, { source, target }: Standing): Promise<string[]> {
   const { whole } = session.ends;
   const problems: string[] = [];
@@ -70,14 +80,15 @@ async function problemsOf(session: SplitSession, { source, target }: Standing): 
   if (isAClass(target.fence)) {
     problems.push(`The target has class ${classInWords(target.fence)}, as a database of a map: make a new one.`);
   } else if (target.fence) problems.push('The target was given up, or has fences of its own: make a new one.');
+  await assertMigrated(session);
   for (const end of ['source', 'target'] as const) {
-    const history = await readHistory(session.ends[end], session.at(end));
-    assertSound(history);
-    assertNonePending(history);
     for (const missing of await findMissingRights(session.at(end))) problems.push(`At the ${end}: ${missing}.`);
   }
   const found = [
-    ...(await session.read<{ problem: string }>('source', sourceProblems(await copiersOf(session)))),
+    ...(await session.read<{ problem: string }>(
+      'source',
+      sourceProblems(await copiersOf(session), loginOf(session.ends.connection)),
+    )),
     ...(await session.read<{ problem: string }>('target', TARGET_PROBLEMS)),
   ];
   problems.push(...found.map(({ problem }) => problem));
@@ -96,7 +107,8 @@ async function copiersOf(session: SplitSession): Promise<number> {
   return Math.min(found!.most, TABLES.length);
 }
 
-const sourceProblems = (copiers: number) => sql`
+/** Those of a login in a database come first, then those of the login, of the database, and of all. */
+const sourceProblems = (copiers: number, login: string | undefined) => sql`
   SELECT 'The source needs wal_level = logical, and a restart for it.' AS problem
   WHERE current_setting('wal_level') <> 'logical'
   UNION ALL
@@ -111,7 +123,20 @@ const sourceProblems = (copiers: number) => sql`
   UNION ALL
   SELECT format('Table %s of the source has a replica identity of its own: ALTER TABLE %1$s REPLICA IDENTITY DEFAULT.', relname)
   FROM pg_class
-  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND relreplident NOT IN ('d', 'f')`;
+  WHERE relnamespace = current_schema()::regnamespace AND relname = ANY (${TABLES}) AND relreplident NOT IN ('d', 'f')
+  UNION ALL
+  SELECT format('A %s of the source ends the first copy of a large table (%s): ALTER ROLE %I IN DATABASE %I SET %1$s = 0 until the cut-over.',
+    name, value, ${login ?? 'the login'}::text, current_database())
+  FROM (
+    SELECT DISTINCT ON (one.name) one.name, split_part(setting, '=', 2) AS value
+    FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting
+      CROSS JOIN LATERAL (SELECT split_part(setting, '=', 1)) AS one (name)
+    WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND setrole IN (0, coalesce(to_regrole(quote_ident(${login ?? null}::text))::oid, 0))
+      AND one.name IN ('statement_timeout', 'transaction_timeout')
+    ORDER BY one.name, setrole <> 0 DESC, setdatabase <> 0 DESC
+  ) AS timeouts
+  WHERE value !~ '^0+\\D*$'`;
 
 const TARGET_PROBLEMS = sql`
   SELECT 'The target needs max_sync_workers_per_subscription of 1 or more: it copies nothing.' AS problem

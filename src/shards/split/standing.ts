@@ -15,6 +15,8 @@ export interface Mark {
   readonly number?: number;
   /** At the source: it had a fence before. */
   readonly fenced?: boolean;
+  /** At the source: the last event before it was published, by its id. */
+  readonly since?: string;
   /** At the source: tables that had REPLICA IDENTITY FULL before, and keep it. */
   readonly wholeRows?: readonly string[];
   /** At the target: of its WAL when it began to follow, as in the names of WAL files. A failover begins another. */
@@ -208,4 +210,16 @@ export const isAnotherServer = ({ hasSubscription, mark, timeline }: Standing['t
 /** @throws SplitRefusedError */
 export function assertWhole(step: string, { broken }: Standing): void {
   if (broken !== undefined) throw new SplitRefusedError(step, [broken]);
+}
+
+/** So often the copy of a table, or a change, may fail before a person is asked: PostgreSQL tries again for ever. */
+const MOST_FAILURES = 3;
+
+/** @throws SplitRefusedError */
+export function assertNotFailing(step: string, { failures: before }: Standing['target'], { target }: Standing): void {
+  if (target.failures - before < MOST_FAILURES) return;
+  throw new SplitRefusedError(step, [
+    `The target could not write what it got from the source, ${target.failures} times, and PostgreSQL tries on. The log of its server ` +
+      'says why, or that of the source, where a time-out ends the copy.',
+  ]);
 }

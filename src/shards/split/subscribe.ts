@@ -5,15 +5,12 @@ import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { isPlainConnection } from './connection';
 import { SplitRefusedError } from './errors';
 import { type SplitSession } from './split-session';
-import { assertWhole, readStanding, SLOT, type Standing } from './standing';
+import { assertNotFailing, assertWhole, readStanding, SLOT, type Standing } from './standing';
 import { PUBLICATION_NAMES } from './tables';
 
 /** How often it is looked whether the copy is there, in milliseconds, and how often it is said how far it is. */
 const LOOK_MS = 200;
 const SAY_MS = 5_000;
-
-/** So often the copy of a table, or a change, may fail before a person is asked: PostgreSQL tries again for ever. */
-const MOST_FAILURES = 3;
 
 /**
  * Has the target copy what moves and follow from there, and waits until every table is so far.
@@ -108,17 +105,13 @@ async function createSubscription(session: SplitSession): Promise<void> {
 }
 
 async function untilReady(session: SplitSession): Promise<void> {
-  const { failures: before } = (await readStanding(session)).target;
+  const { target: before } = await readStanding(session);
   for (let waited = 0; ; waited += LOOK_MS) {
     const standing = await readStanding(session);
     assertWhole('subscribe', standing);
-    const { ready, of, failures } = standing.target;
+    const { ready, of } = standing.target;
     if (ready === of) return;
-    if (failures - before >= MOST_FAILURES) {
-      throw new SplitRefusedError('subscribe', [
-        `The target could not write what was copied, ${failures} times. The log of its server says why; PostgreSQL tries on.`,
-      ]);
-    }
+    assertNotFailing('subscribe', before, standing);
     if (waited % SAY_MS === 0) session.say(`${ready} of ${of} tables are copied and follow the source …`);
     await sleep(LOOK_MS);
   }

@@ -69,7 +69,7 @@ async function assertNotCleaned(session: SplitSession): Promise<void> {
 }
 
 const requestsOf = (moves: string) => sql`
-  SELECT count(*)::int AS requests,
+  SELECT count(*)::text AS requests,
     (SELECT concat_ws(' ', count(*), extract(epoch FROM max(updated_at))) FROM restaurant_payment_configs WHERE ${raw(moves)}) AS configs
   FROM auth_request_state WHERE ${raw(moves)}`;
 
@@ -79,7 +79,7 @@ const requestsOf = (moves: string) => sql`
 async function assertUntouched(session: SplitSession): Promise<void> {
   await assertNumber(session);
   const compared = requestsOf(inClass(session.moves));
-  type Row = { requests: number; configs: string };
+  type Row = { requests: string; configs: string };
   const [[atSource], [atTarget]] = [
     await session.scan<Row>('source', compared),
     await session.scan<Row>('target', compared),
