@@ -54,7 +54,7 @@ export function loginOf(connection: string): string | undefined {
   const uri = /^postgres(?:ql)?:\/\/([^:@/?]*)(?=[:@])[^/]*@/.exec(connection)?.[1];
   if (uri) return decodeURIComponent(uri);
   const [, quoted, plain] = /(?:^|\s)user=(?:'((?:[^'\\]|\\.)*)'|(\S+))/.exec(connection) ?? [];
-  return (quoted ?? plain)?.replaceAll(/\\(.)/g, '$1');
+  return (quoted ?? plain)?.replaceAll(/\\(.)/g, (_, one: string) => one);
 }
 
 /** What libpq takes for keywords and values, without spaces around `=`: it would read a value that is missing out of what follows. */
