@@ -865,6 +865,16 @@ test('a restaurant is verified where it is: what a split has left behind is coun
   expect(await failureOf(one())).toBeInstanceOf(WrongShardError);
 });
 
+test('a split whose source is split once more is not broken, and cannot be undone', async () => {
+  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  await pair.split.run();
+  await setFence(pair.source, { modulus: 4, remainder: 0 });
+  expect((await pair.split.status()).broken).toBeUndefined();
+  await pair.split.undo(pair.oldMap);
+  expect(pair.said.join()).toMatch('Nothing is to be undone');
+  await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+});
+
 test('two processes that split at once take turns', async () => {
   await Promise.all([pair.split.run(), pair.splitWith({}).run(), pair.splitWith({}).run()]);
   expect((await pair.split.status()).next).toBe('switch');

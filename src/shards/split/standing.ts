@@ -1,5 +1,5 @@
 import { raw, sql } from '../../database/sql';
-import { classInWords, isSameClass, type ResidueClass } from '../../fence/residue';
+import { classInWords, contains, isSameClass, type ResidueClass } from '../../fence/residue';
 import { agreedFence, type FenceOfTable, isAClass, readFences } from '../../fence/read-fence';
 import { SPLIT_MARK } from '../../migrator/split-under-way';
 import { SplitRefusedError } from './errors';
@@ -114,7 +114,7 @@ export async function readStanding(session: SplitSession): Promise<Standing> {
     !target.mark &&
     !target.hasSubscription &&
     isFence(target.fence, session.moves) &&
-    !isFence(source.fence, session.stays) &&
+    mayTake(source.fence, session.moves) &&
     (await countsForItself(session));
   const standing = { source, target, isHandedOver, isForgotten };
   return { ...standing, broken: isHandedOver ? undefined : whyBroken(session, standing) };
@@ -129,6 +129,9 @@ async function countsForItself(session: SplitSession): Promise<boolean> {
   );
   return found!.does;
 }
+
+/** Whether a database takes restaurants of a class, or may. A source that was split once more does not. */
+const mayTake = (fence: FenceOfTable, shard: ResidueClass): boolean => !isAClass(fence) || contains(fence, shard);
 
 export const isFence = (fence: FenceOfTable, shard: ResidueClass): boolean =>
   isAClass(fence) && isSameClass(fence, shard);
