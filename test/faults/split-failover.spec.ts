@@ -340,7 +340,7 @@ test('a source that lacks the fence of the hand-over, where services have the ne
   expect((await pair.split.status(pair.newMap)).next).toBe('cut-over');
   await pair.split.cutOver();
   await pair.split.cleanUp(pair.newMap);
-  await expectAtOnePlace(pair, before.get(name)!, atTarget.get(name)!);
+  await expectAtOnePlace(pair, before.get(name)!, atTarget.get(name));
 });
 
 test('what a source without the fence of the hand-over has taken is not cleaned up', async () => {
@@ -349,7 +349,7 @@ test('what a source without the fence of the hand-over has taken is not cleaned 
   await setFence(pair.source, EVEN);
   await pair.split.cutOver();
   expect(await refusalOf(pair.split.cleanUp(pair.newMap))).toMatch('The target lacks 1 rows of auth_idempotency_keys');
-  const kept = await pair.source.query('SELECT status FROM auth_request_state WHERE auth_request_id = $1', [
+  const kept = await pair.source.query<unknown[]>('SELECT status FROM auth_request_state WHERE auth_request_id = $1', [
     authRequestId,
   ]);
   expect(kept).toEqual([{ status: 'AUTHORIZED' }]);
@@ -388,9 +388,10 @@ test('a target that lacks the cut-over, and has written since, is not given up',
   const pair = pairs.get('the target, behind the cut-over, with the new map')!;
   const { authRequestId } = await requestIn(pair.target, 'AUTHORIZED', { restaurantId: moves });
   expect(await refusalOf(pair.split.undo(pair.oldMap))).toMatch(`payment_events WHERE id > ${2 ** 40}`);
-  const events = await pair.target.query('SELECT DISTINCT aggregate_id AS id FROM payment_events WHERE id > $1', [
-    2 ** 40,
-  ]);
+  const events = await pair.target.query<unknown[]>(
+    'SELECT DISTINCT aggregate_id AS id FROM payment_events WHERE id > $1',
+    [2 ** 40],
+  );
   expect(events).toEqual([{ id: authRequestId }]);
 });
 

@@ -26,7 +26,7 @@ export async function takeClone(session: SplitSession, standing: Standing): Prom
     const restaurants = inClass(stays);
     await disown(session, {
       ...{ at: 'target', restaurants, table: 'outbox', key: 'id', where: 'processed_at IS NULL' },
-      waiting: 'Waiting for whoever has claimed messages at the clone: no relay of it may run …',
+      waiting: 'Waiting for transactions of the clone that have claimed messages: no relay of it may run …',
     });
     await disown(session, {
       ...{ at: 'target', restaurants, table: 'auth_processing_locks', key: 'auth_request_id', where: 'true' },
