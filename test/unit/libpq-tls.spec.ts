@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { libpqTls } from '../../src/connection/libpq-tls';
 import { serverOptions } from '../../src/reporting/server-options';
-import { libpqConnection } from '../../src/shards/split/connection';
+import { libpqConnection, loginOf } from '../../src/shards/split/connection';
 
 const FILE = join(__dirname, '../fixtures/tls/server.crt');
 const [OLD, NEW] = [150_013, 160_000];
@@ -65,4 +65,16 @@ test('files that a connection reads itself are named to the server as well', () 
     certificates,
   });
   expect(text).toContain(`sslmode='verify-full' sslrootcert='${FILE}' sslcert='c.crt' sslkey='c.key'`);
+});
+
+test.each([
+  ["host='h' user='O\\'Neil \\\\ Co' password='user=x'", "O'Neil \\ Co"],
+  ['user=jo host=h', 'jo'],
+  ['postgresql://j%40o:secret@db.internal/payments', 'j@o'],
+  ['postgresql://jo@db.internal', 'jo'],
+  ['postgresql://db.internal:5432/payments?user=x', undefined],
+  ["host='h' dbname='user=x'", undefined],
+  ['postgresql://jo%zz@db.internal', undefined],
+])('the login of %s is known', (connection, login) => {
+  expect(loginOf(connection)).toBe(login);
 });

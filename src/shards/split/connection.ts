@@ -49,8 +49,9 @@ export function libpqConnection(url: string, { version, password, certificates =
   return pairs.flatMap(([name, value]) => (value ? `${name}='${value.replaceAll(/[\\']/g, '\\$&')}'` : [])).join(' ');
 }
 
-/** The login of a connection string of libpq; undefined where it leaves that to the server which connects. */
+/** The login of a connection string of libpq; undefined where it cannot be read, or leaves that to the server which connects. */
 export function loginOf(connection: string): string | undefined {
+  if (!isPlainConnection(connection)) return undefined;
   const uri = /^postgres(?:ql)?:\/\/([^:@/?]*)(?=[:@])[^/]*@/.exec(connection)?.[1];
   if (uri) return decodeURIComponent(uri);
   const [, quoted, plain] = /(?:^|\s)user=(?:'((?:[^'\\]|\\.)*)'|(\S+))/.exec(connection) ?? [];
