@@ -1,6 +1,6 @@
 import { escapeLiteral } from 'pg';
 import { type QueryRunner } from 'typeorm';
-import { query, sql } from '../database/sql';
+import { query, raw, sql } from '../database/sql';
 import { resetUnlogged, setUnlogged, UNLOGGED_AS_FAR_AS_ALLOWED } from '../database/unlogged-setting';
 import { roleCreation } from '../grants/grants-sql';
 import { whileLocked } from '../migrations/helpers/locking';
@@ -8,7 +8,7 @@ import { REPORTING_SCHEMA } from '../schema/objects';
 import { type ShardMap } from '../shards/shard-map';
 import { partitionOf, reportingRole, schemaOfClass, SERVER_PREFIX, serverOf, VERSION_OF_MAP } from './names';
 import { serverOptions } from './server-options';
-import { REPORTING_VIEWS, type ReportingView } from './views';
+import { collationOf, REPORTING_VIEWS, type ReportingView } from './views';
 
 /** Where the password is while the mappings are made, so that no statement and no log of statements quotes it. */
 const PASSWORD_SETTING = 'payment_events_db.reader_password';
@@ -19,21 +19,28 @@ interface Found {
   readonly version: number;
   readonly servers: readonly string[];
   readonly partitions: readonly string[];
-  /** Each table's columns, as `name type, name type`. */
+  /** Each table's columns, as {@link columnsOf} writes them. */
   readonly tables: Readonly<Record<string, string>>;
 }
+
+/** As SQL, of a row of `pg_class`: what {@link columnsOf} is to be. */
+export const COLUMNS_OF_RELATION = `(
+  SELECT string_agg(concat(attname, ' ', format_type(atttypid, atttypmod), ' COLLATE ' || quote_ident(collname)), ', '
+    ORDER BY attnum)
+  FROM pg_attribute LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+  WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped)`;
+
+/** The columns of a table of the reporting database, as SQL: `name type, name type COLLATE "C"`. */
+export const columnsOf = ({ columns }: ReportingView): string =>
+  columns.map((column) => `${column.name} ${column.type}${collationOf(column)}`).join(', ');
 
 const FIND = sql`
   SELECT quote_ident(current_database()) AS database, current_setting('server_version_num')::integer AS version,
     ARRAY(SELECT quote_ident(srvname) FROM pg_foreign_server WHERE starts_with(srvname, ${SERVER_PREFIX}) ORDER BY 1) AS servers,
     ARRAY(SELECT quote_ident(relname) FROM pg_class
       WHERE relnamespace = to_regnamespace(${REPORTING_SCHEMA}) AND relkind = 'f' ORDER BY 1) AS partitions,
-    coalesce((SELECT jsonb_object_agg(relname, (
-        SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
-        FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped))
+    coalesce((SELECT jsonb_object_agg(relname, ${raw(COLUMNS_OF_RELATION)})
       FROM pg_class WHERE relnamespace = to_regnamespace(${REPORTING_SCHEMA}) AND relkind = 'p'), '{}') AS tables`;
-
-const columnsOf = ({ columns }: ReportingView) => columns.map(({ name, type }) => `${name} ${type}`).join(', ');
 
 /** As whom the foreign servers are read. */
 export interface Reader {

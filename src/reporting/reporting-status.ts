@@ -1,11 +1,12 @@
 import { type QueryRunner } from 'typeorm';
 import { type Queryable } from '../database/queryable';
-import { query, sql } from '../database/sql';
+import { query, raw, sql } from '../database/sql';
 import { type ResidueClass } from '../fence/residue';
 import { REPORTING_SCHEMA } from '../schema/objects';
 import { type ShardEntry, type ShardMapSource } from '../shards/shard-map';
 import { validateSettings } from '../validation/validate-options';
 import { withReporting, withShards } from './databases';
+import { COLUMNS_OF_RELATION, columnsOf } from './foreign-tables';
 import { inspectViews } from './inspect-views';
 import { partitionOf, schemaOfClass } from './names';
 import { madeBy } from './obstacles';
@@ -28,8 +29,8 @@ export interface ShardReportingStatus extends ResidueClass {
   readonly shard: string;
   /** Of its class: all there and unchanged, changed, or missing. */
   readonly views: 'current' | 'changed' | 'missing';
-  /** The parts of the tables of the reporting database that lead there. */
-  readonly tables: 'current' | 'missing';
+  /** The parts of the tables of the reporting database that lead there: `changed` where columns are of another version. */
+  readonly tables: 'current' | 'changed' | 'missing';
   /** `yes`, or the SQLSTATE with which a report there fails: `08001` is a server or a login that is refused. */
   readonly answers: string;
 }
@@ -51,14 +52,12 @@ export async function reportingStatus(source: ShardMapSource, place: ReportingPl
         for (const { entry, dataSource } of open) {
           const found = await inspectViews(dataSource, given.rolePrefix);
           const own = found.find(({ schema }) => schema === schemaOfClass(entry));
-          const isPart = REPORTING_VIEWS.every(
-            (view) => parts.get(partitionOf(view.name, entry.name)) === partOf(entry),
-          );
+          const tables = tablesOf(parts, entry);
           shards.push({
             ...{ shard: entry.name, modulus: entry.modulus, remainder: entry.remainder },
             views: !own ? 'missing' : own.drift.length > 0 || found.length > 1 ? 'changed' : 'current',
-            tables: isPart ? 'current' : 'missing',
-            answers: isPart ? await answerOf(session, entry) : '–',
+            tables,
+            answers: tables === 'missing' ? '–' : await answerOf(session, entry),
           });
         }
       } finally {
@@ -74,21 +73,37 @@ export async function reportingStatus(source: ShardMapSource, place: ReportingPl
   });
 }
 
-/** Each part of a table, by its name: where it leads. */
-async function readParts(reporting: Queryable): Promise<Map<string, string>> {
-  const rows = await query<{ name: string; part: string }>(
-    reporting,
-    sql`
-    SELECT format('"%s"', relname) AS name, concat_ws(' ', pg_get_expr(relpartbound, pg_class.oid),
-      (SELECT option_value FROM pg_options_to_table(ftoptions) WHERE option_name = 'schema_name')) AS part
-    FROM pg_class JOIN pg_foreign_table ON ftrelid = pg_class.oid
-    WHERE relnamespace = to_regnamespace(${REPORTING_SCHEMA})`,
-  );
-  return new Map(rows.map(({ name, part }) => [name, part]));
+/** A part of a table of the reporting database. */
+interface Part {
+  readonly name: string;
+  /** The restaurants that it has, and the schema of the views. */
+  readonly leads: string;
+  readonly columns: string;
 }
 
-const partOf = (entry: ShardEntry) =>
-  `FOR VALUES WITH (modulus ${entry.modulus}, remainder ${entry.remainder}) ${schemaOfClass(entry)}`;
+/**
+ * Of the rows of one snapshot alone: a renewal makes all parts again, and what is looked up by an oid would be gone. A bound by
+ * hash names no column, so that it is printed without its table.
+ */
+async function readParts(reporting: Queryable): Promise<Map<string, Part>> {
+  const rows = await query<Part>(
+    reporting,
+    sql`
+    SELECT format('"%s"', relname) AS name, concat_ws(' ', pg_get_expr(relpartbound, 0),
+      (SELECT option_value FROM pg_options_to_table(ftoptions) WHERE option_name = 'schema_name')) AS leads,
+      ${raw(COLUMNS_OF_RELATION)} AS columns
+    FROM pg_class JOIN pg_foreign_table ON ftrelid = pg_class.oid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = ${REPORTING_SCHEMA}`,
+  );
+  return new Map(rows.map((part) => [part.name, part]));
+}
+
+function tablesOf(parts: ReadonlyMap<string, Part>, entry: ShardEntry): ShardReportingStatus['tables'] {
+  const own = REPORTING_VIEWS.map((view) => ({ view, part: parts.get(partitionOf(view.name, entry.name)) }));
+  const leads = `FOR VALUES WITH (modulus ${entry.modulus}, remainder ${entry.remainder}) ${schemaOfClass(entry)}`;
+  if (own.some(({ part }) => part?.leads !== leads)) return 'missing';
+  return own.every(({ view, part }) => part?.columns === columnsOf(view)) ? 'current' : 'changed';
+}
 
 /** Where the answer of a database is left, within a session. */
 const ANSWER = 'payment_events_db.answer';

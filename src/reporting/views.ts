@@ -9,6 +9,13 @@ export interface ReportingColumn {
   readonly expression?: string;
 }
 
+/**
+ * Text is in one collation at both ends, by its name. The reporting database merges and groups what each database has sorted,
+ * and trusts that order: where two sorted by the locale each has by default, sums and counts would be wrong without an error.
+ */
+export const collationOf = ({ type }: ReportingColumn): string =>
+  /^(character varying|text)\b/.test(type) ? ' COLLATE "C"' : '';
+
 /** One table of the reporting database: a view at each database of payments, whose rows it shows together. */
 export interface ReportingView {
   /** The same in both. */
@@ -179,8 +186,11 @@ export function queryOf(
   shard: ResidueClass,
   schema: string,
 ): string {
-  const selected = all.map(({ name, expression }) => (expression ? `${expression} AS ${name}` : name));
-  const groups = all.filter((column) => !isComputed(column)).map(({ name, expression }) => expression ?? name);
+  const valueOf = (column: ReportingColumn) => `${column.expression ?? column.name}${collationOf(column)}`;
+  const selected = all.map((column) =>
+    valueOf(column) === column.name ? column.name : `${valueOf(column)} AS ${column.name}`,
+  );
+  const groups = all.filter((column) => !isComputed(column)).map(valueOf);
   return [
     `SELECT ${selected.join(', ')}`,
     `FROM ${schema}.${table}`,
