@@ -1,5 +1,6 @@
 import { type Queryable } from '../database/queryable';
 import { inspectViews } from '../reporting/inspect-views';
+import { classOfSchema } from '../reporting/names';
 import { type Drift } from '../schema/compare-catalogs';
 
 /**
@@ -9,10 +10,15 @@ import { type Drift } from '../schema/compare-catalogs';
  */
 export async function withReportingViews(session: Queryable, drift: Drift[], rolePrefix?: string): Promise<Drift[]> {
   const found = await inspectViews(session, rolePrefix);
-  const ours = new Set(found.flatMap(({ sound }) => sound.map((name) => `read by ${name}`)));
+  const unsound = new Set(found.flatMap((one) => one.unsound));
   const second: Drift[] = found.slice(1).map(({ schema }) => ({
     ...{ kind: 'unexpected', object: `schema ${schema}`, expected: null, actual: 'views of a second class' },
     remedy: 'npx payment-events-db reporting renew',
   }));
-  return [...drift.filter(({ actual }) => !ours.has(actual ?? '')), ...found.flatMap((one) => one.drift), ...second];
+  // One that is not there any more either: a renewal has taken it away since the catalog was read.
+  const isTold = ({ actual }: Drift) => {
+    const [, reader, schema] = /^read by ((.+)\..+)$/.exec(actual ?? '') ?? [];
+    return !schema || !classOfSchema(schema) || unsound.has(reader!);
+  };
+  return [...drift.filter(isTold), ...found.flatMap((one) => one.drift), ...second];
 }

@@ -1,3 +1,4 @@
+import { lookAgain } from '../database/look-again';
 import { type Queryable } from '../database/queryable';
 import { query, raw, sql } from '../database/sql';
 import { type ResidueClass } from '../fence/residue';
@@ -9,8 +10,8 @@ import { queryOf, REPORTING_VIEWS, type ReportingView } from './views';
 export interface FoundViews {
   readonly schema: string;
   readonly shard: ResidueClass;
-  /** Those that are as they were made, with their schema. */
-  readonly sound: readonly string[];
+  /** Relations that are there and are not as they were made, with their schema. */
+  readonly unsound: readonly string[];
   /** Nothing where all are there and as they were made. */
   readonly drift: readonly Drift[];
 }
@@ -18,8 +19,8 @@ export interface FoundViews {
 interface Row {
   readonly schema: string;
   readonly name: string | null;
-  readonly kind: string;
-  /** Of a view. */
+  readonly kind: string | null;
+  /** Of a view; null too where it was dropped after the snapshot of the query. */
   readonly definition: string | null;
   /** Has options, such as security_invoker, or another owner than the tables. */
   readonly odd: string | null;
@@ -27,9 +28,13 @@ interface Row {
   readonly grants: string[];
 }
 
+/**
+ * pg_get_viewdef opens the view, and fails where it was dropped after the snapshot of the query. pg_relation_size opens it too, for
+ * which it waits until a renewal has ended, and is null then.
+ */
 const RELATIONS = sql`
   SELECT nspname AS schema, relname AS name, relkind::text AS kind,
-    CASE WHEN relkind = 'v' THEN pg_get_viewdef(pg_class.oid) END AS definition,
+    CASE WHEN relkind = 'v' AND pg_relation_size(pg_class.oid) IS NOT NULL THEN pg_get_viewdef(pg_class.oid) END AS definition,
     nullif(concat_ws(', ', array_to_string(reloptions, ', '),
       CASE WHEN relowner <> (SELECT relowner FROM pg_class WHERE oid = to_regclass('payment_events'))
         THEN 'owned by ' || pg_get_userbyid(relowner) END), '') AS odd,
@@ -46,7 +51,10 @@ const RELATIONS = sql`
 
 /** Reads catalogs only. For a session that finds the package's tables without their schema. */
 export async function inspectViews(session: Queryable, rolePrefix?: string): Promise<FoundViews[]> {
-  const rows = await query<Row>(session, RELATIONS);
+  const rows = await lookAgain(
+    () => query<Row>(session, RELATIONS),
+    (all) => all.every(({ kind, definition }) => kind !== 'v' || definition !== null),
+  );
   return [...new Set(rows.map(({ schema }) => schema))].map((schema) => {
     const shard = classOfSchema(schema)!;
     const own = rows.filter((row) => row.schema === schema && row.name !== null);
@@ -56,7 +64,7 @@ export async function inspectViews(session: Queryable, rolePrefix?: string): Pro
     );
     return {
       ...{ schema, shard },
-      sound: found.filter(({ drift }) => drift.every(isOfPrivileges)).map(({ name }) => name),
+      unsound: found.filter(({ drift }) => !drift.every(isOfPrivileges)).map(({ name }) => name),
       drift: [...found.flatMap(({ drift }) => drift), ...missing],
     };
   });

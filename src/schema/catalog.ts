@@ -1,3 +1,4 @@
+import { lookAgain } from '../database/look-again';
 import { PIN_TEXT } from '../database/pinned-settings';
 import { PRINTED_CHECK } from '../database/printed-check';
 import { type Queryable } from '../database/queryable';
@@ -28,6 +29,11 @@ const READ_CATALOG = `
       relname IN (${literals(OBJECTS.sequences)})
       OR oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass
                  AND refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM ours) AND deptype IN ('a', 'i')))
+  ), named AS (
+    -- As regclass prints it, which would look again: in another session's view that was dropped meanwhile it finds a number.
+    SELECT pg_class.oid, CASE relnamespace WHEN current_schema()::regnamespace THEN quote_ident(relname)
+      ELSE format('%I.%I', nspname, relname) END AS name
+    FROM pinned CROSS JOIN pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
   ), owner AS (
     SELECT relowner AS id FROM ours WHERE name = 'payment_events'
   ), lines AS (
@@ -84,21 +90,22 @@ const READ_CATALOG = `
     FROM ours JOIN pg_rewrite ON ev_class = ours.oid
 
     UNION ALL
-    SELECT DISTINCT name, 7, reader, '  read by ' || reader
+    SELECT DISTINCT ours.name, 7, reader.name, '  read by ' || reader.name
     FROM ours
     JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = ours.oid AND classid = 'pg_rewrite'::regclass
     JOIN pg_rewrite ON pg_rewrite.oid = objid AND ev_class <> ours.oid
-    CROSS JOIN LATERAL (SELECT ev_class::regclass::text AS reader) AS relation
+    JOIN named AS reader ON reader.oid = ev_class
 
     UNION ALL
-    SELECT name, 7, conname, concat_ws(' ', '  referenced by', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid))
+    SELECT ours.name, 7, conname, concat_ws(' ', '  referenced by', referrer.name, conname, pg_get_constraintdef(pg_constraint.oid))
     FROM ours JOIN pg_constraint ON confrelid = ours.oid AND conrelid NOT IN (SELECT oid FROM ours)
+    JOIN named AS referrer ON referrer.oid = conrelid
 
     UNION ALL
-    SELECT name, 7, relation, relation
+    SELECT ours.name, 7, relation, relation
     FROM ours JOIN pg_inherits ON ours.oid IN (inhparent, inhrelid)
-    CROSS JOIN LATERAL (SELECT CASE inhparent WHEN ours.oid THEN '  parent of ' || inhrelid::regclass
-                               ELSE '  child of ' || inhparent::regclass END AS relation) AS family
+    JOIN named ON named.oid IN (inhparent, inhrelid) AND named.oid <> ours.oid
+    CROSS JOIN LATERAL (SELECT CASE inhparent WHEN ours.oid THEN '  parent of ' ELSE '  child of ' END || named.name AS relation) AS family
 
     UNION ALL
     SELECT sequences.name, 11, '', concat_ws(' ', 'sequence', sequences.name, format_type(seqtypid, NULL), 'start', seqstart,
@@ -152,6 +159,6 @@ const READ_CATALOG = `
  * than the migrations do, and nothing runs differently for it.
  */
 export async function readCatalog(database: Queryable): Promise<string> {
-  const lines = (await database.query(READ_CATALOG)) as { line: string }[];
+  const lines = await lookAgain(async () => (await database.query(READ_CATALOG)) as { line: string }[]);
   return lines.map(({ line }) => line + '\n').join('');
 }
