@@ -5,6 +5,7 @@ import { validateSettings } from '../validation/validate-options';
 import { locked, withReporting, withShards } from './databases';
 import { refusalOf } from './errors';
 import { dropForeignTables } from './foreign-tables';
+import { assertMayBeDropped } from './obstacles';
 import { ReportingPlace } from './settings';
 import { dropViews } from './views-at-shard';
 
@@ -40,6 +41,7 @@ export async function dropReporting(
   return await withReporting(given, (reporting) =>
     locked(reporting, given, async (queryRunner) => {
       const map = await source.load();
+      if (!given.viewsOnly) await assertMayBeDropped(queryRunner);
       return await withShards(map, given, async (shards) => {
         const refused = (where: string) => (error: unknown) => {
           throw refusalOf(where, error);

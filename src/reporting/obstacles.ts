@@ -7,7 +7,8 @@ import { REPORTING_SCHEMA } from '../schema/objects';
 import { type ShardMap } from '../shards/shard-map';
 import { type OpenShard } from './databases';
 import { ReportingRefusedError } from './errors';
-import { isOurSchema, reportingRole, VERSION_OF_MAP } from './names';
+import { isOurSchema, reportingRole, SERVER_PREFIX, VERSION_OF_MAP } from './names';
+import { REPORTING_VIEWS } from './views';
 
 /** Views of the tables of another schema, for whose reports the names are in use here. */
 const VIEWS_OF_OTHERS = sql`
@@ -21,9 +22,20 @@ const VIEWS_OF_OTHERS = sql`
   WHERE ${raw(isOurSchema('nspname'))} AND tables.relnamespace <> current_schema()::regnamespace`;
 
 /** @throws PendingMigrationsError, ReportingRefusedError saying all that is in the way at this database */
-export async function assertFitForViews({ entry, dataSource }: OpenShard, rolePrefix?: string): Promise<void> {
+export async function assertFitForViews(
+  { entry, dataSource }: OpenShard,
+  reporting: Queryable,
+  rolePrefix?: string,
+): Promise<void> {
   assertNonePending(await readHistory(dataSource));
   const reasons = (await query<{ reason: string }>(dataSource, VIEWS_OF_OTHERS)).map(({ reason }) => reason);
+  const [own, encoding] = [await encodingOf(dataSource), await encodingOf(reporting)];
+  if (own !== encoding) {
+    reasons.push(
+      `Its encoding is ${own}, and that of the reporting database ${encoding}: text would be sorted in two orders, and counted ` +
+        `wrong. Make the reporting database anew, with ENCODING '${own}' TEMPLATE template0.`,
+    );
+  }
   try {
     await assertAllowed(dataSource, [reportingRole(rolePrefix)]);
   } catch (error) {
@@ -31,6 +43,12 @@ export async function assertFitForViews({ entry, dataSource }: OpenShard, rolePr
     reasons.push(...error.reasons);
   }
   refuse(reasons.map((reason) => `Database ${entry.name}: ${reason}`));
+}
+
+/** COLLATE "C" sorts by the bytes of the encoding. */
+async function encodingOf(session: Queryable): Promise<string> {
+  const [row] = await query<{ encoding: string }>(session, sql`SELECT current_setting('server_encoding') AS encoding`);
+  return row!.encoding;
 }
 
 const obstaclesTo = (role: string) => sql`
@@ -65,11 +83,11 @@ const obstaclesTo = (role: string) => sql`
 /** @throws ReportingRefusedError saying all that is in the way at the reporting database */
 export async function assertFitForReports(
   reporting: Queryable,
-  { version }: ShardMap,
+  { version, shards }: ShardMap,
   rolePrefix?: string,
 ): Promise<void> {
   const rows = await query<{ reason: string }>(reporting, obstaclesTo(reportingRole(rolePrefix)));
-  const reasons = rows.map(({ reason }) => reason);
+  const reasons = [...rows.map(({ reason }) => reason), ...(await lackOfLocks(reporting, shards.length))];
   const made = await madeBy(reporting);
   if (made !== undefined && made > version) {
     reasons.push(`It was made by version ${made} of the map, and this is version ${version}: read the newer one.`);
@@ -77,13 +95,50 @@ export async function assertFitForReports(
   refuse(reasons.map((reason) => `Reporting database: ${reason}`));
 }
 
+/** @throws ReportingRefusedError the reporting database has not the room to drop what it has of ours in one transaction */
+export async function assertMayBeDropped(reporting: Queryable): Promise<void> {
+  refuse((await lackOfLocks(reporting, 0)).map((reason) => `Reporting database: ${reason}`));
+}
+
+/**
+ * Locks of a transaction, which keeps all it takes: for the tables themselves and the rest; for the parts that a database gets,
+ * two for each; for those that go three, with the types of their rows, and for the server and its mapping.
+ */
+const LOCKS = {
+  base: 200,
+  made: 2 * REPORTING_VIEWS.length,
+  dropped: 3 * REPORTING_VIEWS.length + 2,
+};
+
+/**
+ * PostgreSQL promises room for max_locks_per_transaction locks for each session that there may be. Beyond that the statements
+ * of other sessions fail as well, so nothing is begun.
+ */
+async function lackOfLocks(reporting: Queryable, made: number): Promise<string[]> {
+  const [row] = await query<{ dropped: number; sessions: number; has: number }>(
+    reporting,
+    sql`
+    SELECT (SELECT count(*) FROM pg_foreign_server WHERE starts_with(srvname, ${SERVER_PREFIX}))::int AS dropped,
+      current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int AS sessions,
+      current_setting('max_locks_per_transaction')::int AS has`,
+  );
+  const { dropped, sessions, has } = row!;
+  if (dropped + made === 0) return [];
+  const needed = Math.ceil((LOCKS.base + dropped * LOCKS.dropped + made * LOCKS.made) / sessions);
+  if (needed <= has) return [];
+  return [
+    `max_locks_per_transaction of the server must be ${needed} or more for ${Math.max(dropped, made)} databases, whose tables ` +
+      `change in one transaction: it is ${has}. ALTER SYSTEM SET max_locks_per_transaction = ${needed}, and restart the server.`,
+  ];
+}
+
 /** The version of the map that the reporting database was last made by. */
 export async function madeBy(reporting: Queryable): Promise<number | undefined> {
   const [found] = await query<{ comment: string | null }>(
     reporting,
-    sql`SELECT obj_description(to_regnamespace(${REPORTING_SCHEMA})::oid, 'pg_namespace') AS comment`,
+    sql`SELECT obj_description(oid, 'pg_namespace') AS comment FROM pg_namespace WHERE nspname = ${REPORTING_SCHEMA}`,
   );
-  const { comment } = found!;
+  const comment = found?.comment;
   return comment?.startsWith(VERSION_OF_MAP) ? Number(comment.slice(VERSION_OF_MAP.length)) : undefined;
 }
 

@@ -48,7 +48,7 @@ export async function renewReporting(source: ShardMapSource, settings: Reporting
       const map = await source.load();
       await assertFitForReports(queryRunner, map, rolePrefix);
       return await withShards(map, given, async (shards) => {
-        for (const shard of shards) await assertFitForViews(shard, rolePrefix);
+        for (const shard of shards) await assertFitForViews(shard, queryRunner, rolePrefix);
         const renewed: RenewedShard[] = [];
         for (const shard of shards) renewed.push(await renewViews(shard, given));
         const login = { user: reader, password: readerPassword };

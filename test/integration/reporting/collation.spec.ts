@@ -72,9 +72,7 @@ describe.each([
   afterAll(() => report.end());
 
   test('count(DISTINCT) of a text counts each once, although the databases have sorted it', async () => {
-    const sql = `SELECT count(DISTINCT processor_auth_id)::integer FROM ${R}.holds`;
-    expect(await planOf(report, sql)).toMatch(/ORDER BY processor_auth_id/);
-    expect(await only(sql)).toBe(IDS.length);
+    expect(await only(`SELECT count(DISTINCT processor_auth_id)::integer FROM ${R}.holds`)).toBe(IDS.length);
     expect(await only(`SELECT count(DISTINCT unanswered_versions)::integer FROM ${R}.requests`)).toBe(4);
   });
 
@@ -102,6 +100,8 @@ describe.each([
   test('ORDER BY … LIMIT has the first, and min, max and comparisons are in the same order', async () => {
     const first = await rows(`SELECT DISTINCT processor_auth_id AS id FROM ${R}.holds ORDER BY 1 LIMIT 3`);
     expect(first.map(({ id }) => id)).toEqual(IDS.slice(0, 3));
+    const sorted = await planOf(report, `SELECT processor_auth_id FROM ${R}.holds ORDER BY 1 LIMIT 1`);
+    expect(sorted.match(/Remote SQL: .* ORDER BY processor_auth_id/g)).toHaveLength(2);
     const last = await rows(`SELECT processor_auth_id AS id FROM ${R}.holds ORDER BY 1 DESC LIMIT 1`);
     expect(last).toEqual([{ id: IDS.at(-1) }]);
     expect(await rows(`SELECT min(processor_auth_id), max(processor_auth_id) FROM ${R}.holds`)).toEqual([

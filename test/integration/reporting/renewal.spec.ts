@@ -4,12 +4,15 @@ import { PendingMigrationsError } from '../../../src/migrator/errors';
 import { dropReporting } from '../../../src/reporting/drop-reporting';
 import { ReportingRefusedError } from '../../../src/reporting/errors';
 import { reportingStatus } from '../../../src/reporting/reporting-status';
+import { withClient } from '../../../src/testing/with-client';
+import { useDatabaseOf } from '../../support/database/database-of';
 import { refusal } from '../../support/database/refusal';
 import { failureOf } from '../../support/processes/within';
 import { QUIET, REFUSE_MAPPINGS, useReporting } from '../../support/reporting/reporting-world';
 import { moveRestaurants } from '../../support/shards/move-restaurants';
 import { EVEN, ODD, WHOLE } from '../../support/shards/shards';
 
+const latin = useDatabaseOf("ENCODING 'LATIN2' LOCALE 'C'");
 const world = useReporting();
 const { a, b, reporting } = world;
 const R = 'payment_events_reporting';
@@ -174,6 +177,13 @@ describe('it is refused before anything is changed', () => {
     const reasons = await reasonsOf(world.renew());
     expect(reasons).toContain(`Role ${world.role} is more than a group`);
     await reporting.query(`ALTER ROLE ${world.role} NOCREATEDB`);
+  });
+
+  test('where the reporting database has text in another encoding, whose bytes sort otherwise', async () => {
+    const reasons = await reasonsOf(world.renew({ url: latin.url }));
+    expect(reasons).toContain('Database a: Its encoding is UTF8, and that of the reporting database LATIN2');
+    expect(reasons).toContain("ENCODING 'UTF8' TEMPLATE template0");
+    expect(await withClient(latin.url, async (client) => (await client.query(SCHEMAS)).rows)).toEqual([]);
   });
 
   test('where the user does not own the reporting database', async () => {
