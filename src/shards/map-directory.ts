@@ -5,6 +5,7 @@ import { hasTable } from '../database/queryable';
 import { query, sql } from '../database/sql';
 import { translateError } from '../database/translate-error';
 import { ConfigurationError } from '../errors';
+import { mapReader } from './map-sources';
 import { readShardMap, type ShardMap, type ShardMapSource } from './shard-map';
 
 /** A source whose map is replaced through it. */
@@ -31,7 +32,7 @@ const CREATE = sql`
     published_by text NOT NULL DEFAULT current_user
   )`;
 
-const LOAD = sql`SELECT map FROM payment_events_db_shard_maps ORDER BY version DESC LIMIT 1`;
+const LOAD = sql`SELECT map::text AS map FROM payment_events_db_shard_maps ORDER BY version DESC LIMIT 1`;
 
 /** Of two at once both may find that their version is due: the second waits at the primary key, and writes nothing then. */
 const publishing = (map: ShardMap) => sql`
@@ -54,12 +55,13 @@ const publishing = (map: ShardMap) => sql`
 export function shardMapDirectory(place: string | PaymentEventsDataSourceSettings): ShardMapDirectory {
   const settings = typeof place === 'string' ? { url: place } : place;
   const options = createDataSourceOptions({ applicationName: 'payment-events-db shard map', ...settings, poolSize: 1 });
+  const toMap = mapReader();
   return {
     load: () =>
       inDatabase(options, async (dataSource) => {
-        const [row] = (await hasTable(dataSource, TABLE)) ? await query<{ map: unknown }>(dataSource, LOAD) : [];
+        const [row] = (await hasTable(dataSource, TABLE)) ? await query<{ map: string }>(dataSource, LOAD) : [];
         if (!row) throw new ConfigurationError('Shard map: nothing is published in the directory yet.');
-        return readShardMap(row.map);
+        return toMap(row.map);
       }),
     publish: async (given) => {
       const map = readShardMap(given);

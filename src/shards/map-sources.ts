@@ -9,7 +9,8 @@ import { readShardMap, type ShardMap, type ShardMapSource } from './shard-map';
  * const shards = await new Shards(shardMapFile('/etc/payments/shards.json')).open();
  */
 export function shardMapFile(path: string): ShardMapSource {
-  return { load: async () => readShardMap(parse(await read(path))) };
+  const toMap = mapReader();
+  return { load: async () => toMap(await read(path)) };
 }
 
 /**
@@ -26,7 +27,17 @@ export function shardMapFromEnvironment(env: NodeJS.ProcessEnv = process.env): S
     );
   }
   if (!text.startsWith('{')) return shardMapFile(text);
-  return { load: () => Promise.resolve().then(() => readShardMap(parse(text))) };
+  const toMap = mapReader();
+  return { load: () => Promise.resolve().then(() => toMap(text)) };
+}
+
+/** Reads maps out of JSON. The text of the last one is not read again: of a thousand databases that takes a while. */
+export function mapReader(): (text: string) => ShardMap {
+  let last: { readonly text: string; readonly map: ShardMap } | undefined;
+  return (text) => {
+    if (last?.text !== text) last = { text, map: readShardMap(parse(text)) };
+    return last.map;
+  };
 }
 
 async function read(path: string): Promise<string> {
@@ -38,9 +49,9 @@ async function read(path: string): Promise<string> {
   }
 }
 
-function parse(text: string): ShardMap {
+function parse(text: string): unknown {
   try {
-    return JSON.parse(text) as ShardMap;
+    return JSON.parse(text);
   } catch {
     // What JSON.parse says quotes the text, in which there may be a password.
     throw new ConfigurationError('Shard map: it is not JSON.');

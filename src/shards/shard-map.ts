@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { databaseAddress } from '../database/database-address';
 import { readDatabaseUrl } from '../database/database-url';
 import { ConfigurationError } from '../errors';
-import { classInWords, isPowerOfTwo, LARGEST_MODULUS, owns, type ResidueClass } from '../fence/residue';
+import { classInWords, hashOf, isPowerOfTwo, LARGEST_MODULUS, type ResidueClass } from '../fence/residue';
 import { LARGEST_NUMBER } from '../fence/sequence-range';
 
 /** One database and the restaurants that it has. */
@@ -54,6 +54,9 @@ const entry = z
 
 const shape = z.strictObject({ version: z.int().min(1), shards: z.array(entry).min(1).max(LARGEST_MODULUS) });
 
+/** What has been read is not read again: of a thousand databases that takes a while, and each source reads what it loads. */
+const read = new WeakSet<object>();
+
 /**
  * Reads a map out of JSON, and freezes it.
  *
@@ -70,22 +73,29 @@ const shape = z.strictObject({ version: z.int().min(1), shards: z.array(entry).m
  * @throws ConfigurationError naming all that is wrong, and never a value
  */
 export function readShardMap(input: unknown): ShardMap {
-  const read = shape.safeParse(input);
-  if (!read.success) {
+  if (read.has(input as object)) return input as ShardMap;
+  const parsed = shape.safeParse(input);
+  if (!parsed.success) {
     throw new ConfigurationError(
-      read.error.issues.map(({ path, message }) => `Shard map: ${[...path].join('.') || 'it'} ${message}.`).join('\n'),
+      parsed.error.issues
+        .map(({ path, message }) => `Shard map: ${[...path].join('.') || 'it'} ${message}.`)
+        .join('\n'),
     );
   }
-  const { version, shards } = read.data;
+  const { version, shards } = parsed.data;
   const problems = [...repeated(shards), ...uncovered(shards)];
   if (problems.length > 0) throw new ConfigurationError(problems.map((one) => `Shard map: ${one}.`).join('\n'));
-  return Object.freeze({ version, shards: Object.freeze(shards.map((one) => Object.freeze(one))) });
+  const map = Object.freeze({ version, shards: Object.freeze(shards.map((one) => Object.freeze(one))) });
+  read.add(map);
+  return map;
 }
 
 /** The database of a restaurant. */
-export const entryOf = ({ shards }: ShardMap, restaurantId: string): ShardEntry =>
+export function entryOf({ shards }: ShardMap, restaurantId: string): ShardEntry {
+  const hash = hashOf(restaurantId);
   // A map that was read covers every class.
-  shards.find((one) => owns(one, restaurantId))!;
+  return shards.find(({ modulus, remainder }) => (hash & (modulus - 1)) === remainder)!;
+}
 
 /** Names, numbers and databases that two entries have. */
 function repeated(shards: readonly ShardEntry[]): string[] {
@@ -101,9 +111,10 @@ function repeated(shards: readonly ShardEntry[]): string[] {
   ] as const) {
     const seen = new Map<string, string>();
     for (const shard of shards) {
-      const first = seen.get(of(shard));
+      const value = of(shard);
+      const first = seen.get(value);
       if (first !== undefined) problems.push(`${first} and ${shard.name} have the same ${what}`);
-      seen.set(of(shard), shard.name);
+      seen.set(value, shard.name);
     }
   }
   return problems;
@@ -112,11 +123,15 @@ function repeated(shards: readonly ShardEntry[]): string[] {
 /** Every class of the largest modulus in use must have one database. */
 function uncovered(shards: readonly ShardEntry[]): string[] {
   const modulus = Math.max(...shards.map((one) => one.modulus));
-  const problems = new Set<string>();
-  for (let remainder = 0; remainder < modulus; remainder++) {
-    const owners = shards.filter((one) => (remainder & (one.modulus - 1)) === one.remainder);
-    if (owners.length === 0) problems.add(`no database has class ${classInWords({ modulus, remainder })}`);
-    if (owners.length > 1) problems.add(`${owners.map(({ name }) => name).join(' and ')} have the same restaurants`);
+  const owners = Array.from({ length: modulus }, (): string[] => []);
+  for (const shard of shards) {
+    for (let remainder = shard.remainder; remainder < modulus; remainder += shard.modulus)
+      owners[remainder]!.push(shard.name);
   }
-  return [...problems];
+  const problems = owners.flatMap((names, remainder) => {
+    if (names.length === 1) return [];
+    if (names.length > 1) return [`${names.join(' and ')} have the same restaurants`];
+    return [`no database has class ${classInWords({ modulus, remainder })}`];
+  });
+  return [...new Set(problems)];
 }

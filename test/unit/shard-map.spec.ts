@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { ConfigurationError } from '../../src/errors';
-import { LARGEST_MODULUS } from '../../src/fence/residue';
+import { LARGEST_MODULUS, owns } from '../../src/fence/residue';
 import { entryOf, readShardMap } from '../../src/shards/shard-map';
 
 const SECRET = 'hush-hush';
@@ -37,6 +38,31 @@ test('a map of classes that cover every restaurant once is read, and frozen', ()
 test('one database that has all restaurants is a map', () => {
   const one = readShardMap(map({ ...a, modulus: 1 }));
   expect(entryOf(one, '00000000-0000-0000-0000-000000000000').name).toBe('a');
+});
+
+test('a restaurant is looked for by one hash, however many databases there are', () => {
+  const many = readShardMap(
+    map(
+      ...Array.from({ length: LARGEST_MODULUS }, (_, remainder) => ({
+        ...{ ...a, name: `s${remainder}`, modulus: LARGEST_MODULUS, remainder, number: remainder },
+        url: `postgresql://db-${remainder}/payments`,
+      })),
+    ),
+  );
+  const restaurants = Array.from({ length: 10 }, () => randomUUID());
+  // Each hash reads the bytes of an id.
+  const hashes = jest.spyOn(Buffer, 'from');
+  const entries = restaurants.map((id) => entryOf(many, id));
+  expect(hashes).toHaveBeenCalledTimes(restaurants.length);
+  hashes.mockRestore();
+  expect(entries.every((entry, index) => owns(entry, restaurants[index]!))).toBe(true);
+});
+
+test('what has been read is taken as it is: a source and who loads from it both read', () => {
+  const read = readShardMap(map(a, b));
+  expect(readShardMap(read)).toBe(read);
+  // A frozen map that nobody has read is none yet.
+  expect(() => readShardMap(Object.freeze(map(a)))).toThrow(ConfigurationError);
 });
 
 test.each([
