@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DataSource } from 'typeorm';
+import { inTime } from '../database/in-time';
 import { type Session, sessionOf } from '../database/session';
 import { DatabaseUnavailableError, TransactionConflictError } from '../errors';
 
@@ -52,7 +53,7 @@ export class Replica {
       // Also where it is closed during the pause: a look would open it again, for nobody to close.
       if (this.#isClosed) return { reason: 'closed' };
       try {
-        const { follows, found } = await before(deadline, this.#look(look));
+        const { follows, found } = await inTime(this.#look(look), deadline - performance.now(), giveUp);
         if (!follows) return this.#rest({ reason: 'promoted' });
         if (found !== undefined) return { found };
       } catch (error) {
@@ -85,16 +86,7 @@ export class Replica {
   }
 }
 
-/** What work comes to, unless that takes too long. */
-async function before<T>(deadline: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const timeUp = () => reject(new DatabaseUnavailableError('ETIMEDOUT'));
-    timer = setTimeout(timeUp, Math.max(0, deadline - performance.now()));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** @throws DatabaseUnavailableError */
+function giveUp(): never {
+  throw new DatabaseUnavailableError('ETIMEDOUT');
 }

@@ -1,15 +1,16 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { inTime } from '../database/in-time';
 import { ConfigurationError } from '../errors';
 import { readShardMap, type ShardMap, type ShardMapSource } from './shard-map';
 
 /** A source that does not answer must not keep calls waiting for ever. */
-const LONGEST_LOAD_MS = 10_000;
+export const LONGEST_LOAD_MS = 10_000;
 
 /** Loads the map from its source, one load at a time, however many ask. */
 export class MapLoader {
   readonly #source: ShardMapSource;
   #running: Promise<ShardMap> | undefined;
   #next: Promise<ShardMap> | undefined;
+  #isAway = false;
 
   constructor(source: ShardMapSource) {
     this.#source = source;
@@ -18,6 +19,11 @@ export class MapLoader {
   /** The load that is under way, if there is one: it may have read what was there before the caller asked. */
   get running(): Promise<ShardMap> | undefined {
     return this.#running;
+  }
+
+  /** The load that ended last has failed. */
+  get isAway(): boolean {
+    return this.#isAway;
   }
 
   /** A load that begins after the call: it waits for the one under way, and is one for all who wait with it. */
@@ -30,26 +36,26 @@ export class MapLoader {
   }
 
   async #loadInTime(): Promise<ShardMap> {
-    const answered = new AbortController();
-    const late = sleep(LONGEST_LOAD_MS, undefined, { signal: answered.signal, ref: false }).then(() => {
-      throw new ConfigurationError(`Shard map: its source has not answered for ${LONGEST_LOAD_MS / 1_000} seconds.`);
-    });
-    late.catch(() => undefined);
-    try {
-      return readShardMap(await Promise.race([this.#source.load(), late]));
-    } finally {
-      answered.abort();
-    }
+    return readShardMap(await inTime(this.#source.load(), LONGEST_LOAD_MS, () => refuse(LONGEST_LOAD_MS)));
   }
 
   #begin(): Promise<ShardMap> {
     this.#next = undefined;
     const running = this.#loadInTime();
     this.#running = running;
-    const end = () => {
+    const end = (isAway: boolean) => {
+      this.#isAway = isAway;
       if (this.#running === running) this.#running = undefined;
     };
-    running.then(end, end);
+    running.then(
+      () => end(false),
+      () => end(true),
+    );
     return running;
   }
+}
+
+/** @throws ConfigurationError */
+export function refuse(afterMs: number): never {
+  throw new ConfigurationError(`Shard map: its source has not answered for ${afterMs / 1_000} seconds.`);
 }

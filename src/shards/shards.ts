@@ -1,6 +1,7 @@
 import { PaymentConfigsOptions } from '../configs/restaurant-payment-configs';
 import { type PostgresOptions } from '../connection/data-source-settings';
 import { createDataSourceOptions } from '../data-source';
+import { inTime } from '../database/in-time';
 import { translateError } from '../database/translate-error';
 import {
   AuthRequestNotFoundError,
@@ -16,7 +17,7 @@ import { AllShards, type Answers } from './all-shards';
 import { validateSettings } from '../validation/validate-options';
 import { assertFence, assertSameHash } from './assert-shard';
 import { fanOut, type Fanned } from './fan-out';
-import { MapLoader } from './map-loader';
+import { LONGEST_LOAD_MS, MapLoader, refuse } from './map-loader';
 import { type Shard, shardOf } from './shard';
 import { ShardsOptions, type ShardsSettings } from './shards-settings';
 import { ShardDatabase } from './shard-database';
@@ -30,6 +31,15 @@ interface InForce {
   /** By the name. A failure is not kept. */
   readonly shards: Map<string, Promise<Shard>>;
 }
+
+/** For how long a call waits for a map that it can do without. */
+const PATIENCE_MS = 250;
+
+/** For how long a refusal waits for a source that has failed the last time. */
+const AWAY_MS = 1_000;
+
+/** A map that was loaded so lately knows of what is missing: a split removes rows long after the map has changed. */
+const NEW_MS = 1_000;
 
 /**
  * Several databases, each with the requests of its own restaurants: see docs/explanation/scale.md. An operation concerns one
@@ -53,7 +63,6 @@ export class Shards {
   #inForce: InForce | undefined;
   #loadedAt = -Infinity;
   #refreshing: Promise<void> | undefined;
-  #isSourceAway = false;
   #isDestroyed = false;
 
   /** @throws ConfigurationError naming each setting that is wrong */
@@ -99,6 +108,9 @@ export class Shards {
    * request, hold or lease there, the map is reloaded, and where it names another database now the work is done once more at that one. The
    * statement that was refused has written nothing; the work is one operation, or something that may be repeated.
    *
+   * A source that hangs keeps what is missing waiting for a quarter of a second, and a refusal for ten seconds; once it has failed, not at all, and for one.
+   * For what is missing a map that is less than a second old counts as new.
+   *
    * @throws WrongShardError the map still names the database that has refused: a split is about to change it. Try again
    * @throws what the work throws, and {@link of}
    *
@@ -114,7 +126,10 @@ export class Shards {
       // A repository of TypeORM throws the database's refusal as it was said.
       const told = translateError(error);
       if (!MAY_HAVE_MOVED.some((type) => told instanceof type)) throw error;
-      const current = await this.#newerThan(used, told);
+      // What is missing is most often nowhere: it neither has the source asked each time, nor waits for one that hangs.
+      const current = await (told instanceof WrongShardError
+        ? this.#newerThan(used)
+        : this.#notOlderThan(NEW_MS).catch(() => used));
       const newer = entryOf(current.map, restaurantId);
       if (newer.url === entry.url) throw error;
       return await this.#runAt(current, newer, work);
@@ -242,43 +257,62 @@ export class Shards {
 
   /** The map in use, which is loaded again first where that was too long ago. */
   async #newEnough(): Promise<InForce> {
+    return this.#reloadEveryMs === 0 ? this.#current() : await this.#notOlderThan(this.#reloadEveryMs);
+  }
+
+  async #notOlderThan(ms: number): Promise<InForce> {
     const current = this.#current();
-    if (this.#reloadEveryMs === 0 || performance.now() - this.#loadedAt < this.#reloadEveryMs) return current;
-    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
-    // A source that gave no answer the last time keeps nobody waiting.
-    if (!this.#isSourceAway) await this.#refreshing;
+    if (performance.now() - this.#loadedAt < ms) return current;
+    this.#refreshing ??= this.#waitFor(this.#refresh());
+    await this.#refreshing;
     return this.#current();
+  }
+
+  /**
+   * For all who come while the map is loaded: together they wait for {@link PATIENCE_MS}, and not at all for a source that gave no
+   * answer the last time.
+   */
+  #waitFor(refresh: Promise<void>): Promise<void> {
+    const end = () => (this.#refreshing = undefined);
+    refresh.then(end, end);
+    return inTime(refresh, this.#loader.isAway ? 0 : PATIENCE_MS, () => undefined);
   }
 
   /** Never rejects. */
   async #refresh(): Promise<void> {
     try {
       await this.reload();
-      this.#isSourceAway = false;
     } catch (error) {
-      this.#isSourceAway = true;
       this.#loadedAt = performance.now();
       this.#onReloadFailed?.(error);
     }
   }
 
-  /** The map that others have loaded since, or are loading; else one that is loaded now. */
-  async #newerThan(used: InForce, because: unknown): Promise<InForce> {
+  /**
+   * The map that others have loaded since, or are loading; else one that is loaded now.
+   *
+   * @throws WrongShardError there is none in time
+   */
+  async #newerThan(used: InForce): Promise<InForce> {
+    const ms = this.#loader.isAway ? AWAY_MS : LONGEST_LOAD_MS;
     try {
-      const running = this.#loader.running;
-      if (this.#current() === used && running) {
-        const loaded = await running.catch(() => undefined);
-        if (loaded) this.#adopt(loaded);
-      }
-      if (this.#current() === used) await this.reload();
+      await inTime(this.#loadAfter(used), ms, () => refuse(ms));
     } catch (error) {
-      if (!(because instanceof WrongShardError)) throw because;
       throw new WrongShardError(
         'The restaurant is in another database, and the map of shards cannot be reloaded now. Nothing was written.',
         { cause: error },
       );
     }
     return this.#current();
+  }
+
+  async #loadAfter(used: InForce): Promise<void> {
+    const running = this.#loader.running;
+    if (this.#current() === used && running) {
+      const loaded = await running.catch(() => undefined);
+      if (loaded) this.#adopt(loaded);
+    }
+    if (this.#current() === used) await this.reload();
   }
 }
 

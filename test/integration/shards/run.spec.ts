@@ -4,7 +4,9 @@ import { createDataSourceOptions, PaymentEventsDataSource } from '../../../src/d
 import { DatabaseUnavailableError, WrongShardError } from '../../../src/errors';
 import { owns } from '../../../src/fence/residue';
 import { type Shard } from '../../../src/shards/shard';
+import { LONGEST_LOAD_MS } from '../../../src/shards/map-loader';
 import { Shards } from '../../../src/shards/shards';
+import { type ShardsSettings } from '../../../src/shards/shards-settings';
 import { useTestDatabase } from '../../support/database/use-test-database';
 import { anAuthorization, anAuthorizeCommand } from '../../support/requests/auth-requests';
 import { atOnce } from '../../support/requests/races';
@@ -17,8 +19,8 @@ const before = () => mapOf(1, { a: { ...WHOLE, url: a.url } });
 const after = () => mapOf(2, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: b.url } });
 const opened: Shards[] = [];
 
-async function open(source: ReplaceableSource): Promise<Shards> {
-  const shards = new Shards(source, { reloadEveryMs: 0 });
+async function open(source: ReplaceableSource, settings: ShardsSettings = {}): Promise<Shards> {
+  const shards = new Shards(source, { reloadEveryMs: 0, ...settings });
   opened.push(shards);
   return await shards.open();
 }
@@ -36,6 +38,7 @@ afterEach(async () => {
   for (const shards of opened.splice(0)) await shards.destroy();
 });
 
+const codeOf = ({ code }: { code?: string }) => code;
 const move = () => moveRestaurants({ from: a, keeps: EVEN, to: b, moves: ODD });
 test('each write with an old map is refused by the database, and made once at the one that a reloaded map names', async () => {
   const source = new ReplaceableSource(before());
@@ -123,6 +126,7 @@ test('a request that a split has removed from its old database is found at the n
   await move();
   await a.query('DELETE FROM auth_request_state; DELETE FROM auth_idempotency_keys');
   source.map = after();
+  await delay(TOO_OLD_MS);
   const command = { restaurantId, authRequestId, idempotencyKey: 'v', reason: 'r' };
   await expect(shards.run(restaurantId, ({ requests }) => requests.requestVoid(command))).resolves.toMatchObject({
     authRequestId,
@@ -133,8 +137,91 @@ test('a request that a split has removed from its old database is found at the n
   );
   await expect(shards.run(restaurantId, work)).rejects.toMatchObject({ code: 'AUTH_REQUEST_NOT_FOUND' });
   source.map = { version: 3, shards: [] };
+  await delay(TOO_OLD_MS);
   await expect(shards.run(restaurantId, work)).rejects.toMatchObject({ code: 'AUTH_REQUEST_NOT_FOUND' });
   expect(work).toHaveBeenCalledTimes(2);
+});
+
+/** What is missing has the map loaded again when it is older than a second. */
+const TOO_OLD_MS = 1_100;
+const MISSING = {
+  authRequestId: '0191d8e4-8a8a-7a8a-8a8a-0123456789ab',
+  ...{ idempotencyKey: 'v', reason: 'r' },
+};
+
+test('however many ask for what there is not, the map is loaded once a second at most', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  const begun = performance.now();
+  const restaurantId = aRestaurantOf(ODD);
+  for (let count = 0; count < 100; count++) {
+    await expect(
+      shards.run(restaurantId, ({ requests }) => requests.requestVoid({ ...MISSING, restaurantId })),
+    ).rejects.toMatchObject({ code: 'AUTH_REQUEST_NOT_FOUND' });
+  }
+  // Open has loaded it once.
+  expect(source.loads).toBeLessThanOrEqual(1 + Math.floor((performance.now() - begun) / 1_000));
+});
+
+/** How long a load may take in this test, which in truth is ten seconds. */
+function loadsMayTake(ms: number): void {
+  const real = setTimeout;
+  const changed = (run: () => void, after?: number) => real(run, after === LONGEST_LOAD_MS ? ms : after);
+  jest.spyOn(globalThis, 'setTimeout').mockImplementation(changed);
+}
+afterEach(() => jest.restoreAllMocks());
+const FOR_EVER = 2_147_483_647;
+const never = () => new Promise<never>(() => undefined);
+
+test('a source that never answers keeps no call that can do without it from its end', async () => {
+  const source = new ReplaceableSource(before());
+  const onReloadFailed = jest.fn();
+  const shards = await open(source, { reloadEveryMs: 1, onReloadFailed });
+  loadsMayTake(FOR_EVER);
+  const load = jest.fn(never);
+  source.load = load;
+  await delay(TOO_OLD_MS);
+  const restaurantId = aRestaurantOf(ODD);
+  const missing = () =>
+    shards.run(restaurantId, ({ requests }) => requests.requestVoid({ ...MISSING, restaurantId })).catch(codeOf);
+  const calls = async () => [
+    (await shards.of(restaurantId)).name,
+    (await shards.each(({ name }) => Promise.resolve(name))).results.length,
+    await missing(),
+    await missing(),
+  ];
+  const found = ['a', 1, 'AUTH_REQUEST_NOT_FOUND', 'AUTH_REQUEST_NOT_FOUND'];
+  await expect(Promise.all([calls(), calls(), calls()])).resolves.toEqual([found, found, found]);
+  expect([load.mock.calls.length, onReloadFailed.mock.calls.length]).toEqual([1, 0]);
+});
+
+const refusedBy = (shards: Shards) =>
+  shards
+    .run(aRestaurantOf(ODD), () => Promise.reject(new WrongShardError('elsewhere')))
+    .catch((error: unknown) => error);
+const NOT_RELOADED = { code: 'WRONG_SHARD', cause: { code: 'CONFIGURATION' } };
+
+test('a refusal waits for a source that hangs as long as one load may take, also where another was under way', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  await shards.of(aRestaurantOf(ODD));
+  loadsMayTake(500);
+  source.load = never;
+  const underWay = shards.reload().catch(codeOf);
+  const refused = refusedBy(shards);
+  const next = shards.reload().catch(codeOf);
+  await expect(Promise.race([refused, next])).resolves.toMatchObject(NOT_RELOADED);
+  await expect(Promise.all([underWay, next])).resolves.toEqual(['CONFIGURATION', 'CONFIGURATION']);
+});
+
+test('a refusal waits a second alone for a source that has failed the last time', async () => {
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  source.load = () => Promise.reject(new Error('away'));
+  await expect(refusedBy(shards)).resolves.toMatchObject({ code: 'WRONG_SHARD', cause: new Error('away') });
+  loadsMayTake(FOR_EVER);
+  source.load = never;
+  await expect(refusedBy(shards)).resolves.toMatchObject(NOT_RELOADED);
 });
 
 test('what is refused for another reason is not repeated', async () => {
