@@ -149,6 +149,21 @@ describe('--all and --shard', () => {
     expect((await here('status', '--shard', 'a', '--all')).exitCode).toBe(64);
   });
 
+  test('of check take the class and the number from the map, so that neither is given beside them', async () => {
+    use(twoShards());
+    for (const own of [
+      ['--class', '0/2'],
+      ['--number', '0'],
+    ]) {
+      for (const which of [['--shard', 'a'], ['--all']]) {
+        const { stderr, exitCode } = await here('check', ...which, ...own);
+        expect(stderr).toContain(`option '${own[0]}`);
+        expect(stderr).toContain(`cannot be used with option '${which[0]}`);
+        expect(exitCode).toBe(64);
+      }
+    }
+  });
+
   test('run a command for each database, under a heading, and sum up', async () => {
     use(twoShards());
     const { stdout, stderr, exitCode } = await cli('migrate', '--all');

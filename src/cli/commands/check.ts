@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
 import { ConfigurationError } from '../../errors';
@@ -31,8 +31,16 @@ export function checkCommand(): Command {
     )
     .option('--role-prefix <name>', "what the names of the services' roles begin with", DEFAULT_ROLE_PREFIX)
     .option('--ignore-privileges', 'ignore privileges, on a database where grants does not run')
-    .option('--class <remainder/modulus>', 'the restaurants that its fence must let in, such as 1/4', classOf)
-    .option('--number <n>', 'the number of the database, in whose range its sequences must count', wholeNumber)
+    .addOption(
+      ofMap('--class <remainder/modulus>', 'the restaurants that its fence must let in, such as 1/4').argParser(
+        classOf,
+      ),
+    )
+    .addOption(
+      ofMap('--number <n>', 'the number of the database, in whose range its sequences must count').argParser(
+        wholeNumber,
+      ),
+    )
     .option('--json', 'print one JSON object a line: each object that differs, then the summary');
   return overShards(
     command,
@@ -66,6 +74,9 @@ export function checkCommand(): Command {
     },
   );
 }
+
+/** With a map it is the map that says so. */
+const ofMap = (flags: string, description: string) => new Option(flags, description).conflicts(['all', 'shard']);
 
 function classOf(text: string): ResidueClass {
   const [, remainder, modulus] = /^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? [];
