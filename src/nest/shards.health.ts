@@ -1,3 +1,5 @@
+import { type DataSource } from 'typeorm';
+import { inTime } from '../database/in-time';
 import { type Shards } from '../shards/shards';
 import {
   type HealthResult,
@@ -13,15 +15,26 @@ export type ShardHealth = { readonly status: 'up' | 'down' } & Record<string, un
 export type ShardsHealthResult<Key extends string> = HealthResult<Key> &
   Record<Key, { readonly shards: Readonly<Record<string, ShardHealth>> }>;
 
+/** How long a probe waits for the other databases once one has answered: kubelet waits for a second in all. */
+export const GRACE_MS = 500;
+
+/** Looks at databases that have not answered yet. */
+type Looks = WeakMap<DataSource, Promise<ShardHealth>>;
+
 /**
  * Health indicators over several databases, for `@nestjs/terminus`. A database that is away stops its own restaurants alone,
  * so that it takes no pod out of service: `shards` of each answer names it.
+ *
+ * A probe must not wait for one that hangs: `database` and `migrations` are answered half a second after the first database has. `outbox`
+ * and `holds` hear every database, or what stopped it, which takes as long as a statement may.
  *
  * @example
  * await healthCheckService.check([() => health.database('databases'), () => health.migrations('migrations')]);
  */
 export class ShardsHealth {
   readonly #shards: Shards;
+  /** One of a probe at each database: however many probes ask one that hangs, they do not take up its connections. */
+  readonly #looks = { database: new WeakMap(), migrations: new WeakMap() };
 
   constructor(shards: Shards) {
     this.#shards = shards;
@@ -29,12 +42,12 @@ export class ShardsHealth {
 
   /** Whether any database answers: down where none does. For a readiness probe. */
   database<Key extends string>(key: Key): Promise<ShardsHealthResult<Key>> {
-    return this.#ask(key, 'some', (health) => health.database('shard'));
+    return this.#ask(key, { needed: 'some', looks: this.#looks.database }, (health) => health.database('shard'));
   }
 
   /** Whether every database that answers has all the migrations of this version. */
   migrations<Key extends string>(key: Key): Promise<ShardsHealthResult<Key>> {
-    return this.#ask(key, 'all', (health) => health.migrations('shard'));
+    return this.#ask(key, { needed: 'all', looks: this.#looks.migrations }, (health) => health.migrations('shard'));
   }
 
   /**
@@ -43,7 +56,7 @@ export class ShardsHealth {
    * @throws InvalidCommandError
    */
   outbox<Key extends string>(key: Key, options?: OutboxHealthOptions): Promise<ShardsHealthResult<Key>> {
-    return this.#ask(key, 'all', (health) => health.outbox('shard', options));
+    return this.#ask(key, { needed: 'all' }, (health) => health.outbox('shard', options));
   }
 
   /**
@@ -52,24 +65,51 @@ export class ShardsHealth {
    * @throws InvalidCommandError
    */
   holds<Key extends string>(key: Key, options?: HoldsHealthOptions): Promise<ShardsHealthResult<Key>> {
-    return this.#ask(key, 'all', (health) => health.holds('shard', options));
+    return this.#ask(key, { needed: 'all' }, (health) => health.holds('shard', options));
   }
 
   async #ask<Key extends string>(
     key: Key,
-    needed: 'some' | 'all',
-    look: (health: PaymentEventsDbHealth) => Promise<HealthResult<'shard'>>,
+    // A probe has looks.
+    { needed, looks }: { readonly needed: 'some' | 'all'; readonly looks?: Looks },
+    ask: (health: PaymentEventsDbHealth) => Promise<HealthResult<'shard'>>,
   ): Promise<ShardsHealthResult<Key>> {
-    const { results, away } = await this.#shards.each(({ dataSource }) => look(new PaymentEventsDbHealth(dataSource)));
-    const said = results.map(({ shard, value }) => [shard, value.shard] as const);
-    const missing = away.map(
-      ({ shard, error: { code, message } }) => [shard, { status: 'down', code, message }] as const,
-    );
-    const isUp = ([, { status, code }]: (typeof said)[number]) => status === 'up' || (needed === 'all' && isAway(code));
-    const status = (needed === 'some' ? said.some(isUp) : said.every(isUp)) ? 'up' : 'down';
-    return { [key]: { status, shards: Object.fromEntries([...said, ...missing]) } } as ShardsHealthResult<Key>;
+    const said = new Map<string, ShardHealth>();
+    const silent = new Map<string, ShardHealth>();
+    let answer!: () => void;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const all = this.#shards
+      .each(async ({ name, dataSource }) => {
+        const look = async () => (await ask(new PaymentEventsDbHealth(dataSource))).shard;
+        const seen = await (looks ? once(looks, dataSource, look) : look());
+        said.set(name, seen);
+        if (!isAway(seen.code)) answer();
+      })
+      .then(({ away }) => {
+        for (const { shard, error } of away) silent.set(shard, down(error.code, error.message));
+      });
+    const nameLate = () => {
+      const late = this.#shards.map.shards.filter(({ name }) => !said.has(name));
+      for (const { name } of late) silent.set(name, down('DATABASE_TIMEOUT', 'It had not answered when others had.'));
+    };
+    await (looks ? Promise.race([all, answered.then(() => inTime(all, GRACE_MS, nameLate))]) : all);
+    const isUp = ({ status, code }: ShardHealth) => status === 'up' || (needed === 'all' && isAway(code));
+    const answers = [...said.values()];
+    const status = (needed === 'some' ? answers.some(isUp) : answers.every(isUp)) ? 'up' : 'down';
+    return { [key]: { status, shards: Object.fromEntries([...said, ...silent]) } } as ShardsHealthResult<Key>;
   }
 }
+
+/** The look that is under way, or another one. */
+function once(looks: Looks, dataSource: DataSource, look: () => Promise<ShardHealth>): Promise<ShardHealth> {
+  const running = looks.get(dataSource);
+  if (running) return running;
+  const begun = look().finally(() => looks.delete(dataSource));
+  looks.set(dataSource, begun);
+  return begun;
+}
+
+const down = (code: string, message: string) => ({ status: 'down', code, message }) as const;
 
 /** Of a database that was open, and does not answer now. */
 const isAway = (code: unknown): boolean => code === 'DATABASE_UNAVAILABLE' || code === 'DATABASE_TIMEOUT';

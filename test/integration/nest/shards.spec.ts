@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { Outbox, Shards, type ShardMap } from '../../../src';
 import { PaymentEventsDbModule, ShardsHealth, type ShardsModuleOptions } from '../../../src/nest';
 import { addFence, FENCED_TABLES } from '../../../src/fence/fence-sql';
+import { GRACE_MS } from '../../../src/nest/shards.health';
 import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { aConfig, TestKeyring } from '../../support/configs/configs';
 import { Proxy } from '../../support/database/proxy';
@@ -32,6 +33,14 @@ beforeEach(async () => {
   await clear(a);
   await clear(b);
 });
+
+/** Probes wait for every database: without it, what is slow here would be late. */
+beforeEach(() => {
+  const real = setTimeout;
+  const changed = (run: () => void, after?: number) => real(run, after === GRACE_MS ? 2_147_483_647 : after);
+  jest.spyOn(globalThis, 'setTimeout').mockImplementation(changed);
+});
+afterEach(() => jest.restoreAllMocks());
 
 const start = (options: ShardsModuleOptions, logger: NestLog | false = false) =>
   NestFactory.createApplicationContext(PaymentEventsDbModule.forShards(options) as never, {
@@ -121,6 +130,40 @@ test('starts although a database is away, stays up for the rest, and opens it wh
   }
   await app.close();
   expect(publisher.closed).toBe(1);
+  await proxy.close();
+});
+
+test('a probe waits neither for a database that hangs nor for one that hangs while it is opened', async () => {
+  jest.restoreAllMocks();
+  const proxy = await Proxy.start(b.url);
+  // Nothing else ends the wait: neither a statement nor a connection is given up.
+  const dataSource = { statementTimeoutMs: 0, connectTimeoutMs: 2_147_483_647, applicationName: 'probed' };
+  const source = sourceOf(both(proxy.url));
+  const app = await start({ shards: source, dataSource });
+  const health = app.get(ShardsHealth);
+  const late = { status: 'down', code: 'DATABASE_TIMEOUT', message: 'It had not answered when others had.' };
+  const answer = { it: { status: 'up', shards: { a: { status: 'up' }, b: late } } };
+  const bothHang = async () => {
+    for (const indicator of ['database', 'migrations'] as const) {
+      await expect(health[indicator]('it')).resolves.toEqual(answer);
+    }
+  };
+  proxy.swallow = 'answers';
+  // Nor does each probe take one more of its connections.
+  for (let probe = 0; probe < 3; probe++) await bothHang();
+  const sessions = await b.query('SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name = $2', [
+    ...[b.name, dataSource.applicationName],
+  ]);
+  expect(sessions.length).toBeLessThanOrEqual(2);
+  // Another address of the same, to which no connection is open yet.
+  const another = new URL(proxy.url);
+  another.searchParams.set('application_name', 'another');
+  source.map = { ...both(another.href), version: 2 };
+  await app.get(Shards).reload();
+  await bothHang();
+  proxy.swallow = 'nothing';
+  proxy.cut();
+  await app.close();
   await proxy.close();
 });
 
