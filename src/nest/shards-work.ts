@@ -23,6 +23,8 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
   readonly #options: ShardsModuleOptions;
   /** By the names of their databases. */
   readonly #works = new Map<string, { readonly dataSource: DataSource; readonly work: BackgroundWork }>();
+  /** Stops that have not ended: of a database that hangs they take as long as a statement may. */
+  readonly #ending = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
 
@@ -40,7 +42,7 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
   async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.#timer);
     await this.#looking;
-    await Promise.all([...this.#works.values()].map(({ work }) => work.stop()));
+    await Promise.all([...this.#ending, ...[...this.#works.values()].map(({ work }) => work.stop())]);
     await closeAll(this.#options.relay?.publishers);
   }
 
@@ -64,7 +66,8 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
       // One that is away waits by itself.
       if (inMap.has(name) && (found.get(name)?.dataSource ?? dataSource) === dataSource) continue;
       this.#works.delete(name);
-      await work.stop();
+      // Not waited for: the database may have another address since it hangs at this one, and two relays of one share the work.
+      this.#end(work);
     }
     for (const [name, { dataSource }] of found) {
       if (this.#works.has(name)) continue;
@@ -72,6 +75,14 @@ export class ShardsWork implements OnApplicationBootstrap, BeforeApplicationShut
       this.#works.set(name, { dataSource, work });
       work.onApplicationBootstrap();
     }
+  }
+
+  #end(work: BackgroundWork): void {
+    const ending = work
+      .stop()
+      .catch((error: unknown) => this.#logger.error(`The work at a database did not end well: ${inWords(error)}`))
+      .finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
   }
 }
 

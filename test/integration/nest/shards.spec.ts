@@ -271,6 +271,33 @@ test('each database has its relay and its sweeper, those of a new map too; those
   await expect(new Outbox(await a.dataSource()).stats()).resolves.toMatchObject({ pending: 0 });
 });
 
+test('a database that hangs and is given another address has its relay there, without the end of that at the old one', async () => {
+  const proxy = await Proxy.start(b.url);
+  const publisher = new ClosingPublisher();
+  const source = sourceOf(both(proxy.url));
+  const app = await start({
+    shards: source,
+    // No statement is ever given up.
+    dataSource: { reloadEveryMs: 1, statementTimeoutMs: 0 },
+    relay: { publishers: publisher, pollIntervalMs: 5 },
+  });
+  const restaurantId = aRestaurantOf(ODD);
+  const authorize = () =>
+    app.get(Shards).run(restaurantId, ({ requests }) => requests.authorize(anAuthorizeCommand({ restaurantId })));
+  await authorize();
+  await until('it delivers', () => publisher.published.length === 1);
+  proxy.swallow = 'answers';
+  source.map = { ...both(), version: 2 };
+  await until('the map is loaded', () => app.get(Shards).map.version === 2);
+  await authorize();
+  await until('it delivers at the new address', () => publisher.published.length === 2);
+  expect(publisher.closed).toBe(0);
+  proxy.cut();
+  await app.close();
+  expect(publisher.closed).toBe(1);
+  await proxy.close();
+});
+
 test('a look that goes wrong is logged, and ends neither the process nor the work at the databases', async () => {
   const log = new NestLog();
   const publisher = new ClosingPublisher();
