@@ -5,8 +5,6 @@ module.exports = {
   ...config,
   roots: ['<rootDir>/test/chaos'],
   testMatch: ['**/*.chaos.ts'],
-  globalSetup: undefined,
-  globalTeardown: undefined,
   // Each has processes enough for a machine.
   maxWorkers: 1,
 };

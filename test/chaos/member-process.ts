@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { type Readable, type Writable } from 'node:stream';
+import { compiled } from '../support/jest/compiled';
 import { type Entry } from './journal';
 
 const ROOT = join(__dirname, '../..');
@@ -11,23 +12,24 @@ const PAUSE = 'kill -STOP "$1" && sleep "$2"; kill -CONT "$1"';
 
 /** What a process is started with. */
 export interface Program {
-  /** A module and its arguments. */
-  readonly command: readonly string[];
+  /** Of `src` or `test`, by its path in the repository. */
+  readonly module: string;
+  readonly args?: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** What it says that is no {@link Entry}, such as what a relay logs, is not heard. */
   readonly hear: (entry: Entry) => void;
 }
 
-/** A process of TypeScript that ends with this one, and can be killed and paused. */
+/** A process that ends with this one, and can be killed and paused. */
 export class MemberProcess {
   /** The exit code; null where it was killed. */
   readonly ended: Promise<number | null>;
   stderr = '';
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
 
-  constructor({ command, env, hear }: Program) {
-    const imports = ['--import', 'tsx', '--import', './test/fixtures/relay/bound-to-test.ts'];
-    this.#child = spawn(process.execPath, [...imports, ...command], {
+  constructor({ module, args = [], env, hear }: Program) {
+    const bound = ['--require', compiled('test/fixtures/relay/bound-to-test.ts')];
+    this.#child = spawn(process.execPath, [...bound, compiled(module), ...args], {
       cwd: ROOT,
       env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...env },
       stdio: ['pipe', 'pipe', 'pipe'],

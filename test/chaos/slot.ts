@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Entry } from './journal';
-import { MemberProcess } from './member-process';
+import { MemberProcess, type Program } from './member-process';
 import { type Network } from './network';
 import { type WorldDatabase } from './world-database';
 
@@ -23,7 +23,7 @@ export class Slot {
     /** By a map; or one of them, as a relay. */
     readonly reaches: 'all' | WorldDatabase,
     readonly network: Network,
-    private readonly program: (start: number) => { command: string[]; env: Record<string, string> },
+    private readonly program: (start: number) => Omit<Program, 'hear'>,
     private readonly hear: (entry: Entry) => void,
   ) {}
 

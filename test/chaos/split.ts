@@ -56,7 +56,7 @@ async function runKilled(
     const next = left[0];
     const wait = next && dice.between(0, next[1]);
     const splitter: MemberProcess = world.hire({
-      command: ['test/chaos/members/splitter.ts'],
+      module: 'test/chaos/members/splitter.ts',
       env,
       hear: (entry) => {
         world.journal.push(entry);

@@ -6,6 +6,7 @@ import { type ResidueClass } from '../../src/fence/residue';
 import { setFence } from '../../src/fence/set-fence';
 import { type ShardMap } from '../../src/shards/shard-map';
 import { quietDataSource } from '../support/database/quiet-data-source';
+import { compiled } from '../support/jest/compiled';
 import { Dice } from './dice';
 import { ask } from './http';
 import { type Entry } from './journal';
@@ -25,7 +26,7 @@ const RELAYS = 2;
 
 const PACE = ['--retry-delay-ms', '20', '--max-retry-delay-ms', '500', '--max-reconnect-delay-ms', '300'];
 const BOUNDS = ['--batch-size', '20', '--max-attempts', '8'];
-const RELAY = ['src/cli/main.ts', 'relay', '--publisher', './test/chaos/publisher.ts', ...PACE, ...BOUNDS];
+const RELAY = ['relay', '--publisher', compiled('test/chaos/publisher.ts'), ...PACE, ...BOUNDS];
 
 /** All that takes part: databases on servers of their own, a processor, queues, and the processes around them. */
 export class World {
@@ -185,7 +186,7 @@ export class World {
     const ready = new Promise<string>((resolve) => {
       const hear = (entry: Entry) => 'ready' in entry && resolve(entry.ready);
       const env = { CHAOS_SEED: this.seed, BROKER_URL: this.queues.url };
-      this.#processor = new MemberProcess({ command: ['test/chaos/processor.ts'], env, hear });
+      this.#processor = new MemberProcess({ module: 'test/chaos/processor.ts', env, hear });
     });
     const ended = this.#processor.ended.then(() => {
       throw new Error(`The processor does not start: ${this.#processor.stderr}`);
@@ -197,7 +198,7 @@ export class World {
   #addMember(role: Role, name: string): void {
     const network = new Network(this.#fileOf(name));
     const program = (start: number) => ({
-      command: [`test/chaos/members/${role}.ts`],
+      module: `test/chaos/members/${role}.ts`,
       env: {
         ...this.#environment(name, start),
         ...{ CHAOS_FROM: String(this.#nextOf(name)), PAYMENT_EVENTS_DB_SHARDS: network.mapFile },
@@ -213,7 +214,8 @@ export class World {
       const network = new Network(this.#fileOf(name));
       const url = await network.urlOf(database);
       const program = (start: number) => ({
-        command: [...RELAY, '--publish-timeout-ms', this.calm ? '60000' : '2000'],
+        module: 'src/cli/main.ts',
+        args: [...RELAY, '--publish-timeout-ms', this.calm ? '60000' : '2000'],
         env: { ...this.#environment(name, start), PAYMENT_EVENTS_DB_POOL_SIZE: '2', DATABASE_URL: url },
       });
       this.slots.push(new Slot('relay', name, database, network, program, (entry) => this.journal.push(entry)));

@@ -5,13 +5,13 @@ import { currentTestRun, type TestRun } from '../../../src/testing/test-run';
 import { folderOf } from './once-a-run';
 
 const ROOT = join(__dirname, '../../..');
-/** What processes of the tests run: `src` is the program, and fixtures use what is in `support`. */
-const FOLDERS = ['src', 'test/fixtures', 'test/support'];
+/** What processes of the tests run: `src` is the program, and fixtures and members of the chaos use what is in `support`. */
+const FOLDERS = ['src', 'test/fixtures', 'test/support', 'test/chaos'];
 
 const compiledOf = (run: TestRun) => join(folderOf(run), 'compiled');
 
 /**
- * The JavaScript of a file of `src`, `test/fixtures` or `test/support`, as it was when the run began. A process of it starts in
+ * The JavaScript of a file of `src` or of one of these folders of `test`, as it was when the run began. A process of it starts in
  * half the time, and half the CPU, that one of TypeScript takes.
  *
  * @param path its path in the repository, such as `src/cli/main.ts`; a folder stands for its index
