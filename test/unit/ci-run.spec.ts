@@ -47,6 +47,8 @@ describe('.ci/run', () => {
     ['counts a failure through Shards', { REPORT: report(10, 0), BROKEN: 'test:shards' }, '19 passed, 1 failed'],
     ['counts a failed project', { REPORT: report(10, 0), BROKEN: 'test:outside' }, '19 passed, 1 failed'],
     ['counts a failed lint, and goes on', { REPORT: report(10, 0), BROKEN: 'lint' }, '19 passed, 1 failed'],
+    ['counts wrong types, and goes on', { REPORT: report(10, 0), BROKEN: 'typecheck' }, '19 passed, 1 failed'],
+    ['counts a failed build, and goes on', { REPORT: report(10, 0), BROKEN: 'build' }, '19 passed, 1 failed'],
     ['stops where nothing could be installed', { INSTALL: '1' }, '0 passed, 1 failed'],
   ])('%s', (_, env, lastLine) => {
     const { stdout, status } = spawnSync('bash', [join(folder, '.ci/run')], {
