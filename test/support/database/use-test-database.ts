@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { type PaymentEventsDataSource } from '../../../src/data-source';
-import { currentTestRun, FileDatabase } from '../../../src/testing';
+import { currentTestRun } from '../../../src/testing/test-run';
+import { FileDatabase } from '../../../src/testing/use-test-database';
 import { type FileGlobals } from '../jest/environment';
 import { FENCE_OF_ALL, openThroughShards, THROUGH_SHARDS } from '../shards/through-shards';
 import { requireNoSessions } from './require-no-sessions';
