@@ -13,7 +13,11 @@ const aWrittenNumber = fc
   .tuple(fc.constantFrom(...CARD_NUMBERS), fc.constantFrom('', ' ', '-', '\u00a0', ' - ', '  '))
   .map(([number, separator]) => number.replace(/(.{4})(?=.)/g, `$1${separator}`));
 
-const digits = (dice: Dice, length: number) => Array.from({ length }, () => dice.between(0, 9)).join('');
+function digits(dice: Dice, length: number): string {
+  let text = '';
+  while (text.length < length) text += dice.between(0, 9);
+  return text;
+}
 
 describe('what looks like a card number', () => {
   test.each(CARD_NUMBERS)('%s, of each issuer in each of its lengths, is one', (number) => {
@@ -79,10 +83,10 @@ describe('what looks like a card number', () => {
 
   test('no UUID is one, also where most of its groups are of decimal digits', () => {
     const dice = new Dice('UUIDs');
-    for (let run = 0; run < 50_000; run++) {
-      const groups = [8, 4, 4, 4, 12].map((length) => (dice.chance(0.8) ? digits(dice, length) : 'a'.repeat(length)));
-      expect(textHolds(groups.join('-'))).toBe(false);
-    }
+    const uuids = Array.from({ length: 50_000 }, () =>
+      [8, 4, 4, 4, 12].map((length) => (dice.chance(0.8) ? digits(dice, length) : 'a'.repeat(length))).join('-'),
+    );
+    expect(uuids.filter(textHolds)).toEqual([]);
   });
 
   test('a number of an issuer is found however it is written, between whatever stands beside it', () => {
@@ -117,10 +121,8 @@ describe('masking', () => {
     fc.assert(
       fc.property(texts, (text) => {
         const masked = maskText(text);
-        expect(textHolds(masked)).toBe(false);
-        expect(maskText(masked)).toBe(masked);
-        expect(masked.length).toBe(text.length);
-        expect(masked === text).toBe(!textHolds(text));
+        const isMasked = !textHolds(masked) && maskText(masked) === masked && masked.length === text.length;
+        return isMasked && (masked === text) === !textHolds(text);
       }),
       { ...seeded, numRuns: 20_000 },
     );
