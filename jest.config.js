@@ -31,7 +31,7 @@ module.exports = {
   },
   // Long enough for a machine that others load as well: it ends a test that hangs, and measures nothing.
   testTimeout: 180_000,
-  // One more than there are cores: tests wait for servers and processes.
-  maxWorkers: availableParallelism() + 1,
+  // Two more than there are cores: tests wait for servers and processes.
+  maxWorkers: availableParallelism() + 2,
   testSequencer: '<rootDir>/test/support/jest/longest-first.js',
 };
