@@ -13,7 +13,7 @@ import { SplitRefusedError } from './errors';
 import { numberProblems } from './number';
 import { type SplitSession } from './split-session';
 import { assertWhole, type Mark, type Standing } from './standing';
-import { sequencesFrom, TABLES } from './tables';
+import { TABLES } from './tables';
 
 /**
  * Makes the target ready for rows that are older than its checks, and marks it. Every row that is copied is new to the target,
@@ -38,8 +38,6 @@ export async function prepare(session: SplitSession, standing: Standing): Promis
     `COMMENT ON PUBLICATION ${SPLIT_MARK} IS '${JSON.stringify(mark)}'`,
     ...checks.map(({ statement }) => statement),
     ...FENCED_TABLES.map((table) => addFence(table, session.moves)),
-    // From here on: whether it has ever written of its own is seen by them.
-    ...sequencesFrom(session.first),
     // Those that migrations have inserted: the source has them too, and may have changed them.
     `DELETE FROM processors`,
     ...TABLES.map(addReceives),

@@ -102,13 +102,6 @@ const tooLate = () =>
     'The target has written of its own, or rows of the source were deleted: going back would lose that. Go on with the target.',
   ]);
 
-/** As where its cut-over was lost in a failover, and services have the new map. */
-const tooEarly = (first: bigint) =>
-  new SplitRefusedError('undo', [
-    'The target has written of its own without having taken over, or having lost that in a failover: going back would lose it. Let nobody ' +
-      `write there, and see what it is: SELECT * FROM payment_events WHERE id > ${first}.`,
-  ]);
-
 /** Every write of money draws from one of them, after it has the table that is locked here. */
 const stopIfDrawn = (first: bigint) => `DO $$
 BEGIN
@@ -131,7 +124,8 @@ async function close(session: SplitSession, { target, source, isHandedOver, isFo
     // First: it ends its workers, which may have tables locked.
     ...(target.hasSubscription ? DROP_SUBSCRIPTION : []),
     `LOCK TABLE ${FENCED_TABLES.join(', ')}, outbox IN ACCESS EXCLUSIVE MODE`,
-    stopIfDrawn(session.first),
+    // Before it has taken over it takes no writes.
+    ...(isHandedOver || isForgotten ? [stopIfDrawn(session.first)] : []),
     ...FENCED_TABLES.flatMap((table) => [
       dropFence(table),
       `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (false) NOT VALID`,
@@ -140,8 +134,7 @@ async function close(session: SplitSession, { target, source, isHandedOver, isFo
     `DROP PUBLICATION IF EXISTS ${SPLIT_MARK}`,
   ];
   await session.whileLocked('target', ...closing).catch((error: unknown) => {
-    if ((error as { code?: string }).code !== TOO_LATE) throw error;
-    throw isHandedOver || isForgotten ? tooLate() : tooEarly(session.first);
+    throw (error as { code?: string }).code === TOO_LATE ? tooLate() : error;
   });
 }
 
