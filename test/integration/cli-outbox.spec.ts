@@ -68,7 +68,7 @@ test('stats and failed print tables that a terminal can show, or JSON', async ()
       `^${first} +auth_request_queued +${aggregate} +10 +2026-11-20T10:00:00.000Z +1 +no\\\\u001b\\[2J\\\\nroute$`,
     ),
   );
-  expect(end).toBe('');
+  expect(end).toBe(`At most 1 are listed. Those after them: --after ${first}`);
   expect(JSON.parse(failedJson.stdout)).toMatchObject({ id: String(second), waiting: 0 });
 });
 
