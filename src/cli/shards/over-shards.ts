@@ -53,7 +53,7 @@ export function overShards<Args extends unknown[], Options extends OptionValues>
     const options = command.opts();
     const isForAll = !isForOne && options.all === true;
     for (const option of ours) delete options[option.attributeName()];
-    const given = [...command.processedArgs, options] as unknown as [...Args, Options];
+    const given = [...(command.processedArgs as unknown[]), options] as unknown as [...Args, Options];
     if (!isForAll && shard === undefined) return action(...given);
     const named = await shardsNamed(shard);
     const shards = choose ? await choose(named, ...given) : named;

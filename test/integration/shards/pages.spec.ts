@@ -64,7 +64,8 @@ type List = 'stuck' | 'unsettled' | 'holds';
 const list = async (which: List, at: Shards, page: { limit?: number; after?: string }) => {
   const all = at.all();
   if (which === 'holds') return await all.holds.list(page);
-  return await (which === 'stuck' ? all.listStuck : all.listUnsettled).call(all, { olderThanMs: 0, ...page });
+  const command = { olderThanMs: 0, ...page };
+  return which === 'stuck' ? await all.listStuck(command) : await all.listUnsettled(command);
 };
 const idsOf = (found: Found) =>
   found.items.map((item) => [item.authRequestId, 'processorAuthId' in item ? item.processorAuthId : ''].join(' '));
