@@ -16,15 +16,16 @@ const TIMES = 10;
  * @param isWhole of what was read: nothing in it was gone
  */
 export async function lookAgain<T>(look: () => Promise<T>, isWhole: (found: T) => boolean = () => true): Promise<T> {
-  let first: unknown;
+  let first: Error | undefined;
   for (let time = 1; ; time++) {
     try {
       const found = await look();
       if (isWhole(found) || time === TIMES) return found;
     } catch (error) {
-      const state = (originalOf(error as Error) as { code?: string }).code;
+      if (!(error instanceof Error)) throw error;
+      const state = (originalOf(error) as { code?: string }).code;
       // Within a transaction there is no second look.
-      if (first !== undefined && state === IN_FAILED_TRANSACTION) throw first;
+      if (first && state === IN_FAILED_TRANSACTION) throw first;
       if (time === TIMES || state !== INTERNAL_ERROR) throw error;
       first ??= error;
     }

@@ -183,7 +183,7 @@ describe('it is refused before anything is changed', () => {
     const reasons = await reasonsOf(world.renew({ url: latin.url }));
     expect(reasons).toContain('Database a: Its encoding is UTF8, and that of the reporting database LATIN2');
     expect(reasons).toContain("ENCODING 'UTF8' TEMPLATE template0");
-    expect(await withClient(latin.url, async (client) => (await client.query(SCHEMAS)).rows)).toEqual([]);
+    expect(await withClient(latin.url, async (client) => (await client.query<object>(SCHEMAS)).rows)).toEqual([]);
   });
 
   test('where the user does not own the reporting database', async () => {
