@@ -10,7 +10,7 @@ const TIMES = 10;
 
 /**
  * Reads a catalog once more where another session has changed it meanwhile. Functions that print an object, such as
- * `pg_get_viewdef`, look it up anew, with a younger snapshot than the statement that names it: what was dropped in between fails
+ * `pg_get_viewdef`, look it up by themselves, with a younger snapshot than the statement that names it: what was dropped in between fails
  * them, or gives null. Each look has a snapshot of its own; what fails each time is a fault of the server, and is thrown.
  *
  * @param isWhole of what was read: nothing in it was gone

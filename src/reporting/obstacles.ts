@@ -33,7 +33,7 @@ export async function assertFitForViews(
   if (own !== encoding) {
     reasons.push(
       `Its encoding is ${own}, and that of the reporting database ${encoding}: text would be sorted in two orders, and counted ` +
-        `wrong. Make the reporting database anew, with ENCODING '${own}' TEMPLATE template0.`,
+        `wrong. Make a new reporting database, with ENCODING '${own}' TEMPLATE template0.`,
     );
   }
   try {

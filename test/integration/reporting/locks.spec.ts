@@ -31,7 +31,7 @@ afterAll(async () => {
   await folder.remove();
 });
 
-/** Starts the server of reports, anew where it runs, with room for so many locks for each of 20 sessions. */
+/** Starts the server of reports, or ends and starts it, with room for so many locks for each of 20 sessions. */
 async function startWith(locks: string): Promise<void> {
   await server?.stop();
   const settings = { ...UNSAFE_BUT_FAST, max_connections: '20', max_locks_per_transaction: locks };
