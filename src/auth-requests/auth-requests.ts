@@ -230,7 +230,11 @@ export class AuthRequests {
 
   /**
    * PENDING and PROCESSING requests of an age: nobody has picked them up, or their worker is gone. The oldest first; the next
-   * page comes `after` the `cursor` of the last one, and the last page has fewer than `limit`.
+   * page comes `after` the `cursor` of the last one, and the last page has fewer than `limit`. What a split has moved to another
+   * database is not listed, also where it has left rows here: look for it there.
+   *
+   * @throws ConfigurationError the fences of the tables do not agree
+   * @throws WrongShardError a split sends restaurants to this database, which has none yet
    *
    * @example
    * let page = await requests.listStuck({ olderThanMs: 600_000 });
@@ -247,7 +251,7 @@ export class AuthRequests {
    * Requests, whatever their status, of which a processor may have been asked and nobody has recorded the answer: money
    * may be held. Have a worker call `startAttempt` on each that can be asked: it answers `settle`, or `proceed` where the
    * request is still open. The others are for a person: see `closeUnanswered`. Those that can be asked come first, each part by age, in pages
-   * as of {@link listStuck}. One whose time to be asked runs out between two pages comes again, among the others.
+   * as of {@link listStuck}, and of the same restaurants. One whose time to be asked runs out between two pages comes again, among the others.
    */
   listUnsettled(command: FindUnsettledCommand, manager?: EntityManager): Promise<UnsettledRequest[]> {
     return listUnsettled(sessionOf(this.#dataSource, manager), command);

@@ -2,6 +2,7 @@ import { IsOptional } from 'class-validator';
 import { bigint, boolean, float8, integer, orNull, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
+import { IS_OWNED, ownedColumns, readOwned } from '../fence/owned';
 import { LONGEST_AGE_MS, WholeNumber, WiderThan } from '../validation/rules';
 import { validateCommand } from '../validation/validate-command';
 import { type AuthRequest, COLUMNS, type Row, toAuthRequest } from './auth-request';
@@ -64,6 +65,7 @@ const windowColumns = {
   at_most: integer,
   after_us: orNull(bigint),
   after_id: orNull(uuid),
+  ...ownedColumns,
 } as const;
 
 function windowOf({ olderThanMs, withinMs, limit = 100, after }: FindCommand) {
@@ -91,14 +93,14 @@ const FIND_STUCK = operation({
   output: rowsOf<FoundRow>(),
   sql: `
     SELECT ${COLUMNS}, ${microsecondsOf('created_at')} AS created_at_us FROM auth_request_state CROSS JOIN input
-    WHERE status IN (${SQL.open}) AND ${IN_WINDOW}
+    WHERE status IN (${SQL.open}) AND ${IN_WINDOW} AND ${IS_OWNED}
       AND created_at >= ${AFTER} AND (created_at, auth_request_id) > (${AFTER}, after_id)
     ORDER BY created_at, auth_request_id LIMIT (SELECT at_most FROM input)`,
 });
 
 export async function listStuck(session: Session, input: FindCommand): Promise<FoundRequest[]> {
   const command = validateCommand({ FindCommand }, input);
-  const rows = await session.rows(FIND_STUCK, windowOf(command));
+  const rows = await session.rows(FIND_STUCK, { ...windowOf(command), ...(await readOwned(session)) });
   return rows.map((row) => ({ ...toAuthRequest(row), cursor: cursorOf(0, row) }));
 }
 
@@ -119,7 +121,7 @@ const FIND_UNSETTLED = operation({
   sql: `
     SELECT ${COLUMNS}, ${CAN_BE_ASKED} AS can_be_asked, ${microsecondsOf('created_at')} AS created_at_us
     FROM auth_request_state CROSS JOIN input
-    WHERE attempt_open AND ${IN_WINDOW} AND created_at >= ${AFTER_IN_PART}
+    WHERE attempt_open AND ${IN_WINDOW} AND ${IS_OWNED} AND created_at >= ${AFTER_IN_PART}
       AND (NOT (${CAN_BE_ASKED}), created_at, auth_request_id) > (coalesce(after_unaskable, false), ${AFTER}, after_id)
     ORDER BY can_be_asked DESC, created_at, auth_request_id LIMIT (SELECT at_most FROM input)`,
 });
@@ -129,6 +131,7 @@ export async function listUnsettled(session: Session, input: FindUnsettledComman
   const { settleWithinMs = StartAttemptCommand.DEFAULT_SETTLE_WITHIN_MS } = command;
   const rows = await session.rows(FIND_UNSETTLED, {
     ...windowOf(command),
+    ...(await readOwned(session)),
     after_unaskable: command.after?.startsWith('1') ?? null,
     settle_within_ms: settleWithinMs,
   });

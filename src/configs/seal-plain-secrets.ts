@@ -9,8 +9,7 @@ import { isExactJsonObject } from '../validation/json-rules';
 import { WholeNumber } from '../validation/rules';
 import { validateOptions } from '../validation/validate-options';
 import { dataKeyStore } from './data-key-store';
-import { IS_OWNED, ownedBy, ownedColumns } from '../fence/owned';
-import { readFence } from '../fence/read-fence';
+import { IS_OWNED, type ownedBy, ownedColumns, readOwned } from '../fence/owned';
 import { DataKeys } from './data-keys';
 import { SecretsUnreadableError } from './errors';
 import { type KeyProvider } from './key-provider';
@@ -121,7 +120,7 @@ export async function sealPlainSecrets(
   const { batchSize = 100, onProgress } = validateOptions({ SealOptions }, options);
   const session = sessionOf(dataSource);
   const left: { restaurantId: string; configVersion: string }[] = [];
-  const own = ownedBy(await readFence(session));
+  const own = await readOwned(session);
   if ((await session.write(IS_ONE_PLAIN, own)) === 0) return { sealed: 0, left };
   const keys = new DataKeys(provider, dataKeyStore(session));
   let after: StoredConfig | undefined;

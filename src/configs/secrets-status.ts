@@ -1,6 +1,7 @@
 import { type DataSource } from 'typeorm';
 import { operation, rowsOf } from '../database/operation';
 import { sessionOf } from '../database/session';
+import { IS_OWNED, ownedColumns, readOwned } from '../fence/owned';
 import { ANY_SECRET_FIELDS } from './read-config';
 import { HAS_PLAIN_SECRET } from './seal-plain-secrets';
 
@@ -20,7 +21,7 @@ export interface SecretsStatus {
 
 const COUNT = operation({
   name: 'count_secrets',
-  input: {},
+  input: ownedColumns,
   output: rowsOf<{ plain: number; sealed: number; nested: number; keys: { keyId: string; dataKeys: number }[] }>(),
   sql: `
     SELECT (count(*) FILTER (WHERE ${HAS_PLAIN_SECRET}))::integer AS plain,
@@ -31,12 +32,18 @@ const COUNT = operation({
            (SELECT coalesce(jsonb_agg(jsonb_build_object('keyId', key_encryption_key_id, 'dataKeys', number)
                                       ORDER BY key_encryption_key_id), '[]')
             FROM (SELECT key_encryption_key_id, count(*) AS number FROM data_keys GROUP BY 1) AS counted) AS keys
-    FROM restaurant_payment_configs JOIN processors USING (processor_name)`,
+    FROM restaurant_payment_configs JOIN processors USING (processor_name) CROSS JOIN input WHERE ${IS_OWNED}`,
 });
 
-/** Counts what is sealed, what is left to be, and what is wrapped under which key. Reads all versions of all restaurants. */
+/**
+ * Counts what is sealed, what is left to be, and what is wrapped under which key. Reads all versions of all restaurants. Those of
+ * restaurants that have moved to another database count there: here a split deletes them.
+ *
+ * @throws ConfigurationError the fences of the tables do not agree; WrongShardError a split sends restaurants to this database
+ */
 export async function secretsStatus(dataSource: DataSource): Promise<SecretsStatus> {
-  const counted = await sessionOf(dataSource).row(COUNT, {});
+  const session = sessionOf(dataSource);
+  const counted = await session.row(COUNT, await readOwned(session));
   const { plain, sealed, nested, keys } = counted!;
   return { plain, sealed, nested, dataKeys: keys };
 }

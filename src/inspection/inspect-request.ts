@@ -4,6 +4,7 @@ import { type Session } from '../database/session';
 import { transaction } from '../database/transaction';
 import { AuthRequestNotFoundError, DatabaseTimeoutError } from '../errors';
 import { decodeEvent } from '../event-store/event-codec';
+import { assertOwned } from '../fence/assert-owned';
 import { type EventRow, readRecords } from '../read-model/read-records';
 import { AS_THEY_ARE, readShape } from '../read-model/read-shape';
 import { differenceOf, type RequestDifference } from '../read-model/verification';
@@ -53,6 +54,8 @@ const ONE_SNAPSHOT = {
  *
  * @throws {InvalidCommandError} the id is not a UUID
  * @throws {AuthRequestNotFoundError} it has neither a row nor events
+ * @throws {WrongShardError} its restaurant is in another database: what is left of it here says nothing any more
+ * @throws {ConfigurationError} the fences of the tables do not agree
  * @throws {PermissionDeniedError} the role is neither the worker's nor the read-only one nor the owner
  * @throws {DatabaseTimeoutError} retryable: a table is locked that every inspection reads
  * @throws {PendingMigrationsError} the tables are not there yet
@@ -70,6 +73,8 @@ export async function inspectRequest(dataSource: DataSource, authRequestId: stri
     const { request, canBeAsked } = await readRequest(session, id);
     const seen = await (sight.contents ? readContents(dataSource, session, id) : readOutlines(session, id));
     if (!request && seen.events.length === 0) throw new AuthRequestNotFoundError(id);
+    const restaurantId = request?.restaurantId ?? seen.restaurantId;
+    if (restaurantId !== null) await assertOwned(session, restaurantId);
     if (!sight.contents) notShown.push(lacking('contents of events'), lacking('difference'));
     const lease = await readLease(session, id);
     const holds = await readHolds(session, id);
@@ -78,7 +83,7 @@ export async function inspectRequest(dataSource: DataSource, authRequestId: stri
     const keys = await findKeys(session, id, since, sight, notShown);
     const known = {
       authRequestId: id,
-      restaurantId: request?.restaurantId ?? seen.restaurantId,
+      restaurantId,
       ...{ at: sight.at, request, canBeAsked, holds, events: seen.events.map(describeEvent) },
       ...{ messages, keys, lease, difference: seen.difference, notShown },
     };

@@ -41,7 +41,7 @@ export class HoldsHealthOptions {
 }
 
 /**
- * Health indicators for `@nestjs/terminus`, of versions 11 and 12. Each asks the database once. Where that refuses or cannot
+ * Health indicators for `@nestjs/terminus`, of versions 11 and 12. Each looks once. Where that refuses or cannot
  * be reached they are down, with the `code` and the `message` of the error.
  *
  * For a readiness probe are `database` and `migrations`. Outbox and holds are the same for every process, and no restart repairs

@@ -128,7 +128,8 @@ export class Outbox {
   }
 
   /**
-   * Dead letters, oldest first.
+   * Dead letters, oldest first. Of any restaurant: one that has moved to another database may have left a message here, which the
+   * relay of this one delivers. `stats` counts it as well.
    *
    * @throws InvalidCommandError
    */

@@ -84,7 +84,8 @@ export class ReadModel {
   /**
    * Holds that several requests have: the same name of the processor and the same id of it, where money may still be held
    * under it. Both are kept, and no event is wrong: ask the processor which request it belongs to, before one is voided for
-   * the other. Reads only, in pages; nothing where the table of holds is not there yet.
+   * the other. Reads only, in pages; nothing where the table of holds is not there yet, and nothing of what a split has moved to
+   * another database.
    *
    * @param scope one request, or those that a request of one restaurant has; default: all
    *

@@ -2,6 +2,7 @@ import { type DataSource } from 'typeorm';
 import { orNull, text, uuid } from '../database/columns';
 import { operation, rowsOf } from '../database/operation';
 import { type Session } from '../database/session';
+import { IS_OWNED, ownedColumns, readOwned } from '../fence/owned';
 import { type HoldState } from '../auth-requests/holds/states';
 import { readShape } from './read-shape';
 import { type VerificationScope } from './verification';
@@ -48,6 +49,7 @@ const PAGE_OF_SHARED = operation({
     until_request: uuid,
     wanted_request: orNull(uuid),
     wanted_restaurant: orNull(uuid),
+    ...ownedColumns,
   },
   output: rowsOf<PageRow>(),
   sql: `
@@ -56,7 +58,7 @@ const PAGE_OF_SHARED = operation({
       row_number() OVER (ORDER BY auth_request_id, processor_name, processor_auth_id) = ${PAGE_SIZE} AS is_last
     FROM auth_holds, input
     WHERE (auth_request_id, processor_name, processor_auth_id) > (after_request, after_name, after_id)
-      AND auth_request_id <= until_request
+      AND auth_request_id <= until_request AND ${IS_OWNED}
     ORDER BY auth_request_id, processor_name, processor_auth_id LIMIT ${PAGE_SIZE}
   ), found AS (
     SELECT page.*, (
@@ -68,13 +70,13 @@ const PAGE_OF_SHARED = operation({
           'authRequestId', auth_request_id, 'restaurantId', restaurant_id, 'state', state, 'isNeeded', is_needed)
           ORDER BY auth_request_id), '$[0 to 99]') END
       FROM auth_holds AS hold
-      WHERE (hold.processor_auth_id, hold.processor_name) = (page.processor_auth_id, page.processor_name)
+      WHERE (hold.processor_auth_id, hold.processor_name) = (page.processor_auth_id, page.processor_name) AND ${IS_OWNED}
       HAVING count(*) > 1
     ) AS holds
     FROM page, input
     WHERE processor_auth_id <> '' AND (wanted_request IS NOT NULL OR NOT EXISTS (
       SELECT FROM auth_holds AS hold
-      WHERE (hold.processor_auth_id, hold.processor_name) = (page.processor_auth_id, page.processor_name)
+      WHERE (hold.processor_auth_id, hold.processor_name) = (page.processor_auth_id, page.processor_name) AND ${IS_OWNED}
         AND hold.auth_request_id < page.auth_request_id))
   )
   SELECT auth_request_id AS "authRequestId", processor_name AS "processorName", processor_auth_id AS "processorAuthId", holds,
@@ -91,10 +93,12 @@ export async function* findSharedHolds(
   { authRequestId, restaurantId }: VerificationScope,
 ): AsyncGenerator<SharedHold, void, undefined> {
   const { hasHolds } = await readShape(dataSource, session);
+  const own = await readOwned(session);
   let after = { after_request: authRequestId ?? FIRST_ID, after_name: '', after_id: '' };
   for (let isMore = hasHolds; isMore;) {
     const rows = await session.rows(PAGE_OF_SHARED, {
       ...after,
+      ...own,
       until_request: authRequestId ?? LAST_ID,
       wanted_request: authRequestId ?? null,
       wanted_restaurant: restaurantId ?? null,

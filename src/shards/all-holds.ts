@@ -21,7 +21,7 @@ export class AllHolds {
 
   /** As of `Holds`, in its order: a page of at most `limit` of all. One that ends with a hold without a cursor has no next. */
   async list(command?: ListHoldsCommand): Promise<MergedPage<StandingHold>> {
-    return await pageOf(this.#each, 100_000, command, ({ holds }, page) => holds.list({ ...command, ...page }));
+    return await pageOf(this.#each, command, ({ holds }, page) => holds.list({ ...command, ...page }));
   }
 
   /** As of `Holds`: the sums of all that answer. */

@@ -5,7 +5,8 @@ import {
   type FoundRequest,
   type UnsettledRequest,
 } from '../auth-requests/find-requests';
-import { owns, type ResidueClass } from '../fence/residue';
+import { sessionOf } from '../database/session';
+import { type ResidueClass } from '../fence/residue';
 import { type PurgeKeysOptions } from '../idempotency/idempotency-keys';
 import { findByProcessorId, type ProcessorIdMatch } from '../inspection/find-by-processor-id';
 import { type PurgeLocksOptions } from '../locks/processing-locks';
@@ -14,6 +15,7 @@ import { VerificationScope } from '../read-model/verification';
 import { validateOptions } from '../validation/validate-options';
 import { AllHolds } from './all-holds';
 import { AllOutboxes } from './all-outboxes';
+import { assertHasAll } from './assert-shard';
 import { type Away, type Fanned } from './fan-out';
 import { flat } from './merge';
 import { type MergedPage, pageOf } from './page';
@@ -46,8 +48,8 @@ export interface Purged {
  * What names no restaurant, of all databases at once. One that is away is named beside what the others say: look at `away`
  * before you take an empty list for good news.
  *
- * Of a restaurant that has moved, the database that has it now alone is heard, also where the one before still has rows.
- * Numbers of `stats` and `totals` are an exception: until a split has removed those rows, they count twice.
+ * Of a restaurant that has moved, the database that has it now alone is heard, also where the one before still has rows. By a map
+ * from before the move that one is away, with a `WrongShardError`: nothing is said of the half that it has no more.
  *
  * @example
  * let after: string | undefined;
@@ -61,13 +63,16 @@ export class AllShards {
   readonly holds: AllHolds;
   readonly outbox: AllOutboxes;
   readonly #each: Each;
+  /** For what a database answers of its own restaurants alone. */
+  readonly #look: Each;
   readonly #places: () => readonly Place[];
 
   /** Made by `Shards.all`. */
   constructor(each: Each, places: () => readonly Place[]) {
     this.#each = each;
+    this.#look = (work) => each((shard) => ofAll(shard, work));
     this.#places = places;
-    this.holds = new AllHolds(each);
+    this.holds = new AllHolds(this.#look);
     this.outbox = new AllOutboxes(each);
   }
 
@@ -82,26 +87,17 @@ export class AllShards {
 
   /** As of `AuthRequests`: the oldest first, a page of at most `limit` of all. */
   async listStuck(command: FindCommand): Promise<MergedPage<FoundRequest>> {
-    return await pageOf(this.#each, 10_000, command, ({ requests }, page) =>
-      requests.listStuck({ ...command, ...page }),
-    );
+    return await pageOf(this.#look, command, ({ requests }, page) => requests.listStuck({ ...command, ...page }));
   }
 
   /** As of `AuthRequests`: those first that can be asked about, of these the oldest, a page of at most `limit` of all. */
   async listUnsettled(command: FindUnsettledCommand): Promise<MergedPage<UnsettledRequest>> {
-    return await pageOf(this.#each, 10_000, command, ({ requests }, page) =>
-      requests.listUnsettled({ ...command, ...page }),
-    );
+    return await pageOf(this.#look, command, ({ requests }, page) => requests.listUnsettled({ ...command, ...page }));
   }
 
   /** As {@link findByProcessorId}: at most 100 of each database, in the order of the map. */
   async findByProcessorId(processorAuthId: string): Promise<Merged<ProcessorIdMatch>> {
-    return flat(
-      await this.#each(async (shard) => {
-        const found = await findByProcessorId(shard.dataSource, processorAuthId);
-        return found.filter(({ restaurantId }) => owns(shard.class, restaurantId));
-      }),
-    );
+    return flat(await this.#look(({ dataSource }) => findByProcessorId(dataSource, processorAuthId)));
   }
 
   /** As of `IdempotencyKeys`. */
@@ -127,6 +123,13 @@ export class AllShards {
   verify(scope?: VerificationScope): AllVerifications {
     return new AllVerifications(this.#places, validateOptions({ VerificationScope }, scope));
   }
+}
+
+/** What a database answers, where it has all the restaurants that the map gives it by then. */
+async function ofAll<T>(shard: Shard, work: (shard: Shard) => Promise<T>): Promise<T> {
+  const answer = await work(shard);
+  await assertHasAll(sessionOf(shard.dataSource), shard);
+  return answer;
 }
 
 const sum = ({ results, away }: Fanned<number>): Purged => ({

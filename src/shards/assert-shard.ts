@@ -3,6 +3,7 @@ import { query, raw, sql } from '../database/sql';
 import { ConfigurationError, WrongShardError } from '../errors';
 import { readFence } from '../fence/read-fence';
 import { classInWords, COMBINED, contains, hashOf, PARTITION_SEED } from '../fence/residue';
+import { type Shard } from './shard';
 import { type ShardEntry } from './shard-map';
 
 /** Its sixteen bytes differ, so that another order of them is another hash. */
@@ -45,5 +46,20 @@ export async function assertFence(session: Queryable, { name, ...shard }: ShardE
   throw new ConfigurationError(
     `Shard ${name}: nothing keeps the database from taking the restaurants of others. Set its fence to class ` +
       `${classInWords(shard)}: npx payment-events-db shard fence.`,
+  );
+}
+
+/**
+ * Makes sure of an answer that leaves out what the database does not have: asked after it, since what is moved away once is left
+ * out from then on.
+ *
+ * @throws WrongShardError a split has moved restaurants that the map still gives it
+ */
+export async function assertHasAll(session: Queryable, shard: Pick<Shard, 'name' | 'class'>): Promise<void> {
+  const fence = await readFence(session);
+  if (!fence || contains(fence, shard.class)) return;
+  throw new WrongShardError(
+    `Shard ${shard.name}: the map says class ${classInWords(shard.class)}, and the database has class ${classInWords(fence)} alone, ` +
+      'since a split has moved the others. Reload the map of shards.',
   );
 }

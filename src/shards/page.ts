@@ -1,5 +1,5 @@
 import { type Each, type Merged } from './all-shards';
-import { by, limitOf, owned } from './merge';
+import { by, limitOf } from './merge';
 import { compareCursors, Places } from './places';
 import { type Shard } from './shard';
 
@@ -14,7 +14,6 @@ export interface MergedPage<T> extends Merged<T> {
 }
 
 interface Listed {
-  readonly restaurantId: string;
   readonly authRequestId: string;
   /** Null: such items come last, and no page goes on after one. */
   readonly cursor: string | null;
@@ -26,24 +25,15 @@ interface PageCommand {
   readonly after?: string;
 }
 
-/**
- * One page of a list of all databases.
- *
- * @param most what one database lists at once
- */
+/** One page of a list of all databases. */
 export async function pageOf<T extends Listed>(
   each: Each,
-  most: number,
   command: PageCommand | undefined,
   list: (shard: Shard, command: PageCommand) => Promise<readonly T[]>,
 ): Promise<MergedPage<T>> {
   const limit = limitOf(command);
   const places = new Places(command?.after);
-  const { results, away, asked } = await each((shard) =>
-    owned(shard, { limit, most, after: places.of(shard.class), cursorOf }, (atMost, after) =>
-      list(shard, { limit: atMost, after }),
-    ),
-  );
+  const { results, away, asked } = await each((shard) => list(shard, { limit, after: places.of(shard.class) }));
   const items = results
     .flatMap(({ value }) => value)
     .sort(IN_ORDER)

@@ -2,8 +2,10 @@ import { v4 as uuidv4 } from 'uuid';
 import { AuthRequests } from '../../src/auth-requests/auth-requests';
 import { createDataSourceOptions, PaymentEventsDataSource } from '../../src/data-source';
 import { type AuthRequestStatus } from '../../src/auth-requests/statuses';
+import { operations } from '../../src/database/operation';
 import { InvalidCommandError } from '../../src/errors';
 import { EventStore } from '../../src/event-store/event-store';
+import { IS_OWNED } from '../../src/fence/owned';
 import { anAuthorization, anAuthorizeCommand, aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { atOnce, overlap } from '../support/requests/races';
 import { useTestDatabase } from '../support/database/use-test-database';
@@ -363,6 +365,7 @@ describe('expireStale', () => {
 describe('the plan', () => {
   let session: PaymentEventsDataSource;
   const plans = new Map<string, string>();
+  const UNFENCED = ['list_stuck', 'list_stuck, a further page', 'list_unsettled', 'list_unsettled, a further page'];
 
   /** What a session that has prepared the statements does with a table of some size, planned again or once for all. */
   beforeAll(async () => {
@@ -389,10 +392,14 @@ describe('the plan', () => {
     const { next } = await own.list({ restaurantId: RESTAURANT });
     const [us, id] = next!.split('_');
     const values: Record<string, string> = {
-      list_stuck: '0, 604800000, 100, NULL, NULL',
-      'list_stuck, a further page': `0, NULL, 100, ${us}, '${id}'`,
-      list_unsettled: '0, 604800000, 100, NULL, NULL, NULL, 86400000',
-      'list_unsettled, a further page': `0, NULL, 100, ${us}, '${id}', true, 86400000`,
+      list_stuck: '0, 604800000, 100, NULL, NULL, NULL, NULL',
+      'list_stuck under a fence': '0, 604800000, 100, NULL, NULL, 3, 1',
+      'list_stuck, a further page': `0, NULL, 100, ${us}, '${id}', NULL, NULL`,
+      'list_stuck under a fence, a further page': `0, NULL, 100, ${us}, '${id}', 3, 1`,
+      list_unsettled: '0, 604800000, 100, NULL, NULL, NULL, NULL, NULL, 86400000',
+      'list_unsettled under a fence': '0, 604800000, 100, NULL, NULL, 3, 1, NULL, 86400000',
+      'list_unsettled, a further page': `0, NULL, 100, ${us}, '${id}', NULL, NULL, true, 86400000`,
+      'list_unsettled under a fence, a further page': `0, NULL, 100, ${us}, '${id}', 3, 1, true, 86400000`,
       expire_stale: `0, 604800000, NULL, 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
       'expire_stale of any age, a further batch': `0, NULL, now() - interval '1 day', 100, NULL, NULL, '{}', '', '{}', '', '{}'`,
       'expire_stale under a fence': `0, 604800000, NULL, 100, 3, 1, '{}', '', '{}', '', '{}'`,
@@ -406,24 +413,34 @@ describe('the plan', () => {
         const lines: { 'QUERY PLAN': string }[] = await session.query(`EXPLAIN EXECUTE "${name}"(${parameters})`);
         plans.set(`${statement} ${mode}`, lines.map((line) => line['QUERY PLAN']).join('\n'));
       }
+      for (const statement of UNFENCED) {
+        const [, { one }] = [...operations].find(([name]) => name.startsWith(`${/^\w+/.exec(statement)![0]}_`))!;
+        const text = one.text.replaceAll(IS_OWNED, 'true');
+        expect(text).not.toBe(one.text);
+        await session.query(`PREPARE unfenced AS ${text}`);
+        const lines: { 'QUERY PLAN': string }[] = await session.query(
+          `EXPLAIN EXECUTE unfenced(${values[statement]!})`,
+        );
+        await session.query('DEALLOCATE unfenced');
+        plans.set(`${statement} ${mode} if there were no fences`, lines.map((line) => line['QUERY PLAN']).join('\n'));
+      }
     }
   });
   afterAll(() => session.destroy());
 
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-    it.each(['list_stuck, a further page', 'list_unsettled, a further page'])(
-      `of %s begins at the cursor by an index (${mode})`,
-      (statement) => {
-        const plan = plans.get(`${statement} ${mode}`);
-        expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
-        expect(plan).toMatch(/Index Cond: .*created_at >= .*'(1970-01-01|1969-12-31) .*::interval/);
-        expect(plan).not.toContain('Seq Scan');
-      },
-    );
+    it.each([
+      ...['list_stuck, a further page', 'list_unsettled, a further page'],
+      ...['list_stuck under a fence, a further page', 'list_unsettled under a fence, a further page'],
+    ])(`of %s begins at the cursor by an index (${mode})`, (statement) => {
+      const plan = plans.get(`${statement} ${mode}`);
+      expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
+      expect(plan).toMatch(/Index Cond: .*created_at >= .*'(1970-01-01|1969-12-31) .*::interval/);
+      expect(plan).not.toContain('Seq Scan');
+    });
 
     it.each([
-      'list_stuck',
-      'list_unsettled',
+      ...['list_stuck', 'list_unsettled', 'list_stuck under a fence', 'list_unsettled under a fence'],
       'expire_stale',
       'expire_stale of any age, a further batch',
       'expire_stale under a fence',
@@ -433,6 +450,13 @@ describe('the plan', () => {
       expect(plan).toMatch(/idx_auth_request_state_created_at|idx_restaurant_created/);
       expect(plan).toMatch(/Index Cond: \(+created_at </);
       expect(plan).not.toContain('Seq Scan');
+    });
+
+    it.each(UNFENCED)(`of %s is without a fence what it is if there were none (${mode})`, (statement) => {
+      const shapeOf = (plan: string) => plan.match(/(?<=^ *(-> +)?)[A-Z][\w ]+(?= +\(cost)|Index Cond: .*/gm);
+      const unfenced = shapeOf(plans.get(`${statement} ${mode} if there were no fences`)!);
+      expect(unfenced!.length).toBeGreaterThan(3);
+      expect(shapeOf(plans.get(`${statement} ${mode}`)!)).toEqual(unfenced);
     });
 
     it(`of a page begins at the cursor and sorts no more than an instant (${mode})`, () => {

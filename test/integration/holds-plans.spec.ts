@@ -1,6 +1,8 @@
 import { type DataSource } from 'typeorm';
 import { Holds } from '../../src/auth-requests/holds/holds';
 import { operations } from '../../src/database/operation';
+import { IS_OWNED } from '../../src/fence/owned';
+import { remainderOf } from '../../src/fence/residue';
 import { aRequest, RESTAURANT } from '../support/requests/auth-requests';
 import { useTestDatabase } from '../support/database/use-test-database';
 
@@ -34,10 +36,10 @@ interface Plan {
 const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
 
 /** How the server runs an operation: planned for these values, and by the plan for any that it may keep. */
-async function plansOf(name: string, values: string): Promise<Plan[][]> {
+async function plansOf(name: string, values: string, rewritten = (text: string) => text): Promise<Plan[][]> {
   const client = await database.connect();
   const [, operation] = [...operations].find(([digested]) => digested.startsWith(`${name}_`))!;
-  await client.query(`PREPARE prepared AS ${operation.one.text}`);
+  await client.query(`PREPARE prepared AS ${rewritten(operation.one.text)}`);
   const plans: Plan[][] = [];
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
     await client.query(`SET plan_cache_mode = ${mode}`);
@@ -56,14 +58,21 @@ const FIRST = `NULL, NULL, NULL, '', ''`;
 const after = (isNeeded: boolean, time: string) =>
   `${isNeeded}, (extract(epoch FROM ${time}) * 1000000)::bigint, gen_random_uuid(), '73', '70'`;
 
+const NO_FENCE = 'NULL::bigint, NULL::bigint';
+/** The restaurant of the rows is in the first class, and has moved away by the second. */
+const FENCES = [0, 1].map((moved) => `1, ${remainderOf(RESTAURANT, 2) ^ moved}`);
+
 const ASKED: [string, string][] = [
-  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`],
-  ['list_holds', `'{void_failed}', true, 60000, NULL, NULL, 100, ${FIRST}`],
-  ['list_holds', `NULL, NULL, NULL, 3600000, NULL, 100, ${FIRST}`],
-  ['list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${after(false, `now() - interval '1 hour'`)}`],
-  ['hold_totals', `NULL, NULL, NULL, NULL, NULL`],
-  ['hold_stats', `NULL, NULL, NULL, NULL, NULL, 86400000`],
+  ['list_holds', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 100, ${FIRST}`],
+  ['list_holds', `'{void_failed}', true, 60000, NULL, NULL, ${NO_FENCE}, 100, ${FIRST}`],
+  ['list_holds', `NULL, NULL, NULL, 3600000, NULL, ${NO_FENCE}, 100, ${FIRST}`],
+  ['list_holds', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 100, ${after(false, `now() - interval '1 hour'`)}`],
+  ['hold_totals', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}`],
+  ['hold_stats', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 86400000`],
 ];
+
+/** What is done, and by which index. */
+const shapeOf = (nodes: Plan[]) => nodes.map((node) => [node['Node Type'], node['Index Name']]);
 
 /** Rows of holds that were fetched, also those that a filter dropped. */
 const rowsRead = (nodes: Plan[]) =>
@@ -101,7 +110,10 @@ describe.each([
 ])('with 100,000 ended holds beside, %s', (_when, prepare) => {
   beforeAll(prepare);
 
-  test.each(ASKED)('%s (%s) reads by the partial indexes what may stand, and no other hold', async (name, values) => {
+  const asked = [NO_FENCE, ...FENCES].flatMap((fence) =>
+    ASKED.map(([name, values]) => [name, values.replace(NO_FENCE, fence)] as const),
+  );
+  test.each(asked)('%s (%s) reads by the partial indexes what may stand, and no other hold', async (name, values) => {
     for (const nodes of await plansOf(name, values)) {
       expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
       const scans = nodes.flatMap((node) =>
@@ -111,6 +123,14 @@ describe.each([
       expect(new Set([...scans, 'idx_auth_holds_held']).size).toBe(2);
       expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
     }
+  });
+
+  test.each(ASKED)('%s (%s) runs without a fence as if there were none', async (name, values) => {
+    const unfenced = await plansOf(name, values, (text) => {
+      expect(text).toContain(IS_OWNED);
+      return text.replaceAll(IS_OWNED, 'true');
+    });
+    expect((await plansOf(name, values)).map(shapeOf)).toEqual(unfenced.map(shapeOf));
   });
 });
 
@@ -122,7 +142,7 @@ describe('with 100,000 holds that their requests need', () => {
     ['when the statistics know of them', () => database.query('VACUUM (ANALYZE) auth_holds')],
   ])('a list reads as many as it lists and no more, %s', async (_when, prepare) => {
     await prepare();
-    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`)) {
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 100, ${FIRST}`)) {
       expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan')).toEqual([]);
       expect(rowsRead(nodes)).toBeLessThanOrEqual(300);
     }
@@ -131,7 +151,7 @@ describe('with 100,000 holds that their requests need', () => {
 
   test('a further page reads what comes after its cursor and no more', async () => {
     const lapsing = (minutes: number) =>
-      `NULL, NULL, NULL, NULL, NULL, 100, ${after(true, `now() + interval '${minutes} minutes'`)}`;
+      `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 100, ${after(true, `now() + interval '${minutes} minutes'`)}`;
     await fill(NEEDED, 'held', true, `now() + interval '1 day' + n * interval '1 second'`);
     try {
       for (const prepare of [() => Promise.resolve(), () => database.query('VACUUM (ANALYZE) auth_holds')]) {
@@ -170,7 +190,7 @@ describe('with 100,000 holds that their requests need', () => {
     await database.query(`UPDATE auth_holds SET hold_expires_at = now() - interval '1 day'
                           WHERE is_needed AND state = 'held' AND hold_expires_at IS NULL`);
     await database.query('VACUUM (ANALYZE) auth_holds');
-    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, 100, ${FIRST}`)) {
+    for (const nodes of await plansOf('list_holds', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 100, ${FIRST}`)) {
       expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
     }
     expect((await holds.totals()).isAtLeast).toBe(false);

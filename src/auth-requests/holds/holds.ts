@@ -132,28 +132,35 @@ export class Holds {
   }
 
   /**
-   * Every hold that may still stand, by one query and of one moment: the hold of a request that is open or AUTHORIZED, one
+   * Every hold that may still stand, all of one moment: the hold of a request that is open or AUTHORIZED, one
    * that is being voided, or one that waits for a person; each says which. Beside them what was captured although nobody
    * needed it, until a person has seen to it. What nobody needs comes first, the oldest first, then what lapses first.
    *
    * A hold is not listed that has ended, that the processor has let go by itself by now (`holdExpiresAt`), or that a person
-   * has closed.
+   * has closed. Nor is one that a split has moved to another database, which may have ended there: `list`, `totals` and `stats` leave out
+   * what it has left here.
    *
    * The next page comes `after` the `cursor` of the last one; the last page has fewer than `limit`. A hold whose state changes
    * meanwhile comes again at its new place. Needed ones of which nobody knows when they lapse come last of all, in no order,
    * and have no cursor: none is overdue and no person waits for one, there may be as many as authorized requests, and an index that
    * keeps them in order would cost each authorization a write. Raise `limit` to see more of them; `totals` counts them.
+   *
+   * @throws ConfigurationError the fences of the tables do not agree
+   * @throws WrongShardError a split sends restaurants to this database, which has none yet
    */
   list(command?: ListHoldsCommand, manager?: EntityManager): Promise<StandingHold[]> {
     return listHolds(sessionOf(this.#dataSource, manager), command);
   }
 
-  /** Counts and amounts of the same, by state and currency. */
+  /** Counts and amounts of the same, by state and currency. Throws what {@link list} throws. */
   totals(filter?: HoldFilter, manager?: EntityManager): Promise<HoldTotals> {
     return holdTotals(sessionOf(this.#dataSource, manager), filter);
   }
 
-  /** The totals of all, the age of the oldest that should be gone, how many wait for a person, and how many lapse soon. */
+  /**
+   * The totals of all, the age of the oldest that should be gone, how many wait for a person, and how many lapse soon. Throws what
+   * {@link list} throws.
+   */
   stats(command?: HoldStatsCommand, manager?: EntityManager): Promise<HoldStats> {
     return holdStats(sessionOf(this.#dataSource, manager), command);
   }

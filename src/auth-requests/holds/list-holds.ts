@@ -2,6 +2,7 @@ import { IsOptional } from 'class-validator';
 import { arrayOf, bigint, boolean, float8, integer, orNull, text, uuid } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
+import { IS_OWNED, ownedColumns, readOwned } from '../../fence/owned';
 import { Flag, LONGEST_AGE_MS, SomeOf, Uuid, WholeNumber } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
 import { Cursor, fromHex, IN_PARTS_BY_NAMES, microsecondsOf, timeOf, toHex } from '../cursor';
@@ -67,16 +68,21 @@ export interface StandingHold extends Hold {
   readonly cursor: string | null;
 }
 
-/** What a filter is as an `input`. */
+/** What a filter is as an `input`, with the restaurants whose holds pass it at all. */
 export const filterColumns = {
   states: orNull(arrayOf(text)),
   for_a_person: orNull(boolean),
   older_than_ms: orNull(float8),
   lapsing_within_ms: orNull(float8),
   restaurant: orNull(uuid),
+  ...ownedColumns,
 } as const;
 
-export const filterOf = ({ states, forAPerson, olderThanMs, lapsingWithinMs, restaurantId }: HoldFilter) => ({
+export const filterAt = async (
+  session: Session,
+  { states, forAPerson, olderThanMs, lapsingWithinMs, restaurantId }: HoldFilter,
+) => ({
+  ...(await readOwned(session)),
   states: states ?? null,
   for_a_person: forAPerson ?? null,
   older_than_ms: olderThanMs ?? null,
@@ -85,7 +91,7 @@ export const filterOf = ({ states, forAPerson, olderThanMs, lapsingWithinMs, res
 });
 
 const PASSES_FILTER = `
-      (states IS NULL OR state::text = ANY (states))
+      (states IS NULL OR state::text = ANY (states)) AND ${IS_OWNED}
       AND (restaurant IS NULL OR restaurant_id = restaurant)
       AND (older_than_ms IS NULL OR state_since <= statement_timestamp() - older_than_ms * interval '1 millisecond')`;
 
@@ -181,7 +187,7 @@ export async function listHolds(session: Session, input: ListHoldsCommand = {}):
   const command = validateCommand({ ListHoldsCommand }, input);
   const [part, us = null, request = null, processor = '', authId = ''] = command.after?.split('_') ?? [];
   const rows = await session.rows(LIST_HOLDS, {
-    ...{ ...filterOf(command), at_most: command.limit ?? 100 },
+    ...{ ...(await filterAt(session, command)), at_most: command.limit ?? 100 },
     ...{ after_needed: part === undefined ? null : part === '1', after_us: us, after_request: request },
     ...{ after_processor: fromHex(processor), after_auth_id: fromHex(authId) },
   });

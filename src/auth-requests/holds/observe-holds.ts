@@ -13,7 +13,7 @@ class ObservedHolds {
 /**
  * Registers gauges of the holds that may still stand with OpenTelemetry: their number and amount by state, reason and
  * currency, the age of the oldest that should be gone, in seconds, how many wait for a person, and how many needed ones lapse
- * within 24 hours. Needed holds are counted to 100,000. Each export costs one query. Once a database is enough: in one
+ * within 24 hours. Needed holds are counted to 100,000. Each export costs one query, and a short one of the fence. Once a database is enough: in one
  * process, or behind a leader.
  *
  * @returns a function that takes them off again

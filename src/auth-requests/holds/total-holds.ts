@@ -2,9 +2,10 @@ import { IsOptional } from 'class-validator';
 import { float8 } from '../../database/columns';
 import { operation, rowsOf } from '../../database/operation';
 import { type Session } from '../../database/session';
+import { IS_OWNED } from '../../fence/owned';
 import { LONGEST_AGE_MS, WholeNumber } from '../../validation/rules';
 import { validateCommand } from '../../validation/validate-command';
-import { filterColumns, HoldFilter, filterOf, STANDING } from './list-holds';
+import { filterAt, filterColumns, HoldFilter, STANDING } from './list-holds';
 import { BECAUSE, type HoldReason, isForAPerson, type PersonsReason, type StandingState } from './standing';
 
 /** Holds of one state, reason and currency that may still stand. */
@@ -65,7 +66,7 @@ const HOLD_TOTALS = operation({
 /** Counts and amounts of the holds that may still stand, by state and currency. */
 export async function holdTotals(session: Session, input: HoldFilter = {}): Promise<HoldTotals> {
   const command = validateCommand({ HoldFilter }, input);
-  return toTotals(await session.rows(HOLD_TOTALS, filterOf(command)));
+  return toTotals(await session.rows(HOLD_TOTALS, await filterAt(session, command)));
 }
 
 /** What is soon for {@link holdStats}. */
@@ -97,7 +98,7 @@ interface StatsRow {
   lapsing: number;
 }
 
-/** Everything by one statement, so that it is of one moment. */
+/** All numbers by one statement, so that they are of one moment. */
 const HOLD_STATS = operation({
   name: 'hold_stats',
   input: { ...filterColumns, soon_ms: float8 },
@@ -105,7 +106,7 @@ const HOLD_STATS = operation({
   sql: `
   WITH counted AS MATERIALIZED (${COUNTED}), summed AS (${SUMMED}), soon AS (
     SELECT FROM auth_holds CROSS JOIN input
-    WHERE state::text = 'held' AND is_needed AND hold_expires_at > statement_timestamp()
+    WHERE state::text = 'held' AND is_needed AND hold_expires_at > statement_timestamp() AND ${IS_OWNED}
       AND hold_expires_at <= statement_timestamp() + soon_ms * interval '1 millisecond'
     LIMIT ${COUNT_TO}
   )
@@ -118,7 +119,7 @@ const HOLD_STATS = operation({
 /** Totals, and what an alert asks about. */
 export async function holdStats(session: Session, input: HoldStatsCommand = {}): Promise<HoldStats> {
   const { lapsingWithinMs = HoldStatsCommand.DEFAULT_LAPSING_WITHIN_MS } = validateCommand({ HoldStatsCommand }, input);
-  const row = (await session.row(HOLD_STATS, { ...filterOf({}), soon_ms: lapsingWithinMs }))!;
+  const row = (await session.row(HOLD_STATS, { ...(await filterAt(session, {})), soon_ms: lapsingWithinMs }))!;
   const totals = toTotals(row.totals ?? []);
   const waiting = (reason: PersonsReason) =>
     totals.totals.filter(({ because }) => because === reason).reduce((sum, { count }) => sum + count, 0);
