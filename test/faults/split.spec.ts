@@ -5,6 +5,7 @@ import { type DataSource } from 'typeorm';
 import {
   AuthRequests,
   ConfigurationError,
+  Holds,
   LockLostError,
   migrate,
   Outbox,
@@ -873,6 +874,34 @@ test('a split whose source is split once more is not broken, and cannot be undon
   await pair.split.undo(pair.oldMap);
   expect(pair.said.join()).toMatch('Nothing is to be undone');
   await requestIn(pair.target, 'PENDING', { restaurantId: moves });
+});
+
+test('at each step a hold is listed and counted in one database, the one that takes its writes', async () => {
+  const hold = await holdIn(pair.source, 'void_failed', { restaurantId: moves });
+  const other = await holdIn(pair.source, 'void_failed', { restaurantId: stays });
+  const seen = async (dataSource: DataSource) => {
+    const holds = new Holds(dataSource);
+    const listed = (await holds.list()).map(({ authRequestId }) => authRequestId);
+    expect((await holds.stats()).forAPerson.void_failed).toBe(listed.length);
+    return listed;
+  };
+  const isOfSource = async () => {
+    expect(await seen(pair.source)).toEqual([hold.authRequestId, other.authRequestId]);
+    expect(await failureOf(seen(pair.target))).toBeInstanceOf(WrongShardError);
+  };
+  const isHandedOver = async () => {
+    expect(await seen(pair.source)).toEqual([other.authRequestId]);
+    expect(await seen(pair.target)).toEqual([hold.authRequestId]);
+  };
+  await pair.split.prepare();
+  await isOfSource();
+  await pair.split.publish();
+  await pair.split.subscribe();
+  await isOfSource();
+  await pair.split.cutOver();
+  await isHandedOver();
+  await pair.split.cleanUp(pair.newMap);
+  await isHandedOver();
 });
 
 test('two processes that split at once take turns', async () => {

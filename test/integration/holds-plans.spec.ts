@@ -71,8 +71,11 @@ const ASKED: [string, string][] = [
   ['hold_stats', `NULL, NULL, NULL, NULL, NULL, ${NO_FENCE}, 86400000`],
 ];
 
-/** What is done, and by which index. */
-const shapeOf = (nodes: Plan[]) => nodes.map((node) => [node['Node Type'], node['Index Name']]);
+/** How rows are looked for, and by which index. */
+const shapeOf = (nodes: Plan[]) =>
+  nodes
+    .filter((node) => node['Actual Loops']! > 0 && (node['Relation Name'] ?? node['Index Name']))
+    .map((node) => [node['Node Type'], node['Index Name']]);
 
 /** Rows of holds that were fetched, also those that a filter dropped. */
 const rowsRead = (nodes: Plan[]) =>

@@ -5,7 +5,9 @@ import { Holds } from '../../../src/auth-requests/holds/holds';
 import { createProgram } from '../../../src/cli/program';
 import { secretsStatus } from '../../../src/configs/secrets-status';
 import { ConfigurationError, WrongShardError } from '../../../src/errors';
-import { addReceives } from '../../../src/fence/receives';
+import { FENCED_TABLES } from '../../../src/fence/fence-sql';
+import { addReceives, dropReceives } from '../../../src/fence/receives';
+import { removeFence } from '../../../src/fence/set-fence';
 import { findByProcessorId } from '../../../src/inspection/find-by-processor-id';
 import { inspectRequest } from '../../../src/inspection/inspect-request';
 import { PaymentEventsDbHealth } from '../../../src/nest/payment-events-db.health';
@@ -263,11 +265,11 @@ describe('from the hand-over on, while rows of moved restaurants are left', () =
 
 describe.each(Object.entries({ ...LISTS, ...NUMBERS }))('%s', (_name, ask) => {
   test('is refused at the target of a split, which has no restaurant yet', async () => {
-    await other.query(addReceives('payment_events'));
+    await other.query(FENCED_TABLES.map(addReceives).join('; '));
     try {
       await expect(ask(await other.dataSource())).rejects.toThrow(WrongShardError);
     } finally {
-      await other.query('ALTER TABLE payment_events DROP CONSTRAINT payment_events_split_receives');
+      await other.query(FENCED_TABLES.map(dropReceives).join('; '));
     }
   });
 
@@ -277,10 +279,7 @@ describe.each(Object.entries({ ...LISTS, ...NUMBERS }))('%s', (_name, ask) => {
     try {
       await expect(ask(await other.dataSource())).rejects.toThrow(ConfigurationError);
     } finally {
-      await other.query(
-        `ALTER TABLE auth_idempotency_keys DROP CONSTRAINT auth_idempotency_keys_shard;
-         ALTER TABLE restaurant_payment_configs DROP CONSTRAINT restaurant_payment_configs_shard`,
-      );
+      await removeFence(await other.dataSource());
     }
   });
 });
