@@ -12,11 +12,11 @@ export const ownedColumns = { shard_mask: orNull(bigint), shard_remainder: orNul
  * single row of it would have the fence refuse the batch that it is in. Nor is it to be listed or counted: where it has moved to
  * it goes on.
  *
- * A CASE, which the planner takes to be true of half the rows. Of an OR it would expect one row in a hundred in a plan for any values,
- * also where there is no fence, and would read and sort what it can read in the order of an index.
+ * An inequality of a CASE, which the planner takes to be true of all rows but one in two hundred. Of a plain condition it would expect
+ * few rows in a plan for any values, also where there is no fence, and would read and sort all that it can read in the order of an index.
  */
-export const IS_OWNED = `CASE WHEN shard_mask IS NULL THEN true
-  ELSE ${hasRemainder('restaurant_id', 'shard_mask', 'shard_remainder')} END`;
+export const IS_OWNED = `CASE WHEN shard_mask IS NULL OR ${hasRemainder('restaurant_id', 'shard_mask', 'shard_remainder')}
+  THEN 1 ELSE 0 END <> 0`;
 
 /** @param fence as read from the database; undefined where it has none, and so every restaurant */
 export const ownedBy = (fence: ResidueClass | undefined) => ({
