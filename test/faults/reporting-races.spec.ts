@@ -1,12 +1,12 @@
-import { findDrift } from '../../../src/check/drift';
-import { type PaymentEventsDataSource } from '../../../src/data-source';
-import { inspectViews } from '../../../src/reporting/inspect-views';
-import { reportingStatus } from '../../../src/reporting/reporting-status';
-import { makeViews } from '../../../src/reporting/views-at-shard';
-import { readCatalog } from '../../../src/schema/catalog';
-import { quietDataSource } from '../../support/database/quiet-data-source';
-import { useReporting } from '../../support/reporting/reporting-world';
-import { EVEN, ODD, WHOLE } from '../../support/shards/shards';
+import { findDrift } from '../../src/check/drift';
+import { type PaymentEventsDataSource } from '../../src/data-source';
+import { inspectViews } from '../../src/reporting/inspect-views';
+import { reportingStatus } from '../../src/reporting/reporting-status';
+import { makeViews } from '../../src/reporting/views-at-shard';
+import { readCatalog } from '../../src/schema/catalog';
+import { quietDataSource } from '../support/database/quiet-data-source';
+import { useReporting } from '../support/reporting/reporting-world';
+import { EVEN, ODD, WHOLE } from '../support/shards/shards';
 
 const world = useReporting();
 const { a } = world;
