@@ -400,27 +400,51 @@ test('a change that the target cannot write ends the cut-over before the fence, 
   await pair.split.undo(pair.oldMap);
 });
 
-test('events that were confirmed for the target, and are not there, end the cut-over before it takes over', async () => {
-  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
-  await subscribed();
-  // As a copy of the target's server does, which follows in its place for a while.
+describe('events that were confirmed for the target, and are not there, end the cut-over before it takes over', () => {
   const slot = (what: string) =>
     pair.source.query<unknown[]>(`SELECT ${what} FROM pg_replication_slots WHERE database = current_database()`);
-  await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
-  while (!isDeepStrictEqual(await slot('active'), [{ active: false }])) await delay(20);
-  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
-  const [{ lsn }] = await pair.source.query<[{ lsn: string }]>('SELECT pg_current_wal_insert_lsn() AS lsn');
-  // As far as it is flushed.
-  while (!isDeepStrictEqual(await slot(`confirmed_flush_lsn >= '${lsn}' AS gone`), [{ gone: true }])) {
-    await slot('pg_replication_slot_advance(slot_name, pg_current_wal_lsn())');
-    await delay(20);
-  }
-  await pair.target.query('ALTER SUBSCRIPTION payment_events_split ENABLE');
-  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
-  expect(await refusalOf(pair.split.cutOver())).toMatch('The target lacks 1 events that were confirmed for it');
-  // Before the fence: the source takes everything.
-  await requestIn(pair.source, 'PENDING', { restaurantId: moves });
-  await pair.split.undo(pair.oldMap);
+  const isSlot = async (what: string) => isDeepStrictEqual(await slot(`${what} AS it`), [{ it: true }]);
+
+  /** As a copy of the target's server does, which follows in its place for a while. */
+  const loseOne = async () => {
+    await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+    await subscribed();
+    await pair.target.query('ALTER SUBSCRIPTION payment_events_split DISABLE');
+    while (!(await isSlot('NOT active'))) await delay(20);
+    await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+    const [{ lsn }] = await pair.source.query<[{ lsn: string }]>('SELECT pg_current_wal_insert_lsn() AS lsn');
+    // As far as it is flushed.
+    while (!(await isSlot(`confirmed_flush_lsn >= '${lsn}'`))) {
+      await slot('pg_replication_slot_advance(slot_name, pg_current_wal_lsn())');
+      await delay(20);
+    }
+    await pair.target.query('ALTER SUBSCRIPTION payment_events_split ENABLE');
+    await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+  };
+
+  test('behind the fence, where they are the last ones; undoing loses no message', async () => {
+    await loseOne();
+    const before = (await pair.rows()).source;
+    expect(await refusalOf(pair.split.cutOver())).toMatch('the source has 2 and the target 1');
+    expect(await failureOf(requestIn(pair.source, 'PENDING', { restaurantId: moves }))).toBeInstanceOf(WrongShardError);
+    await pair.split.undo(pair.oldMap);
+    expect((await pair.rows()).source).toEqual(before);
+  });
+
+  test('before the fence, where others have come since; what is open then counts behind it', async () => {
+    await loseOne();
+    await pair.source.query(`SELECT setval('payment_events_id_seq', last_value + 200000) FROM payment_events_id_seq`);
+    const open = pair.source.createQueryRunner();
+    await open.startTransaction();
+    await new AuthRequests(pair.source).authorize(anAuthorizeCommand({ restaurantId: moves }), open.manager);
+    // The fence would wait for it.
+    expect(await refusalOf(pair.split.cutOver())).toMatch('the source has 2 and the target 1');
+    await open.commitTransaction();
+    await open.release();
+    // It takes everything.
+    await requestIn(pair.source, 'PENDING', { restaurantId: moves });
+    await pair.split.undo(pair.oldMap);
+  });
 });
 
 test('what a worker has begun at the source it records at the target', async () => {

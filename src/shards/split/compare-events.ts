@@ -1,10 +1,10 @@
-import { raw, sql } from '../../database/sql';
+import { type BoundSql, raw, sql } from '../../database/sql';
 import { inClass } from '../../fence/fence-sql';
 import { catchUp } from './catch-up';
 import { SplitRefusedError } from './errors';
-import { type SplitSession } from './split-session';
+import { type End, type SplitSession } from './split-session';
 
-/** Of transactions that are open at the first look: their events have ids before its end, and it does not see them. */
+/** Transactions that are open have ids of events before the last one, and may commit between the looks at the two ends. */
 const STILL_OPEN = 100_000n;
 
 /** The last event of the source, by its id. */
@@ -21,27 +21,31 @@ const countOf = (moves: string, after: bigint, upTo: bigint) => sql`
 /**
  * Makes sure that the target has got every event since it was published: each write of money appends one. What has been confirmed
  * for the target it does not get again, and others can confirm: a physical copy of its server that was started follows by the same
- * slot, a person may advance the slot. The source is read first, so that the target may have more; by the primary key.
+ * slot, a person may advance the slot. Counted are events that no transaction adds to any more, by the primary key.
  *
- * @param after the id from which on events are counted
- * @returns from where on to count the next time
+ * @param after the id of the last event that was counted before
+ * @returns that of the last one that is counted now
  * @throws SplitRefusedError
  */
-export async function compareEvents(session: SplitSession, after: bigint): Promise<bigint> {
-  if (session.isDryRun) return after;
+export async function compareEvents(
+  session: SplitSession,
+  { after, isFenced }: { readonly after: bigint; readonly isFenced: boolean },
+): Promise<bigint> {
   const last = BigInt(await lastEventOf(session));
-  const counted = countOf(inClass(session.moves), after, last);
-  const count = async (at: 'source' | 'target') =>
-    BigInt((await session.scan<{ events: string }>(at, counted))[0]!.events);
-  const atSource = await count('source');
+  const upTo = isFenced ? last : last - STILL_OPEN;
   await catchUp(session, 'cut-over');
-  const missing = atSource - (await count('target'));
-  if (missing > 0n) {
-    throw new SplitRefusedError('cut-over', [
-      `The target lacks ${missing} events that were confirmed for it: a copy of its server may have followed in its place. ` +
-        'Undo it, and start again with a new, empty target: npx payment-events-db shard split undo.',
-    ]);
-  }
-  const next = last - STILL_OPEN;
-  return next > after ? next : after;
+  if (session.isDryRun || upTo <= after) return after;
+  const counted = countOf(inClass(session.moves), after, upTo);
+  const [atSource, atTarget] = [await count(session, 'source', counted), await count(session, 'target', counted)];
+  // More are no fault: a transaction that was open for as long as that has committed in between.
+  if (atTarget >= atSource) return upTo;
+  throw new SplitRefusedError('cut-over', [
+    `Of the events of what moves, the source has ${atSource} and the target ${atTarget}: a copy of its server may have followed in its ` +
+      'place. Undo it, and start again with a new, empty target: npx payment-events-db shard split undo.',
+  ]);
+}
+
+async function count(session: SplitSession, at: End, counted: BoundSql): Promise<bigint> {
+  const [found] = await session.scan<{ events: string }>(at, counted);
+  return BigInt(found!.events);
 }
