@@ -549,6 +549,30 @@ describe('a message without an event that is written as the target takes over', 
     expect(await idsAt(pair.source)).toEqual([late]);
   });
 
+  /** As a source does that was promoted, and was behind. */
+  const countAgain = () => pair.source.query(`SELECT setval('outbox_id_seq', 1, false)`);
+
+  test('is no other one that the target has by the same number', async () => {
+    await subscribed();
+    const given = await enqueue();
+    await arrived(given);
+    await cutOverWith({
+      before: () => Promise.resolve(),
+      after: async () => {
+        await countAgain();
+        expect(await enqueue()).toBe(given);
+      },
+    });
+    expect(await idsAt(pair.source)).toEqual([given]);
+    // And comes back beside it.
+    await pair.split.undo(pair.oldMap);
+    expect(await idsAt(pair.source)).toEqual([given, String(Number(given) + 1)]);
+    const aggregates = await pair.source.query<unknown[]>('SELECT DISTINCT aggregate_id FROM outbox');
+    expect(aggregates).toHaveLength(2);
+    await pair.split.undo(pair.oldMap);
+    expect(await idsAt(pair.source)).toHaveLength(2);
+  });
+
   test('is not taken from a relay of the source that has claimed it', async () => {
     const relay = pair.source.createQueryRunner();
     let claimed = '';
@@ -613,6 +637,7 @@ describe('undoing', () => {
       expect(await failureOf(requestIn(pair.target, 'PENDING', { restaurantId: moves }))).toBeInstanceOf(
         WrongShardError,
       );
+      expect(await new OutboxRelay(pair.target, new RecordingPublisher()).runOnce()).toEqual([]);
       // The half that was moved does not fit another time, and a new target does.
       expect(await refusalOf(pair.split.prepare())).toMatch('make a new one');
       const again = await SplitPair.of({ source: pair.urls.source, target: await server.database() });

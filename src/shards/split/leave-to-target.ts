@@ -31,11 +31,22 @@ export async function leaveToTarget(session: SplitSession): Promise<void> {
   await deleteMessages(session);
 }
 
+interface Message {
+  readonly id: string;
+  readonly aggregate: string;
+  readonly at: string;
+}
+
 const messagesAfter = (id: string, moves: string) => sql`
-  SELECT id::text FROM outbox
+  SELECT id::text, aggregate_id::text AS aggregate, created_at::text AS at FROM outbox
   WHERE processed_at IS NULL AND ${raw(moves)} AND outbox.id > ${id}::bigint ORDER BY outbox.id LIMIT ${raw(BATCH_SIZE)}`;
 
-const amongThem = (ids: readonly string[]) => sql`SELECT id::text FROM outbox WHERE id = ANY (${ids}::bigint[])`;
+/** Not by the id alone: a source that was promoted gives out again what its predecessor had given, where it was behind. */
+const amongThem = (messages: readonly Message[]) => sql`
+  SELECT id::text FROM outbox JOIN unnest(
+    ${messages.map(({ id }) => id)}::bigint[], ${messages.map(({ aggregate }) => aggregate)}::uuid[],
+    ${messages.map(({ at }) => at)}::timestamptz[]
+  ) AS given (id, aggregate_id, created_at) USING (id, aggregate_id, created_at)`;
 
 const deleteThem = (ids: readonly string[]) => sql`DELETE FROM outbox WHERE id IN (
   SELECT id FROM outbox WHERE id = ANY (${ids}::bigint[]) AND processed_at IS NULL FOR UPDATE SKIP LOCKED)`;
@@ -45,8 +56,8 @@ async function deleteMessages(session: SplitSession): Promise<void> {
   const moves = inClass(session.moves);
   const source = session.at('source');
   for (let last = '0'; ;) {
-    const left = await withoutTimeouts(source, () => query<{ id: string }>(source, messagesAfter(last, moves)));
-    const doubled = await session.read<{ id: string }>('target', amongThem(left.map(({ id }) => id)));
+    const left = await withoutTimeouts(source, () => query<Message>(source, messagesAfter(last, moves)));
+    const doubled = await session.read<{ id: string }>('target', amongThem(left));
     await session.online('source', deleteThem(doubled.map(({ id }) => id)));
     if (left.length < BATCH_SIZE || session.isDryRun) return;
     last = left.at(-1)!.id;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { query, raw, sql } from '../../database/sql';
 import { dropFence, FENCED_TABLES, fenceOf, inClass } from '../../fence/fence-sql';
-import { dropReceives } from '../../fence/receives';
+import { addReceives, dropReceives } from '../../fence/receives';
 import { isSameClass } from '../../fence/residue';
 import { removeFenceBy, setFenceBy } from '../../fence/set-fence';
 import { numberOf } from '../../fence/sequence-range';
@@ -131,6 +131,8 @@ async function close(session: SplitSession, { target, source, isHandedOver, isFo
       `ALTER TABLE ${table} ADD CONSTRAINT ${fenceOf(table)} CHECK (false) NOT VALID`,
     ]),
     ...TABLES.map(dropReceives),
+    // No relay delivers what is left there.
+    addReceives('outbox'),
     `DROP PUBLICATION IF EXISTS ${SPLIT_MARK}`,
   ];
   await session.whileLocked('target', ...closing).catch((error: unknown) => {
@@ -176,9 +178,12 @@ const messagesAfter = (id: string, moves: string) => sql`
   SELECT id::text, to_jsonb(outbox) AS row FROM outbox
   WHERE processed_at IS NULL AND ${raw(moves)} AND id > ${id}::bigint ORDER BY id LIMIT ${raw(BATCH_SIZE)}`;
 
+/** Of a source that was promoted, and was behind, another message may have got the id by now. */
 const bringBack = (rows: unknown[]) => sql`
-  INSERT INTO outbox SELECT (jsonb_populate_record(NULL::outbox, row)).*
-  FROM jsonb_array_elements(${JSON.stringify(rows)}::jsonb) AS given (row)
+  INSERT INTO outbox
+  SELECT (jsonb_populate_record(given, CASE WHEN here.id IS NULL THEN '{}' ELSE jsonb_build_object('id', nextval('outbox_id_seq')) END)).*
+  FROM jsonb_populate_recordset(NULL::outbox, ${JSON.stringify(rows)}::jsonb) AS given LEFT JOIN outbox AS here USING (id)
+  WHERE (here.aggregate_id = given.aggregate_id AND here.created_at = given.created_at) IS NOT TRUE
   ON CONFLICT (id) DO NOTHING`;
 
 /** The oldest first: a relay sends the next one of an aggregate only once it is there. */
