@@ -38,7 +38,7 @@ const PATIENCE_MS = 250;
 /** For how long a refusal waits for a source that has failed the last time. */
 const AWAY_MS = 1_000;
 
-/** A map that was loaded so lately knows of what is missing: a split removes rows long after the map has changed. */
+/** A map that was loaded so lately knows of a missing request or hold: a split removes them long after the map has changed. */
 const NEW_MS = 1_000;
 
 /**
@@ -109,7 +109,8 @@ export class Shards {
    * statement that was refused has written nothing; the work is one operation, or something that may be repeated.
    *
    * A source that hangs keeps what is missing waiting for a quarter of a second, and a refusal for ten seconds; once it has failed, not at all, and for one.
-   * For what is missing a map that is less than a second old counts as new.
+   * For a request or a hold that is missing a map that is less than a second old counts as new. For a lease none does, and each waits
+   * for a quarter of a second: a split takes it away before the map changes, and what is to be recorded may be a processor's answer.
    *
    * @throws WrongShardError the map still names the database that has refused: a split is about to change it. Try again
    * @throws what the work throws, and {@link of}
@@ -126,10 +127,7 @@ export class Shards {
       // A repository of TypeORM throws the database's refusal as it was said.
       const told = translateError(error);
       if (!MAY_HAVE_MOVED.some((type) => told instanceof type)) throw error;
-      // What is missing is most often nowhere: it neither has the source asked each time, nor waits for one that hangs.
-      const current = await (told instanceof WrongShardError
-        ? this.#newerThan(used)
-        : this.#notOlderThan(NEW_MS).catch(() => used));
+      const current = await this.#mapAfter(told, used);
       const newer = entryOf(current.map, restaurantId);
       if (newer.url === entry.url) throw error;
       return await this.#runAt(current, newer, work);
@@ -276,6 +274,19 @@ export class Shards {
     const end = () => (this.#refreshing = undefined);
     refresh.then(end, end);
     return inTime(refresh, this.#loader.isAway ? 0 : PATIENCE_MS, () => undefined);
+  }
+
+  /** The map that says whether a restaurant that a database does not have, by what it has told, is in another one. */
+  async #mapAfter(told: unknown, used: InForce): Promise<InForce> {
+    if (told instanceof WrongShardError) return await this.#newerThan(used);
+    try {
+      // What is missing is most often nowhere: it neither has the source asked each time, nor waits for one that hangs.
+      if (!(told instanceof LockLostError)) return await this.#notOlderThan(NEW_MS);
+      await inTime(this.#loadAfter(used), PATIENCE_MS, () => undefined);
+      return this.#current();
+    } catch {
+      return used;
+    }
   }
 
   /** Never rejects. */

@@ -142,6 +142,63 @@ test('a request that a split has removed from its old database is found at the n
   expect(work).toHaveBeenCalledTimes(2);
 });
 
+test('a lease that a split has taken away is renewed, and the answer recorded, at the new database, however new the old map is', async () => {
+  const restaurantId = aRestaurantOf(ODD);
+  const leasedOf = async (shards: Shards) => {
+    const { authRequestId } = await shards.run(restaurantId, ({ requests }) =>
+      requests.authorize(anAuthorizeCommand({ restaurantId })),
+    );
+    return await shards.run(restaurantId, async ({ locks }) => {
+      return (await locks.acquire({ restaurantId, authRequestId, workerId: 'w', ttlMs: 60_000 }))!;
+    });
+  };
+  const first = await open(new ReplaceableSource(before()));
+  const [renewed, answered] = [await leasedOf(first), await leasedOf(first)];
+  await first.run(restaurantId, ({ requests }) => requests.startAttempt(answered, { configVersion: 'v1' }));
+  await move();
+  await a.query('DELETE FROM auth_processing_locks');
+  for (const work of [
+    ({ locks }: Shard) => locks.renew(renewed, 60_000),
+    ({ requests }: Shard) => requests.recordAuthorized(answered, anAuthorization()),
+  ]) {
+    const source = new ReplaceableSource(before());
+    const shards = await open(source);
+    await shards.of(restaurantId);
+    await shards.reload();
+    source.map = after();
+    await shards.run(restaurantId, work);
+    expect(shards.map.version).toBe(2);
+  }
+  const ids = [renewed, answered].map(({ authRequestId }) => authRequestId);
+  const rows = await b.query<{ status: string }>(
+    'SELECT status FROM auth_request_state WHERE auth_request_id = ANY ($1) ORDER BY array_position($1, auth_request_id)',
+    [ids],
+  );
+  expect(rows.map(({ status }) => status)).toEqual(['PENDING', 'AUTHORIZED']);
+});
+
+test('a lease that is lost at the only database stays lost, and waits for no source that hangs or fails', async () => {
+  const restaurantId = aRestaurantOf(ODD);
+  const source = new ReplaceableSource(before());
+  const shards = await open(source);
+  const lease = {
+    restaurantId,
+    authRequestId: MISSING.authRequestId,
+    workerId: 'w',
+    fencingToken: 1n,
+    expiresAt: new Date(),
+  };
+  const renew = jest.fn(({ locks }: Shard) => locks.renew(lease, 60_000));
+  const lost = () => shards.run(restaurantId, renew).catch(codeOf);
+  expect(await lost()).toBe('LOCK_LOST');
+  source.load = () => Promise.reject(new Error('away'));
+  expect(await lost()).toBe('LOCK_LOST');
+  loadsMayTake(FOR_EVER);
+  source.load = never;
+  expect(await lost()).toBe('LOCK_LOST');
+  expect(renew).toHaveBeenCalledTimes(3);
+});
+
 /** What is missing has the map loaded again when it is older than a second. */
 const TOO_OLD_MS = 1_100;
 const MISSING = {
