@@ -108,6 +108,14 @@ test('a command that names a restaurant goes to its database, whatever DATABASE_
   expect([(await seeded(has)).length, (await seeded(hasNot)).length]).toEqual([1, 0]);
 });
 
+test('verify of a restaurant at a database that the map does not give it is a wrong option, and compares nothing', async () => {
+  const args = ['verify', '--restaurant', aRestaurantOf(ODD), '--json', '--shard'];
+  const { stdout, stderr, exitCode } = await here([...args, 'a']);
+  expect({ stdout, exitCode }).toEqual({ stdout: '', exitCode: 64 });
+  expect(stderr).toContain('the map gives that restaurant to another database. Say --shard b, or leave it out.');
+  expect(parsed((await cli(...args, 'b')).stdout).at(-1)).toMatchObject({ shards: [{ shard: 'b', exitCode: 0 }] });
+});
+
 test('without a map, it goes where DATABASE_URL says', async () => {
   const { PAYMENT_EVENTS_DB_SHARDS, DATABASE_URL } = process.env;
   delete process.env.PAYMENT_EVENTS_DB_SHARDS;

@@ -2,7 +2,6 @@ import { type AuthRequestStatus, isClosed } from '../../auth-requests/statuses';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { readConfig } from '../../config';
-import { owns } from '../../fence/residue';
 import { ReadModel } from '../../read-model/read-model';
 import { type RequestDifference, type Verification, type VerificationScope } from '../../read-model/verification';
 import { ExitCode } from '../exit-codes';
@@ -12,7 +11,7 @@ import { toJson } from '../to-json';
 import { uuidArgument } from '../uuid-argument';
 import { overShards } from '../shards/over-shards';
 import { shardsOfRequest } from '../shards/shards-of-request';
-import { useDatabaseOf } from '../shards/use-database-of';
+import { shardsOfRestaurant, useDatabaseOf } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -50,7 +49,7 @@ export function verifyCommand(): Command {
   return overShards(command, action, {
     choose: async (all, options) => {
       const { restaurant, request } = options;
-      const shards = restaurant === undefined ? all : all.filter((shard) => owns(shard, restaurant));
+      const shards = restaurant === undefined ? all : await shardsOfRestaurant(all, restaurant);
       return request === undefined ? shards : await shardsOfRequest(shards, request, scopeOf(options));
     },
   });
