@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { type Command } from 'commander';
 import { createProgram } from '../../src/cli/program';
 import { useDatabaseOf } from '../../src/cli/shards/use-database-of';
+import { type Role } from '../../src/grants/privileges';
 import { owns, type ResidueClass } from '../../src/fence/residue';
 import { DEVELOPMENT_RESTAURANT_ID } from '../../src/seeds';
 import { requestIn } from '../../src/testing';
 import { plainConfigs, TestKeyring } from '../support/configs/configs';
+import { useRoles } from '../support/database/use-roles';
 import { type DatabaseOfFile, useTestDatabase } from '../support/database/use-test-database';
 import { cliProcess, programHere } from '../support/processes/cli';
 import { aHold } from '../support/requests/holds';
@@ -13,6 +15,8 @@ import { aRestaurantOf, EVEN, fence, mapOf, ODD } from '../support/shards/shards
 
 const a = useTestDatabase();
 const b = useTestDatabase();
+const rolesOfA = useRoles(a);
+const rolesOfB = useRoles(b);
 const keyring = new TestKeyring();
 /** Where a command of one database would go, which none of these may touch. */
 const NOWHERE = 'postgresql://127.0.0.1:1/nowhere';
@@ -20,14 +24,15 @@ const NOWHERE = 'postgresql://127.0.0.1:1/nowhere';
 beforeAll(async () => {
   await fence(a, EVEN);
   await fence(b, ODD);
-  const map = mapOf(1, { a: { ...EVEN, url: a.url }, b: { ...ODD, url: b.url } });
-  process.env.PAYMENT_EVENTS_DB_SHARDS = JSON.stringify(map);
+  process.env.PAYMENT_EVENTS_DB_SHARDS = mapOfBoth(a.url, b.url);
 });
 afterAll(() => {
   delete process.env.PAYMENT_EVENTS_DB_SHARDS;
   delete process.env.PAYMENT_EVENTS_DB_KEYRING;
 });
 
+const mapOfBoth = (urlOfA: string, urlOfB: string) =>
+  JSON.stringify(mapOf(1, { a: { ...EVEN, url: urlOfA }, b: { ...ODD, url: urlOfB } }));
 const cli = (...args: string[]) => cliProcess(NOWHERE, args);
 const here = (args: string[], env: NodeJS.ProcessEnv = { DATABASE_URL: NOWHERE }) =>
   programHere(createProgram(), args, env);
@@ -200,6 +205,40 @@ describe('a request that has a hold, in the second database', () => {
     }
     const unknown = await cli('inspect', 'pi_unknown', '--all');
     expect(unknown).toMatchObject({ exitCode: 4, stdout: '', stderr: expect.stringContaining('pi_unknown') as string });
+  });
+});
+
+describe('by a role that must not read contents of events', () => {
+  beforeAll(async () => {
+    for (const roles of [rolesOfA, rolesOfB]) await roles.setUp();
+  });
+  afterEach(() => (process.env.PAYMENT_EVENTS_DB_SHARDS = mapOfBoth(a.url, b.url)));
+  const as = (role: Role) => (process.env.PAYMENT_EVENTS_DB_SHARDS = mapOfBoth(rolesOfA.url(role), rolesOfB.url(role)));
+
+  test('a request is inspected in the one database that has it, and one that has events alone', async () => {
+    const [{ authRequestId }, rowless] = [await requestAt(ODD), await requestAt(ODD)];
+    await b.query('DELETE FROM auth_request_state WHERE auth_request_id = $1', [rowless.authRequestId]);
+    as('readonly');
+    for (const id of [authRequestId, rowless.authRequestId]) {
+      const { stdout, exitCode } = await cli('inspect', id, '--all', '--json');
+      expect(parsed(stdout)).toEqual([
+        expect.objectContaining({ shard: 'b', authRequestId: id }),
+        { kind: 'summary', shards: [{ shard: 'b', exitCode: 0 }], exitCode: 0 },
+      ]);
+      expect(exitCode).toBe(0);
+    }
+    expect(await cli('inspect', randomUUID(), '--all')).toMatchObject({ exitCode: 4, stdout: '' });
+  });
+
+  test('a person sees to a hold in the one database that has its request', async () => {
+    const hold = await aHold(await b.dataSource(), 'void_failed', { restaurantId: aRestaurantOf(ODD) });
+    as('api');
+    const { stdout, exitCode } = await cli(
+      ...['holds', 'requeue', hold.authRequestId, '--id', hold.processorAuthId, '--by', 'ada', '--reason', 'r'],
+      ...['--all', '--json'],
+    );
+    expect(parsed(stdout).at(-1)).toEqual({ kind: 'summary', shards: [{ shard: 'b', exitCode: 0 }], exitCode: 0 });
+    expect(exitCode).toBe(0);
   });
 });
 

@@ -36,7 +36,7 @@ const overShardsOfRequest = <Options extends PersonOptions>(
   action: (request: string, options: Options) => Promise<void>,
 ) =>
   overShards<[string], Options>(command, action, {
-    choose: (shards, authRequestId) => shardsOfRequest(shards, authRequestId, { authRequestId }),
+    choose: shardsOfRequest,
   });
 
 /** `payment-events-db holds requeue`. */

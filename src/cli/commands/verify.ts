@@ -10,7 +10,7 @@ import { printDifferences, printHoldDifferences } from '../print-differences';
 import { toJson } from '../to-json';
 import { uuidArgument } from '../uuid-argument';
 import { overShards } from '../shards/over-shards';
-import { shardsOfRequest } from '../shards/shards-of-request';
+import { shardsToVerify } from '../shards/shards-of-request';
 import { shardsOfRestaurant, useDatabaseOf } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
@@ -50,7 +50,7 @@ export function verifyCommand(): Command {
     choose: async (all, options) => {
       const { restaurant, request } = options;
       const shards = restaurant === undefined ? all : await shardsOfRestaurant(all, restaurant);
-      return request === undefined ? shards : await shardsOfRequest(shards, request, scopeOf(options));
+      return request === undefined ? shards : await shardsToVerify(shards, request, scopeOf(options));
     },
   });
 }
