@@ -3,9 +3,10 @@ import { rule } from '../validation/rule';
 /**
  * A cursor is what an item of a list is sorted by, as text with `_` between: nothing in it is of one database, so that it is
  * good at any. Times are microseconds since 1970, as the database has them: a Date would cut them off, and a list that goes on at
- * it would repeat or skip rows of the same millisecond.
+ * it would repeat or skip rows of the same millisecond. Of so few digits that all of them are times in
+ * PostgreSQL.
  */
-const PLACE = '-?\\d{1,17}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+const PLACE = '(-?\\d{1,17}|\\d{18})_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}';
 
 /** By time and request: of a restaurant's. */
 export const BY_TIME = new RegExp(`^${PLACE}$`);
@@ -28,9 +29,12 @@ export const Cursor = (pattern: RegExp): PropertyDecorator =>
 /** SQL: a time as the microseconds of a cursor. */
 export const microsecondsOf = (time: string): string => `(extract(epoch FROM ${time}) * 1000000)::bigint`;
 
-/** SQL: the time that the microseconds of a cursor are. */
+/**
+ * SQL: the time that the microseconds of a cursor are. Whole seconds apart from the rest: an interval is multiplied by a double, which
+ * has no room for every microsecond from the year 2255 on.
+ */
 export const timeOf = (microseconds: string): string =>
-  `timestamptz 'epoch' + ${microseconds} * interval '1 microsecond'`;
+  `timestamptz 'epoch' + ${microseconds} / 1000000 * interval '1 second' + ${microseconds} % 1000000 * interval '1 microsecond'`;
 
 export const toHex = (text: string): string => Buffer.from(text).toString('hex');
 

@@ -258,3 +258,28 @@ describe('pages', () => {
     },
   );
 });
+
+test('pages go on after a hold that lapses as late as a time can be, and know its microsecond', async () => {
+  const restaurantId = uuidv4();
+  const times = [
+    ...['5138-11-16 09:46:39.999999', '5138-11-16 09:46:40', '9999-12-31 00:00:00', '9999-12-31 23:59:59.998'],
+    ...[
+      '9999-12-31 23:59:59.998999',
+      '9999-12-31 23:59:59.999',
+      '9999-12-31 23:59:59.999001',
+      '9999-12-31 23:59:59.999999',
+    ],
+  ];
+  const made: string[] = [];
+  for (const time of times) {
+    made.push((await aHold(dataSource, 'needed', { restaurantId, set: `hold_expires_at = '${time}Z'` })).authRequestId);
+  }
+  const walked: string[] = [];
+  for (let after: string | null | undefined; walked.length <= made.length;) {
+    const [hold] = await holds.list({ restaurantId, limit: 1, after });
+    if (!hold) break;
+    walked.push(hold.authRequestId);
+    after = hold.cursor;
+  }
+  expect(walked).toEqual(made);
+});
