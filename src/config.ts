@@ -94,7 +94,8 @@ export const ENVIRONMENT_VARIABLES: readonly string[] = Object.keys(environment.
 export interface Config {
   /**
    * The database: `DATABASE_URL`, as `pg` is to be told it, else what `PGHOST` and the like make. Must be set, in one way or
-   * the other, where `NODE_ENV` is neither `development` nor `test`. Default {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs.
+   * the other, where `NODE_ENV` is neither `development` nor `test`, and where `PAYMENT_EVENTS_DB_SHARDS` is set. Default
+   * {@link DEFAULT_DATABASE_URL}. Holds the password: not for logs.
    */
   readonly databaseUrl: string;
   /**

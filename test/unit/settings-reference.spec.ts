@@ -25,6 +25,17 @@ describe('the page of settings', () => {
     expect(incomplete.map(([name]) => name)).toEqual(['NODE_ENV']);
   });
 
+  test('says what leaves DATABASE_URL without a default', () => {
+    const [, , , meaning] = docTable(PAGE, 'Environment').find(([name]) => name === 'DATABASE_URL')!;
+    for (const [variable, value] of Object.entries({
+      NODE_ENV: 'production',
+      PAYMENT_EVENTS_DB_SHARDS: 'shards.json',
+    })) {
+      expect(() => readConfig({ [variable]: value })).toThrow(/^DATABASE_URL must be set/);
+      expect(/Must be set[^.]*\./.exec(meaning!)![0]).toContain(variable);
+    }
+  });
+
   test('has the defaults of the DataSource that are applied', () => {
     const options = createDataSourceOptions({ url: DEFAULT_DATABASE_URL });
     const applied = options.extra as Record<string, unknown>;
