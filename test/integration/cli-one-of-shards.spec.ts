@@ -113,6 +113,24 @@ test('a command that names a restaurant goes to its database, whatever DATABASE_
   expect([(await seeded(has)).length, (await seeded(hasNot)).length]).toEqual([1, 0]);
 });
 
+test('each command that finds the database of its restaurant by itself says so in its help', () => {
+  const find = ([first, ...others]: string[], command: Command): Command =>
+    first
+      ? find(
+          others,
+          command.commands.find((inner) => inner.name() === first)!,
+        )
+      : command;
+  const configs = find(['configs'], createProgram()).commands.map((command) => ['configs', command.name()]);
+  expect(configs).toHaveLength(5);
+  for (const words of [...configs, ['seed'], ['verify']]) {
+    const help = find(words, createProgram()).helpInformation().replaceAll(/\s+/g, ' ');
+    expect(help).toContain(
+      'With PAYMENT_EVENTS_DB_SHARDS it works at the database that the map gives the restaurant, whatever DATABASE_URL says.',
+    );
+  }
+});
+
 test('verify of a restaurant at a database that the map does not give it is a wrong option, and compares nothing', async () => {
   const args = ['verify', '--restaurant', aRestaurantOf(ODD), '--json', '--shard'];
   const { stdout, stderr, exitCode } = await here([...args, 'a']);

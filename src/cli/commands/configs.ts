@@ -15,7 +15,7 @@ import { disarm } from '../../database/disarm';
 import { ExitCode } from '../exit-codes';
 import { printTable } from '../print-table';
 import { toJson } from '../to-json';
-import { useDatabaseOf } from '../shards/use-database-of';
+import { useDatabaseOf, WHERE_ITS_RESTAURANT_IS } from '../shards/use-database-of';
 import { uuidArgument } from '../uuid-argument';
 import { wholeNumber } from '../whole-number';
 import { withDataSource } from '../with-data-source';
@@ -23,10 +23,7 @@ import { withDataSource } from '../with-data-source';
 /** `payment-events-db configs …`. */
 export function configsCommand(): Command {
   return new Command('configs')
-    .description(
-      'Shows and changes how restaurants’ payments are processed. No secret is ever printed. Each works at the database that the map in ' +
-        'PAYMENT_EVENTS_DB_SHARDS gives the restaurant, where there is one.',
-    )
+    .description('Shows and changes how restaurants’ payments are processed. No secret is ever printed.')
     .addCommand(showCommand())
     .addCommand(historyCommand())
     .addCommand(activateCommand())
@@ -36,7 +33,7 @@ export function configsCommand(): Command {
 
 const aboutRestaurant = (name: string, description: string) =>
   new Command(name)
-    .description(description)
+    .description(`${description} ${WHERE_ITS_RESTAURANT_IS}`)
     .argument('<restaurant>', 'the restaurant', uuidArgument('A restaurant'))
     .option('--json', 'print JSON')
     .hook('preAction', (command) => useDatabaseOf(command.processedArgs[0] as string));

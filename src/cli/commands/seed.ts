@@ -4,7 +4,7 @@ import { databaseAddress } from '../../database/database-address';
 import { assertNonePending, readHistory } from '../../migrator/history';
 import { DEVELOPMENT_RESTAURANT_ID, DevelopmentSeeder } from '../../seeds';
 import { assertDevelopmentDatabase } from '../../seeds/development-only';
-import { useDatabaseOf } from '../shards/use-database-of';
+import { useDatabaseOf, WHERE_ITS_RESTAURANT_IS } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 
 /** `payment-events-db seed`. */
@@ -12,7 +12,8 @@ export function seedCommand(): Command {
   return new Command('seed')
     .description(
       'Adds what local development needs: one restaurant, with placeholders for the secrets of its processor. Refused where ' +
-        'NODE_ENV is production, and for a server on another machine. What is there stays; running it again is harmless.',
+        'NODE_ENV is production, and for a server on another machine. What is there stays; running it again is harmless. ' +
+        WHERE_ITS_RESTAURANT_IS,
     )
     .option('--force', 'also where NODE_ENV is production or the database is not on this machine')
     .option('--json', 'print JSON')

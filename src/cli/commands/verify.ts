@@ -11,7 +11,7 @@ import { toJson } from '../to-json';
 import { uuidArgument } from '../uuid-argument';
 import { overShards } from '../shards/over-shards';
 import { shardsToVerify } from '../shards/shards-of-request';
-import { shardsOfRestaurant, useDatabaseOf } from '../shards/use-database-of';
+import { shardsOfRestaurant, useDatabaseOf, WHERE_ITS_RESTAURANT_IS } from '../shards/use-database-of';
 import { withDataSource } from '../with-data-source';
 import { withProgress } from '../with-progress';
 
@@ -31,7 +31,7 @@ export function verifyCommand(): Command {
     )
     .option(
       '--restaurant <id>',
-      'only the requests of this restaurant, in the database that the map gives it',
+      `only the requests of this restaurant. ${WHERE_ITS_RESTAURANT_IS}`,
       uuidArgument('A restaurant'),
     )
     .option('--request <id>', 'only this request; with --all in the one database that has it')

@@ -3,6 +3,10 @@ import { owns } from '../../fence/residue';
 import { shardMapFromEnvironment } from '../../shards/map-sources';
 import { entryOf, type ShardEntry } from '../../shards/shard-map';
 
+/** For the help of each command that calls {@link useDatabaseOf}. */
+export const WHERE_ITS_RESTAURANT_IS =
+  'With PAYMENT_EVENTS_DB_SHARDS it works at the database that the map gives the restaurant, whatever DATABASE_URL says.';
+
 /**
  * Has the rest of this process work at the database that has a restaurant, as if DATABASE_URL named it, where there is a map of
  * several.
