@@ -275,11 +275,11 @@ test('pages go on after a hold that lapses as late as a time can be, and know it
     made.push((await aHold(dataSource, 'needed', { restaurantId, set: `hold_expires_at = '${time}Z'` })).authRequestId);
   }
   const walked: string[] = [];
-  for (let after: string | null | undefined; walked.length <= made.length;) {
+  for (let after: string | undefined; walked.length <= made.length;) {
     const [hold] = await holds.list({ restaurantId, limit: 1, after });
     if (!hold) break;
     walked.push(hold.authRequestId);
-    after = hold.cursor;
+    after = hold.cursor!;
   }
   expect(walked).toEqual(made);
 });
