@@ -35,7 +35,8 @@ const DUE = `
  * `sweeps`: where both are as in the snapshot, the snapshot has its message. That of another hold of the request, which
  * it may lack, would only have put this one off.
  *
- * No row is waited for (SKIP LOCKED), and of the request nothing is locked: who holds that row and wants this one gets it.
+ * The request's row is locked as well: a message of somebody else gets its number before or after, in the order in which the two are
+ * committed, and so in that in which they go out. No row is waited for (SKIP LOCKED): who holds the one and wants the other gets it.
  */
 const SEND = operation({
   name: 'sweep_voiding',
@@ -48,9 +49,10 @@ const SEND = operation({
       FROM auth_holds AS hold
       JOIN (SELECT auth_request_id, processor_name, processor_auth_id, seen_sequence, seen_sweeps FROM due) AS due
         USING (auth_request_id, processor_name, processor_auth_id)
+      JOIN (SELECT auth_request_id FROM auth_request_state) AS request USING (auth_request_id)
       CROSS JOIN input
       WHERE last_event_sequence = seen_sequence AND ${IS_VOIDING} AND ${IS_TIME_TO_VOID} AND sweeps = seen_sweeps
-      FOR UPDATE OF hold SKIP LOCKED
+      FOR UPDATE OF request, hold SKIP LOCKED
     ), swept AS (
       UPDATE auth_holds AS hold SET sweeps = locked.sweeps + 1, swept_at = clock_timestamp()
       FROM locked

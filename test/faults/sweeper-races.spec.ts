@@ -139,6 +139,22 @@ test('a message that is queued while a sweeper looks is the only one', async () 
   }
 });
 
+test('messages of one request have their numbers in the order in which they are committed, the sweeper with all others', async () => {
+  const { authRequestId } = await aLostHold(crowd);
+  await letPass(database, 10 * HOUR);
+  const write = `SELECT FROM auth_request_state WHERE auth_request_id = $1 FOR UPDATE NOWAIT`;
+  const sent = await crowd.transaction(async (manager) => {
+    // As whatever queues a message for the request.
+    await manager.query(write, [authRequestId]);
+    return await sendVoids(sessionOf(crowd), settings(), 100, false);
+  });
+  expect(sent).toEqual([]);
+  await crowd.transaction(async (manager) => {
+    expect(await sendVoids(sessionOf(crowd, manager), settings(), 100, false)).toHaveLength(1);
+    await expect(crowd.query(write, [authRequestId])).rejects.toMatchObject({ code: '55P03' });
+  });
+});
+
 describe('a void that ends while it is given up', () => {
   test('ends as the processor says: no deadlock, whatever comes first', async () => {
     const session = sessionOf(crowd);
