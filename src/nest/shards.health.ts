@@ -18,8 +18,20 @@ export type ShardsHealthResult<Key extends string> = HealthResult<Key> &
 /** How long a probe waits for the other databases once one has answered: kubelet waits for a second in all. */
 export const GRACE_MS = 500;
 
-/** Looks at databases that have not answered yet. */
-type Looks = WeakMap<DataSource, Promise<ShardHealth>>;
+/**
+ * How many looks of a probe may be under way at a database. The network may have forgotten the connection of one, which takes as long
+ * as a statement may: another one has another connection.
+ */
+export const MOST_LOOKS = 3;
+
+/** One that has not ended yet. */
+interface Look {
+  readonly begunAt: number;
+  readonly seen: Promise<ShardHealth>;
+}
+
+/** Those at each database. */
+type Looks = WeakMap<DataSource, readonly Look[]>;
 
 /**
  * Health indicators over several databases, for `@nestjs/terminus`. A database that is away stops its own restaurants alone,
@@ -33,7 +45,7 @@ type Looks = WeakMap<DataSource, Promise<ShardHealth>>;
  */
 export class ShardsHealth {
   readonly #shards: Shards;
-  /** One of a probe at each database: however many probes ask one that hangs, they do not take up its connections. */
+  /** However many probes ask a database that hangs, they do not take up its connections. */
   readonly #looks = { database: new WeakMap(), migrations: new WeakMap() };
 
   constructor(shards: Shards) {
@@ -81,7 +93,7 @@ export class ShardsHealth {
     const all = this.#shards
       .each(async ({ name, dataSource }) => {
         const look = async () => (await ask(new PaymentEventsDbHealth(dataSource))).shard;
-        const seen = await (looks ? once(looks, dataSource, look) : look());
+        const seen = await (looks ? together(looks, dataSource, look) : look());
         said.set(name, seen);
         if (!isAway(seen.code)) answer();
       })
@@ -100,13 +112,32 @@ export class ShardsHealth {
   }
 }
 
-/** The look that is under way, or another one. */
-function once(looks: Looks, dataSource: DataSource, look: () => Promise<ShardHealth>): Promise<ShardHealth> {
-  const running = looks.get(dataSource);
-  if (running) return running;
-  const begun = look().finally(() => looks.delete(dataSource));
-  looks.set(dataSource, begun);
-  return begun;
+/** What the looks that are under way see, and one more where the last began too long ago for an answer. */
+async function together(looks: Looks, dataSource: DataSource, look: () => Promise<ShardHealth>): Promise<ShardHealth> {
+  const running = looks.get(dataSource) ?? [];
+  const now = performance.now();
+  if (running.length >= MOST_LOOKS || running.some(({ begunAt }) => now - begunAt < GRACE_MS))
+    return await first(running);
+  const begun: Look = { begunAt: now, seen: look() };
+  const all = [...running, begun];
+  looks.set(dataSource, all);
+  const end = () =>
+    looks.set(
+      dataSource,
+      looks.get(dataSource)!.filter((other) => other !== begun),
+    );
+  begun.seen.then(end, end);
+  return await first(all);
+}
+
+/** What the first sees to which the database answers; without one, the last. */
+async function first(looks: readonly Look[]): Promise<ShardHealth> {
+  const answers = looks.map(async ({ seen }) => {
+    const health = await seen;
+    if (isAway(health.code)) throw new Error('away');
+    return health;
+  });
+  return await Promise.any(answers).catch(() => looks.at(-1)!.seen);
 }
 
 const down = (code: string, message: string) => ({ status: 'down', code, message }) as const;

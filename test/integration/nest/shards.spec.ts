@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
 import { Outbox, Shards, type ShardMap } from '../../../src';
 import { PaymentEventsDbModule, ShardsHealth, type ShardsModuleOptions } from '../../../src/nest';
 import { masterOf } from '../../../src/database/connections';
 import { addFence, FENCED_TABLES } from '../../../src/fence/fence-sql';
-import { GRACE_MS } from '../../../src/nest/shards.health';
+import { GRACE_MS, MOST_LOOKS } from '../../../src/nest/shards.health';
 import { RecordingPublisher } from '../../../src/testing/recording-publisher';
 import { aConfig, TestKeyring } from '../../support/configs/configs';
 import { Proxy } from '../../support/database/proxy';
@@ -152,8 +153,8 @@ test('a probe waits neither for a database that hangs nor for one that hangs whi
   const { dataSource: opened } = await app.get(Shards).of(aRestaurantOf(ODD));
   proxy.swallow = 'answers';
   // Nor does each probe take one more of its connections.
-  for (let probe = 0; probe < 3; probe++) await bothHang();
-  expect(masterOf(opened)!.totalCount).toBeLessThanOrEqual(2);
+  for (let probe = 0; probe < MOST_LOOKS + 2; probe++) await bothHang();
+  expect(masterOf(opened)!.totalCount).toBeLessThanOrEqual(2 * MOST_LOOKS);
   // Another address of the same, to which no connection is open yet.
   const another = new URL(proxy.url);
   another.searchParams.set('application_name', 'another');
@@ -162,6 +163,30 @@ test('a probe waits neither for a database that hangs nor for one that hangs whi
   await bothHang();
   proxy.swallow = 'nothing';
   proxy.cut();
+  await app.close();
+  await proxy.close();
+});
+
+test('a connection that the network has forgotten keeps the only database from no probe but the first', async () => {
+  jest.restoreAllMocks();
+  const proxy = await Proxy.start(b.url);
+  // No statement is ever given up.
+  const dataSource = { statementTimeoutMs: 0 };
+  const app = await start({ shards: sourceOf(mapOf(1, { b: { ...WHOLE, url: proxy.url } })), dataSource });
+  const health = app.get(ShardsHealth);
+  const up = { it: { status: 'up', shards: { b: { status: 'up' } } } };
+  let answered = 0;
+  const waiting: Promise<unknown>[] = [];
+  for (const indicator of ['database', 'migrations'] as const) {
+    await expect(health[indicator]('it')).resolves.toEqual(up);
+    proxy.forget();
+    waiting.push(health[indicator]('it').then(() => answered++));
+    await delay(2 * GRACE_MS);
+    await expect(health[indicator]('it')).resolves.toEqual(up);
+  }
+  expect(answered).toBe(0);
+  proxy.cut();
+  await Promise.all(waiting);
   await app.close();
   await proxy.close();
 });

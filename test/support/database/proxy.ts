@@ -43,6 +43,11 @@ export class Proxy {
     this.#target = new URL(target);
   }
 
+  /** Carries nothing more on any connection there is, not even its end, as a network that has forgotten them; new ones pass. */
+  forget(): void {
+    for (const socket of this.#sockets) socket.pause();
+  }
+
   /** Resets every connection there is; new ones pass. */
   cut(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
