@@ -8,7 +8,8 @@ export interface MergedPage<T> extends Merged<T> {
   /**
    * Pass it as `after` for the next page; undefined where those that answer have no more. A database that is away is gone on
    * with where it last answered: when it is back, what it has comes once, though later than in its order. So nothing is missing
-   * from pages of which the last one has an empty `away`.
+   * from pages of which the last one has an empty `away`. Where two databases are one by then, since a split was undone, some items
+   * come twice.
    */
   readonly next: string | undefined;
 }

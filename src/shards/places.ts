@@ -17,6 +17,10 @@ export function compareCursors(one: string, other: string): number {
   return isNumber ? Number(from) - Number(to) : from < to ? -1 : 1;
 }
 
+/** The one that comes first. */
+const least = (one: At, other: At): At =>
+  one === undefined || other === undefined ? undefined : compareCursors(one, other) > 0 ? other : one;
+
 /**
  * Where each database is to go on, as text: the cursor of most of them, and the others' with the restaurants that they have,
  * `<cursor>,<remainder>/<modulus>=<cursor>,…`. By restaurants, since what is one database now may be two by the next page.
@@ -25,10 +29,10 @@ export class Places {
   readonly #most: At;
   readonly #others: readonly { readonly of: ResidueClass; readonly at: At }[];
 
-  /** @throws InvalidCommandError. What is no cursor each database refuses */
+  /** @throws InvalidCommandError. What is no cursor, and what is no text, each database refuses */
   constructor(after: string | undefined) {
-    const [most, ...others] = after?.split(',') ?? [];
-    this.#most = most;
+    const [most, ...others] = typeof after === 'string' ? after.split(',') : [after];
+    this.#most = most ?? undefined;
     this.#others = others.map((other) => {
       const [, remainder, modulus, at] = /^(\d{1,4})\/(\d{1,4})=(.*)$/.exec(other) ?? [];
       const of = { modulus: Number(modulus), remainder: Number(remainder) };
@@ -37,9 +41,15 @@ export class Places {
     });
   }
 
+  /**
+   * Where a database is to go on: the least of the places of all the restaurants that it has. Two databases may be one by the next page,
+   * where a split was undone: what the one that was ahead has listed then comes twice, and nothing is left out.
+   */
   of(shard: ResidueClass): At {
     const other = this.#others.find(({ of }) => contains(of, shard));
-    return other ? other.at : this.#most;
+    if (other) return other.at;
+    const parts = this.#others.filter(({ of }) => contains(shard, of));
+    return parts.map(({ at }) => at).reduce(least, this.#most);
   }
 
   /** Where they go on after a page that ends with this cursor: those that gave no answer where they were to begin. */

@@ -2,8 +2,8 @@ import { DatabaseUnavailableError, InvalidCommandError } from '../../../src/erro
 import { halvesOf, owns, type ResidueClass } from '../../../src/fence/residue';
 import { Shards } from '../../../src/shards/shards';
 import { type DatabaseOfFile, useTestDatabase } from '../../support/database/use-test-database';
-import { moveRestaurants } from '../../support/shards/move-restaurants';
-import { aRestaurantOf, empty, EVEN, fence, mapOf, ODD, ReplaceableSource } from '../../support/shards/shards';
+import { moveRestaurants, moveRows } from '../../support/shards/move-restaurants';
+import { aRestaurantOf, empty, EVEN, fence, mapOf, ODD, ReplaceableSource, WHOLE } from '../../support/shards/shards';
 
 const a = useTestDatabase();
 const b = useTestDatabase();
@@ -25,6 +25,11 @@ const without: Record<'a' | 'b', Shards> = {} as never;
 beforeAll(async () => {
   await fence(a, EVEN);
   await fence(b, ODD);
+  // A range of its own: ids are unique over all databases.
+  await b.query(
+    `SELECT setval(format('%I', sequencename)::regclass, 2 * 1099511627776) FROM pg_sequences
+     WHERE schemaname = current_schema() AND data_type = 'bigint'::regtype`,
+  );
   shards = await new Shards(new ReplaceableSource(urls('none'))).open();
   for (const name of ['a', 'b'] as const) without[name] = await new Shards(new ReplaceableSource(urls(name))).open();
 });
@@ -187,6 +192,39 @@ describe.each(['stuck', 'unsettled', 'holds'] as const)('pages of all databases 
       await withoutC.destroy();
       await fence(b, ODD, true);
     }
+  });
+
+  test.each(['a', 'b'] as const)(
+    'leave out nothing where %s was away, also where both are one database by the next page',
+    async (away) => {
+      const first = await list(which, without[away], { limit: 20 });
+      const before = (await expected(which)).sort();
+      const [from, moves] = away === 'a' ? ([a, EVEN] as const) : ([b, ODD] as const);
+      const to = away === 'a' ? b : a;
+      // As an undo of a split ends: the one that stays has all rows.
+      await fence(to, WHOLE, true);
+      await moveRows({ from, to, moves });
+      const whole = await new Shards(new ReplaceableSource(mapOf(2, { a: { ...WHOLE, url: to.url } }))).open();
+      try {
+        const found = idsOf(first);
+        for (let after = first.next; after !== undefined;) {
+          const page = await list(which, whole, { limit: 20, after });
+          expect(page.away).toEqual([]);
+          found.push(...idsOf(page));
+          expect(found.length).toBeLessThanOrEqual(2 * before.length);
+          after = page.next;
+        }
+        expect([...new Set(found)].sort()).toEqual(before);
+      } finally {
+        await whole.destroy();
+        await fence(a, EVEN, true);
+        await fence(b, ODD, true);
+      }
+    },
+  );
+
+  test.each([5, {}, ['x']])('refuse %j, which is no text, as a database does', async (after) => {
+    await expect(list(which, shards, { after: after as never })).rejects.toBeInstanceOf(InvalidCommandError);
   });
 
   test.each(['', 'x', ',', `0_1_${aRestaurantOf(EVEN)},1/3=`, `0_1_${aRestaurantOf(EVEN)},1/2`, '0,2/2=1'])(

@@ -26,6 +26,25 @@ export async function moveRestaurants({
     FENCED_TABLES.flatMap((table) => [dropFence(table), addFence(table, shard)]).join('; ');
   // In one transaction: what writes meanwhile has ended when it commits.
   await from.query(refence(keeps));
+  await moveRows({ from, to, moves });
+  // The range of number 1: else the target would give out ids that the rows have.
+  await to.query(
+    `SELECT setval(format('%I', sequencename)::regclass, 1099511627776) FROM pg_sequences
+     WHERE schemaname = current_schema() AND data_type = 'bigint'::regtype`,
+  );
+  await to.query(refence(moves));
+}
+
+/** What {@link moveRestaurants} does between the fences. */
+export async function moveRows({
+  from,
+  to,
+  moves,
+}: {
+  from: DatabaseOfFile;
+  to: DatabaseOfFile;
+  moves: ResidueClass;
+}): Promise<void> {
   for (const table of TABLES) {
     // As text: a number of JavaScript has not every digit of a fencing token.
     const [found] = await from.query<{ rows: string }>(
@@ -47,10 +66,4 @@ export async function moveRestaurants({
     await client.end();
   }
   await from.query(`DELETE FROM outbox WHERE ${inClass(moves)}`);
-  // The range of number 1: else the target would give out ids that the rows have.
-  await to.query(
-    `SELECT setval(format('%I', sequencename)::regclass, 1099511627776) FROM pg_sequences
-     WHERE schemaname = current_schema() AND data_type = 'bigint'::regtype`,
-  );
-  await to.query(refence(moves));
 }
