@@ -31,8 +31,8 @@ export class Places {
 
   /** @throws InvalidCommandError. What is no cursor, and what is no text, each database refuses */
   constructor(after: string | undefined) {
-    const [most, ...others] = typeof after === 'string' ? after.split(',') : [after];
-    this.#most = most ?? undefined;
+    const [most, ...others] = typeof after === 'string' ? after.split(',') : [];
+    this.#most = most ?? after ?? undefined;
     this.#others = others.map((other) => {
       const [, remainder, modulus, at] = /^(\d{1,4})\/(\d{1,4})=(.*)$/.exec(other) ?? [];
       const of = { modulus: Number(modulus), remainder: Number(remainder) };

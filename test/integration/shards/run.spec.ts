@@ -157,10 +157,11 @@ test('a lease that a split has taken away is renewed, and the answer recorded, a
   await first.run(restaurantId, ({ requests }) => requests.startAttempt(answered, { configVersion: 'v1' }));
   await move();
   await a.query('DELETE FROM auth_processing_locks');
-  for (const work of [
-    ({ locks }: Shard) => locks.renew(renewed, 60_000),
-    ({ requests }: Shard) => requests.recordAuthorized(answered, anAuthorization()),
-  ]) {
+  const works: readonly ((shard: Shard) => Promise<unknown>)[] = [
+    ({ locks }) => locks.renew(renewed, 60_000),
+    ({ requests }) => requests.recordAuthorized(answered, anAuthorization()),
+  ];
+  for (const work of works) {
     const source = new ReplaceableSource(before());
     const shards = await open(source);
     await shards.of(restaurantId);
