@@ -14,7 +14,7 @@ export function compareCursors(one: string, other: string): number {
   if (index < 0) return 0;
   const [from, to] = [left![index]!, right![index]!];
   const isNumber = [from, to].every((part) => /^-?\d+$/.test(part));
-  return isNumber ? Number(from) - Number(to) : from < to ? -1 : 1;
+  return isNumber ? Number(BigInt(from) - BigInt(to)) : from < to ? -1 : 1;
 }
 
 /** The one that comes first. */
