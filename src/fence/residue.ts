@@ -73,8 +73,11 @@ export function hashOf(restaurantId: string): number {
 export const remainderOf = (restaurantId: string, modulus: number): number => hashOf(restaurantId) & (modulus - 1);
 
 /** Whether a restaurant is in the class. */
-export const owns = ({ modulus, remainder }: ResidueClass, restaurantId: string): boolean =>
-  remainderOf(restaurantId, modulus) === remainder;
+export const owns = (shard: ResidueClass, restaurantId: string): boolean => hasHash(shard, hashOf(restaurantId));
+
+/** The same by its {@link hashOf}, which takes longest: for who looks through many classes. */
+export const hasHash = ({ modulus, remainder }: ResidueClass, hash: number): boolean =>
+  (hash & (modulus - 1)) === remainder;
 
 /** The two classes that a class splits into: one stays, the other moves. */
 export const halvesOf = ({ modulus, remainder }: ResidueClass): readonly [stays: ResidueClass, moves: ResidueClass] => [
@@ -84,7 +87,7 @@ export const halvesOf = ({ modulus, remainder }: ResidueClass): readonly [stays:
 
 /** Whether every restaurant of the one class is in the other too: the same class, or a part of it. */
 export const contains = (whole: ResidueClass, part: ResidueClass): boolean =>
-  whole.modulus <= part.modulus && (part.remainder & (whole.modulus - 1)) === whole.remainder;
+  whole.modulus <= part.modulus && hasHash(whole, part.remainder);
 
 /** Whether two objects say the same class. */
 export const isSameClass = (one: ResidueClass, other: ResidueClass): boolean =>

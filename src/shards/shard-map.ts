@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { databaseAddress } from '../database/database-address';
 import { readDatabaseUrl } from '../database/database-url';
 import { ConfigurationError } from '../errors';
-import { classInWords, hashOf, isPowerOfTwo, LARGEST_MODULUS, type ResidueClass } from '../fence/residue';
+import { classInWords, hasHash, hashOf, isPowerOfTwo, LARGEST_MODULUS, type ResidueClass } from '../fence/residue';
 import { LARGEST_NUMBER } from '../fence/sequence-range';
 
 /** One database and the restaurants that it has. */
@@ -94,7 +94,7 @@ export function readShardMap(input: unknown): ShardMap {
 export function entryOf({ shards }: ShardMap, restaurantId: string): ShardEntry {
   const hash = hashOf(restaurantId);
   // A map that was read covers every class.
-  return shards.find(({ modulus, remainder }) => (hash & (modulus - 1)) === remainder)!;
+  return shards.find((shard) => hasHash(shard, hash))!;
 }
 
 /** Names, numbers and databases that two entries have. */
