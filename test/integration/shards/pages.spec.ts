@@ -107,6 +107,19 @@ async function walk(which: List, limit: number, ...first: readonly Shards[]) {
   }
 }
 
+/** The items of a first page, and of those after it by another map, by which every database answers. */
+async function goOn(which: List, at: Shards, first: Found, atMost: number): Promise<string[]> {
+  const found = idsOf(first);
+  for (let after = first.next; after !== undefined;) {
+    const page = await list(which, at, { limit: 20, after });
+    expect(page.away).toEqual([]);
+    found.push(...idsOf(page));
+    expect(found.length).toBeLessThanOrEqual(atMost);
+    after = page.next;
+  }
+  return found;
+}
+
 describe.each(['stuck', 'unsettled', 'holds'] as const)('pages of all databases (%s)', (which) => {
   beforeEach(async () => {
     await requestsAt(a, EVEN);
@@ -175,14 +188,7 @@ describe.each(['stuck', 'unsettled', 'holds'] as const)('pages of all databases 
       ).open();
     const [whole, withoutC] = [await split(c.url), await split(NOWHERE)];
     try {
-      const found = idsOf(first);
-      for (let after = first.next; after !== undefined;) {
-        const page = await list(which, whole, { limit: 20, after });
-        expect(page.away).toEqual([]);
-        found.push(...idsOf(page));
-        expect(found.length).toBeLessThanOrEqual(before.length);
-        after = page.next;
-      }
+      const found = await goOn(which, whole, first, before.length);
       expect(found).toHaveLength(before.length);
       expect([...found].sort()).toEqual(before.sort());
       const asked = Array.from({ length: 150 }, () => withoutC);
@@ -206,14 +212,7 @@ describe.each(['stuck', 'unsettled', 'holds'] as const)('pages of all databases 
       await moveRows({ from, to, moves });
       const whole = await new Shards(new ReplaceableSource(mapOf(2, { a: { ...WHOLE, url: to.url } }))).open();
       try {
-        const found = idsOf(first);
-        for (let after = first.next; after !== undefined;) {
-          const page = await list(which, whole, { limit: 20, after });
-          expect(page.away).toEqual([]);
-          found.push(...idsOf(page));
-          expect(found.length).toBeLessThanOrEqual(2 * before.length);
-          after = page.next;
-        }
+        const found = await goOn(which, whole, first, 2 * before.length);
         expect([...new Set(found)].sort()).toEqual(before);
       } finally {
         await whole.destroy();
